@@ -1,0 +1,1 @@
+//! Assembly: start and stop order of a whole appliance.

@@ -1,0 +1,1 @@
+//! Block devices: the trait, and one backend per file.

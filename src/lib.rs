@@ -1,0 +1,14 @@
+//! Corelane: an embedded poller framework and NVMe-oF/TCP target for storage appliances.
+
+pub mod app;
+pub mod bdev;
+pub mod cli;
+pub mod config;
+pub mod connection;
+pub mod initiator;
+pub mod mem;
+pub mod nvmf;
+pub mod pdu;
+pub mod persist;
+pub mod spec;
+pub mod transport;

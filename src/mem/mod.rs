@@ -1,0 +1,1 @@
+//! Memory that devices and sockets may touch: extents, pools and the kernels that copy and check it.

@@ -1,0 +1,1 @@
+//! The NVM subsystem of the target: no sockets, no PDUs.

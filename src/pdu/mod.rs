@@ -1,0 +1,1 @@
+//! The NVMe/TCP PDU codec. Pure functions over bytes.

@@ -1,0 +1,1 @@
+//! What survives power loss: the state directory, its lock and its records.

@@ -1,0 +1,1 @@
+//! NVMe qualified names.

@@ -1,0 +1,1 @@
+//! Structures of the NVMe/TCP transport specification.
