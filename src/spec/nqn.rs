@@ -1,1 +1,0 @@
-//! NVMe qualified names.
