@@ -1,0 +1,458 @@
+//! The reactors of one appliance: which cores they run on, how they reach each other, how they start
+//! and end. There is no global state: any number of groups can live in one process.
+//!
+//! Reactor 0 is the management reactor. I/O reactors follow in the order of the layout; when the
+//! management core is also one for I/O, reactor 0 is both.
+
+use std::{
+    any::Any,
+    fmt, io,
+    os::fd::OwnedFd,
+    sync::{Arc, Mutex, MutexGuard, mpsc},
+    thread::{self, JoinHandle},
+};
+
+use crate::{
+    clock::Clock,
+    cpu,
+    idle::IdlePolicy,
+    mailbox::{self, Mailbox, Sender},
+    per_core::PerCore,
+    published::{self, Publisher, Subscriber},
+    quiescence::{Presence, Quiescence, SharedQuiescence},
+    reactor::{self, Parts, Reactor, ReactorIndex, RunError},
+    seat::Seat,
+    stats::Stats,
+};
+
+/// Which CPUs the reactors run on, by the kernel's numbers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Layout {
+    /// The CPU of the management reactor. May be one of `io`: then they are one reactor.
+    pub management: usize,
+    /// The CPUs of the I/O reactors, at least one, all different.
+    pub io: Vec<usize>,
+}
+
+/// A group of reactors. All methods take `&self`, so an `Arc<Group>` can be shared.
+///
+/// Dropping it tells the reactors to stop and does not wait for them.
+pub struct Group {
+    clock: Clock,
+    idle: IdlePolicy,
+    /// Asked before anything was pinned.
+    allowed: Arc<[usize]>,
+    quiescence: SharedQuiescence,
+    seats: Vec<Arc<Seat>>,
+    /// By reactor; `None` for simulated ones, which are not pinned.
+    cpus: Vec<Option<usize>>,
+    io: Vec<ReactorIndex>,
+    /// By reactor, until it is taken.
+    epolls: Mutex<Vec<Option<OwnedFd>>>,
+    threads: Mutex<Vec<Thread>>,
+}
+
+struct Thread {
+    reactor: ReactorIndex,
+    name: String,
+    handle: JoinHandle<Result<(), RunError>>,
+}
+
+impl Group {
+    /// A group of reactors that are not running yet. Call it before any thread is pinned.
+    ///
+    /// # Errors
+    ///
+    /// [`LayoutError`] when the layout is not possible in this process.
+    pub fn new(layout: &Layout, idle: IdlePolicy, clock: Clock) -> Result<Group, LayoutError> {
+        let allowed = cpu::allowed();
+        if layout.io.is_empty() {
+            return Err(LayoutError::NoIo);
+        }
+        let mut cpus = vec![layout.management];
+        let mut io = Vec::new();
+        for (position, &cpu) in layout.io.iter().enumerate() {
+            if layout.io[..position].contains(&cpu) {
+                return Err(LayoutError::Duplicate { cpu });
+            }
+            if cpu == layout.management {
+                io.push(0);
+            } else {
+                io.push(cpus.len());
+                cpus.push(cpu);
+            }
+        }
+        if let Some(&cpu) = cpus.iter().find(|cpu| !allowed.contains(cpu)) {
+            return Err(LayoutError::NotAllowed { cpu, allowed });
+        }
+        let cpus = cpus.into_iter().map(Some).collect();
+        Group::build(cpus, io, allowed, idle, clock).map_err(LayoutError::Descriptors)
+    }
+
+    /// `reactors` of them, all of which do I/O, to be driven by a simulation.
+    pub(crate) fn simulated(reactors: usize, clock: Clock) -> io::Result<Group> {
+        assert!(reactors > 0);
+        assert!(clock.is_simulated());
+        Group::build(vec![None; reactors], (0..reactors).collect(), Vec::new(), IdlePolicy::Park, clock)
+    }
+
+    fn build(
+        cpus: Vec<Option<usize>>,
+        io: Vec<ReactorIndex>,
+        allowed: Vec<usize>,
+        idle: IdlePolicy,
+        clock: Clock,
+    ) -> io::Result<Group> {
+        let seats = cpus.iter().map(|_| Seat::new().map(Arc::new)).collect::<io::Result<Vec<_>>>()?;
+        let epolls =
+            seats.iter().map(|seat| reactor::sleep_epoll(seat).map(Some)).collect::<io::Result<Vec<_>>>()?;
+        Ok(Group {
+            clock,
+            idle,
+            allowed: allowed.into(),
+            quiescence: Quiescence::new(cpus.len()),
+            seats,
+            cpus,
+            io,
+            epolls: Mutex::new(epolls),
+            threads: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// How many reactors there are, the management reactor included.
+    pub fn reactors(&self) -> usize {
+        self.seats.len()
+    }
+
+    /// The management reactor.
+    pub fn management(&self) -> ReactorIndex {
+        0
+    }
+
+    /// The I/O reactors, in the order of the layout, at least one.
+    pub fn io(&self) -> &[ReactorIndex] {
+        &self.io
+    }
+
+    /// The clock of all reactors.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The CPUs the process may use, asked when the group was made.
+    pub fn allowed_cpus(&self) -> &[usize] {
+        &self.allowed
+    }
+
+    /// Wakes and stops one reactor, from any thread.
+    ///
+    /// # Panics
+    ///
+    /// When there is no reactor `index`; so do all methods that take one.
+    pub fn handle(&self, index: ReactorIndex) -> Handle {
+        Handle { index, seat: Arc::clone(&self.seats[index]) }
+    }
+
+    /// What reactor `index` has counted so far.
+    pub fn stats(&self, index: ReactorIndex) -> Stats {
+        self.seats[index].counters.snapshot()
+    }
+
+    /// A mailbox with room for `capacity` messages, to be received by a poller of reactor `index`.
+    /// Allocates all it will ever need.
+    ///
+    /// # Panics
+    ///
+    /// When `capacity` is 0.
+    pub fn mailbox<M: Send>(&self, index: ReactorIndex, capacity: usize) -> (Sender<M>, Mailbox<M>) {
+        mailbox::mailbox(&self.seats[index], capacity)
+    }
+
+    /// A value that one thread replaces and all reactors of this group read.
+    pub fn published<T: Send + Sync + 'static>(&self, value: T) -> (Publisher<T>, Subscriber<T>) {
+        self.quiescence.reclaim();
+        published::published(&self.quiescence, value)
+    }
+
+    /// One value for each reactor, made from its index.
+    pub fn per_core<T>(&self, make: impl FnMut(ReactorIndex) -> T) -> PerCore<T> {
+        PerCore::new(self.reactors(), make)
+    }
+
+    /// Starts reactor `index` on a thread of its own, named and pinned to its CPU. `setup` runs on that
+    /// thread and adds the pollers, which therefore need not be `Send`. Returns when `setup` has
+    /// returned; from then on the reactor runs until it is stopped.
+    ///
+    /// A reactor that panics, or cannot wait for events any more, stops the whole group:
+    /// [`Group::join`] then names it.
+    ///
+    /// # Errors
+    ///
+    /// When the thread cannot be made or pinned, or the error of `setup`. The reactor is then gone.
+    ///
+    /// # Panics
+    ///
+    /// When reactor `index` was started or taken before.
+    pub fn spawn<S>(&self, index: ReactorIndex, name: &str, setup: S) -> io::Result<()>
+    where
+        S: FnOnce(&mut Reactor) -> io::Result<()> + Send + 'static,
+    {
+        let parts = self.take(index);
+        let (cpu, allowed) = (self.cpus[index], Arc::clone(&self.allowed));
+        let seats = self.seats.clone();
+        let (report, started) = mpsc::sync_channel(1);
+        let handle = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let alarm = Alarm { seats };
+            let mut reactor = match start(parts, cpu, &allowed, setup) {
+                Ok(reactor) => reactor,
+                Err(error) => {
+                    alarm.disarm();
+                    // The receiver waits for this; when it is gone nobody is left to be told.
+                    let _ = report.send(Err(error));
+                    return Ok(());
+                }
+            };
+            let _ = report.send(Ok(()));
+            let outcome = reactor.run();
+            if outcome.is_ok() {
+                alarm.disarm();
+            }
+            outcome
+        })?;
+        match started.recv() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                let _ = handle.join();
+                return Err(error);
+            }
+            // Panicked in `setup`: `join` tells.
+            Err(mpsc::RecvError) => {}
+        }
+        lock(&self.threads).push(Thread { reactor: index, name: name.to_owned(), handle });
+        Ok(())
+    }
+
+    /// Reactor `index`, to be run on the calling thread, which is left where it is: see [`cpu::pin`].
+    ///
+    /// # Panics
+    ///
+    /// When reactor `index` was started or taken before.
+    pub fn local(&self, index: ReactorIndex) -> Reactor {
+        Reactor::new(self.take(index))
+    }
+
+    /// Tells all reactors to stop after the turn they are in.
+    pub fn stop(&self) {
+        self.seats.iter().for_each(|seat| seat.stop());
+    }
+
+    /// Waits for the threads of all spawned reactors to end.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinError`] names the reactors that did not end by being stopped.
+    pub fn join(&self) -> Result<(), JoinError> {
+        let threads: Vec<Thread> = lock(&self.threads).drain(..).collect();
+        let mut failures = Vec::new();
+        for Thread { reactor, name, handle } in threads {
+            let cause = match handle.join() {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => Cause::Failed(error),
+                Err(panic) => Cause::Panicked(panic_message(panic.as_ref())),
+            };
+            failures.push(Failure { reactor, name, cause });
+        }
+        self.quiescence.reclaim();
+        if failures.is_empty() { Ok(()) } else { Err(JoinError { failures }) }
+    }
+
+    fn take(&self, index: ReactorIndex) -> Parts {
+        let epoll = lock(&self.epolls)[index].take();
+        Parts {
+            // The epoll is there once, so this is the only presence of the reactor.
+            epoll: epoll.expect("a reactor is started or taken once"),
+            presence: Presence::new(SharedQuiescence::clone(&self.quiescence), index),
+            seat: Arc::clone(&self.seats[index]),
+            clock: self.clock.clone(),
+            idle: self.idle,
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.stop();
+        self.quiescence.reclaim();
+    }
+}
+
+impl fmt::Debug for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group").field("cpus", &self.cpus).field("io", &self.io).finish_non_exhaustive()
+    }
+}
+
+/// The part of a reactor's start that may fail, on its thread.
+fn start<S>(parts: Parts, cpu: Option<usize>, allowed: &[usize], setup: S) -> io::Result<Reactor>
+where
+    S: FnOnce(&mut Reactor) -> io::Result<()>,
+{
+    if let Some(cpu) = cpu {
+        cpu::pin(cpu, allowed).map_err(io::Error::other)?;
+    }
+    // The kernel may otherwise delay the end of each sleep by 50 us. Without it sleeps are only
+    // less exact.
+    let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
+    let mut reactor = Reactor::new(parts);
+    setup(&mut reactor)?;
+    Ok(reactor)
+}
+
+/// Stops the group when a reactor's thread ends in any other way than it should.
+struct Alarm {
+    seats: Vec<Arc<Seat>>,
+}
+
+impl Alarm {
+    fn disarm(mut self) {
+        self.seats.clear();
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        self.seats.iter().for_each(|seat| seat.stop());
+    }
+}
+
+/// Reaches one reactor from any thread.
+#[derive(Clone)]
+pub struct Handle {
+    index: ReactorIndex,
+    seat: Arc<Seat>,
+}
+
+impl Handle {
+    /// The reactor's number.
+    pub fn index(&self) -> ReactorIndex {
+        self.index
+    }
+
+    /// Ends the reactor's sleep if it sleeps. What it shall find must be visible before, to a
+    /// poller's [`crate::poller::Poller::ready`].
+    pub fn wake(&self) {
+        self.seat.announce(|| {});
+    }
+
+    /// Tells the reactor to stop after the turn it is in.
+    pub fn stop(&self) {
+        self.seat.stop();
+    }
+
+    /// What the reactor has counted so far.
+    pub fn stats(&self) -> Stats {
+        self.seat.counters.snapshot()
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+/// Why there is no group of this layout.
+#[derive(Debug)]
+pub enum LayoutError {
+    /// There is no CPU for I/O.
+    NoIo,
+    /// A CPU is named twice for I/O.
+    Duplicate {
+        /// The CPU.
+        cpu: usize,
+    },
+    /// A CPU does not exist, or this process may not use it.
+    NotAllowed {
+        /// The CPU.
+        cpu: usize,
+        /// Those that it may use.
+        allowed: Vec<usize>,
+    },
+    /// The kernel gave no eventfd or epoll.
+    Descriptors(io::Error),
+}
+
+impl fmt::Display for LayoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LayoutError::NoIo => write!(f, "there is no CPU for I/O"),
+            LayoutError::Duplicate { cpu } => write!(f, "CPU {cpu} is named twice for I/O"),
+            LayoutError::NotAllowed { cpu, allowed } => {
+                write!(f, "this process may use the CPUs {allowed:?}, and CPU {cpu} is not one of them")
+            }
+            LayoutError::Descriptors(error) => write!(f, "no event descriptors: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for LayoutError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            LayoutError::Descriptors(error) => Some(error),
+            LayoutError::NoIo | LayoutError::Duplicate { .. } | LayoutError::NotAllowed { .. } => None,
+        }
+    }
+}
+
+/// The reactors that did not end by being stopped, at least one.
+#[derive(Debug)]
+pub struct JoinError {
+    /// Each of them, in the order they were spawned.
+    pub failures: Vec<Failure>,
+}
+
+/// How one reactor ended.
+#[derive(Debug)]
+pub struct Failure {
+    /// Its number.
+    pub reactor: ReactorIndex,
+    /// The name of its thread.
+    pub name: String,
+    /// What happened.
+    pub cause: Cause,
+}
+
+/// What ended a reactor.
+#[derive(Debug)]
+pub enum Cause {
+    /// A poller or the setup panicked, with this message.
+    Panicked(String),
+    /// The reactor could not go on.
+    Failed(RunError),
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, Failure { reactor, name, cause }) in self.failures.iter().enumerate() {
+            let separator = if position == 0 { "" } else { "; " };
+            match cause {
+                Cause::Panicked(message) => {
+                    write!(f, "{separator}reactor {reactor} ({name}) panicked: {message}")?
+                }
+                Cause::Failed(error) => write!(f, "{separator}reactor {reactor} ({name}): {error}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for JoinError {}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics while it holds this lock")
+}
