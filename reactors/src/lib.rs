@@ -56,12 +56,14 @@
 //! [`sim::Simulation`] runs the reactors of a group on one thread, in an order drawn from a seed, on
 //! a clock that jumps when all of them are idle: no threads, no sleeps, and a failure can be repeated.
 
+pub mod buffer;
 pub mod clock;
 pub mod cpu;
 pub mod group;
 pub mod idle;
 pub mod mailbox;
 pub mod per_core;
+pub mod poll_group;
 pub mod poller;
 pub mod published;
 mod quiescence;

@@ -1,0 +1,219 @@
+//! The epoll engine: edge-triggered events, a list of ready sockets, plain non-blocking receives and sends.
+//!
+//! Each socket is registered once, when it is added, for everything; so an event is never asked for again, and what it
+//! said is kept in the socket until a system call disproves it. A receive that leaves room, or a send that is short,
+//! disproves it, and the kernel then reports the next change (epoll(7), questions 9 and 12).
+//!
+//! Invariant: a socket is at most once in `ready` (`queued`), and in `starved` when and only when its intake says so.
+//! Both lists hold indices of present sockets only, so neither grows beyond `sockets_max`.
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::TcpStream,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use rustix::{
+    event::{
+        Timespec,
+        epoll::{self, EventFlags},
+    },
+    io::Errno,
+    net::sockopt,
+};
+
+use super::{
+    AddError, Handler, Options, Refusal, Sent, SocketId,
+    slots::Slots,
+    socket::{Intake, Socket, Supply},
+};
+use crate::buffer::{Chunks, Segment};
+
+/// Most events taken from the kernel in one poll.
+const EVENTS_MAX: usize = 64;
+
+/// Most sockets served in one poll.
+const SERVED_MAX: usize = 64;
+
+/// Sockets watched by one epoll descriptor.
+pub(super) struct Engine {
+    epoll: OwnedFd,
+    events: Box<[epoll::Event; EVENTS_MAX]>,
+    slots: Slots,
+    supply: Supply,
+    /// Sockets to be served, first come, first served.
+    ready: VecDeque<SocketId>,
+    /// Sockets that wait for a chunk.
+    starved: VecDeque<SocketId>,
+    /// What `Chunks::returns` was when `starved` was looked through last.
+    returns_seen: u64,
+}
+
+impl Engine {
+    pub(super) fn new(options: &Options) -> io::Result<Self> {
+        let slots = Slots::new(options.sockets_max).ok_or(io::ErrorKind::InvalidInput)?;
+        let none = epoll::Event { flags: EventFlags::empty(), data: epoll::EventData::new_u64(0) };
+        Ok(Self {
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            events: Box::new([none; EVENTS_MAX]),
+            slots,
+            supply: Supply {
+                chunks: Chunks::new(options.chunks, options.chunk_bytes, options.sockets_max)?,
+                chunks_per_socket: options.chunks_per_socket,
+            },
+            ready: VecDeque::with_capacity(options.sockets_max),
+            starved: VecDeque::with_capacity(options.sockets_max),
+            returns_seen: 0,
+        })
+    }
+
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+
+    pub(super) fn add(&mut self, stream: TcpStream, unread: &[u8]) -> Result<SocketId, AddError> {
+        let refuse = |stream, refusal| Err(AddError { stream, refusal });
+        let Some(id) = self.slots.next_id() else { return refuse(stream, Refusal::Full) };
+        if unread.len() > self.supply.chunks.chunk_bytes() {
+            return refuse(stream, Refusal::TooMuchUnread);
+        }
+        if let Err(errno) = watch(&self.epoll, &stream, id) {
+            return refuse(stream, Refusal::System(errno));
+        }
+        self.slots.insert(Socket::new(stream, unread));
+        self.enqueue(id);
+        Ok(id)
+    }
+
+    pub(super) fn detach(&mut self, id: SocketId) -> (TcpStream, Vec<u8>) {
+        let socket = self.remove(id).expect("the id is not stale");
+        socket.into_parts()
+    }
+
+    pub(super) fn close(&mut self, id: SocketId) {
+        drop(self.remove(id));
+    }
+
+    pub(super) fn poll(&mut self, handler: &mut impl Handler) -> usize {
+        self.release_starved();
+        self.collect_events();
+        let batch = self.ready.len().min(SERVED_MAX);
+        for _ in 0..batch {
+            let Some(id) = self.ready.pop_front() else { break };
+            let Some(socket) = self.slots.find(id) else { continue };
+            socket.queued = false;
+            socket.serve(id, &self.supply, handler);
+            if socket.intake == Intake::Starved {
+                self.starved.push_back(id);
+            }
+            self.enqueue(id);
+        }
+        batch
+    }
+
+    pub(super) fn pending(&self) -> bool {
+        !self.ready.is_empty() || self.chunks_came_back()
+    }
+
+    pub(super) fn send(&mut self, id: SocketId, segments: &[Segment]) -> Sent {
+        let Some(socket) = self.slots.find(id) else { return Sent::Failed(Errno::BADF) };
+        let sent = socket.send(segments);
+        self.enqueue(id);
+        sent
+    }
+
+    pub(super) fn resume(&mut self, id: SocketId) {
+        if let Some(socket) = self.slots.find(id) {
+            socket.resume();
+            self.enqueue(id);
+        }
+    }
+
+    pub(super) fn contains(&self, id: SocketId) -> bool {
+        self.slots.contains(id)
+    }
+
+    /// Puts a socket that has something to do into the ready list, unless it is there.
+    fn enqueue(&mut self, id: SocketId) {
+        if let Some(socket) = self.slots.find(id)
+            && !socket.queued
+            && socket.is_ready()
+        {
+            socket.queued = true;
+            self.ready.push_back(id);
+        }
+    }
+
+    /// Takes a socket out of the table, the lists and the epoll descriptor.
+    fn remove(&mut self, id: SocketId) -> Option<Socket> {
+        let socket = self.slots.remove(id)?;
+        // Cannot fail for a descriptor that was added; if it did, the id in its events would be stale.
+        let removed = epoll::delete(&self.epoll, &socket.stream);
+        debug_assert!(removed.is_ok());
+        if socket.queued {
+            self.ready.retain(|&other| other != id);
+        }
+        if socket.intake == Intake::Starved {
+            self.starved.retain(|&other| other != id);
+        }
+        Some(socket)
+    }
+
+    fn chunks_came_back(&self) -> bool {
+        !self.starved.is_empty() && self.supply.chunks.returns() != self.returns_seen
+    }
+
+    /// Lets the sockets that waited for a chunk try again, in their order, once one has come back.
+    fn release_starved(&mut self) {
+        if !self.chunks_came_back() {
+            return;
+        }
+        self.returns_seen = self.supply.chunks.returns();
+        for _ in 0..self.starved.len() {
+            let Some(id) = self.starved.pop_front() else { break };
+            if let Some(socket) = self.slots.find(id) {
+                socket.intake = Intake::Open;
+                self.enqueue(id);
+            }
+        }
+    }
+
+    /// Notes what the kernel reports, at most `EVENTS_MAX` events.
+    fn collect_events(&mut self) {
+        let no_time = Timespec { tv_sec: 0, tv_nsec: 0 };
+        // Nothing but EINTR can go wrong with a valid descriptor and buffer, and then the next poll looks again.
+        let count = epoll::wait(&self.epoll, &mut self.events[..], Some(&no_time)).unwrap_or(0);
+        for at in 0..count {
+            let epoll::Event { flags, data } = self.events[at];
+            let id = id_of(data);
+            let Some(socket) = self.slots.find(id) else { continue };
+            let broken = EventFlags::HUP | EventFlags::ERR;
+            let ended = EventFlags::RDHUP | broken;
+            if flags.intersects(EventFlags::IN | ended) {
+                socket.mark_readable(flags.intersects(ended));
+            }
+            if flags.intersects(EventFlags::OUT | broken) {
+                socket.mark_writable();
+            }
+            self.enqueue(id);
+        }
+    }
+}
+
+/// Prepares and registers a stream.
+fn watch(epoll: &OwnedFd, stream: &TcpStream, id: SocketId) -> Result<(), Errno> {
+    sockopt::set_tcp_nodelay(stream, true)?;
+    let events = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+    epoll::add(epoll, stream, epoll_data(id), events)
+}
+
+fn epoll_data(id: SocketId) -> epoll::EventData {
+    epoll::EventData::new_u64(u64::from(id.generation) << 32 | u64::from(id.index))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the two halves that epoll_data joined")]
+fn id_of(data: epoll::EventData) -> SocketId {
+    let joined = data.u64();
+    SocketId { index: joined as u32, generation: (joined >> 32) as u32 }
+}

@@ -1,0 +1,261 @@
+//! The sockets of one reactor: the seam between a byte stream and what is made of it. Knows nothing of protocols,
+//! listens on nothing and connects to nothing.
+//!
+//! A [`PollGroup`] receives, and hands to a [`Handler`] all bytes of a socket that the handler has not taken yet, in
+//! order and contiguous. Sending is asked for by the user, between two polls, with a list of segments.
+//!
+//! What must hold:
+//! - A handler takes something, or pauses, once it is shown half a chunk: longer contiguous runs are not promised.
+//! - [`Handler::closed`] comes once, after all bytes of the stream.
+//! - A socket that is paused, that has used up its credit or for which no chunk is free is not received from; the last
+//!   two end by themselves when a lease is dropped.
+//! - Nothing is allocated after [`PollGroup::new`] but by `add` and `detach`.
+
+mod epoll;
+mod slots;
+mod socket;
+
+use std::{fmt, io, net::TcpStream, os::fd::BorrowedFd};
+
+pub use rustix::io::Errno;
+
+use crate::buffer::{Lease, Segment, SegmentMut};
+
+/// Smallest size of a receive chunk.
+pub const CHUNK_BYTES_MIN: usize = 4096;
+
+/// Largest size of a receive chunk, which one receive can fill.
+pub const CHUNK_BYTES_MAX: usize = 1 << 30;
+
+/// Sizes of a poll group, fixed at its start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Bytes of one receive chunk: 4096 to 2^30, a multiple of 4096. One receive brings at most that many; a handler
+    /// can count on half of it being contiguous.
+    pub chunk_bytes: usize,
+    /// Number of receive chunks that all sockets share. A socket holds one while it has untaken bytes or leases, so
+    /// with fewer than `sockets_max` a few slow peers can make the others wait. Their memory is only used once it
+    /// was received into.
+    pub chunks: usize,
+    /// Most sockets at a time, and the bound of [`SocketId::index`].
+    pub sockets_max: usize,
+    /// Credit: most chunks that leases of one socket may keep, the one being filled included; at least 2. A handler
+    /// that keeps leases while it waits for more bytes must need fewer chunks than this at a time.
+    pub chunks_per_socket: usize,
+}
+
+/// Names a socket of one poll group until it is closed or detached; never reused for another one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SocketId {
+    index: u32,
+    generation: u32,
+}
+
+/// What a handler did with the bytes it was shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Bytes from the front that are not to be shown again.
+    pub bytes: usize,
+    /// Whether to stop receiving from, and showing bytes of, this socket until [`PollGroup::resume`].
+    pub pause: bool,
+}
+
+/// Why a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// The peer sent all it had to send. It may still receive.
+    ByPeer,
+    /// The connection broke, by a reset or a time-out for instance.
+    Failed(Errno),
+}
+
+/// What became of a send.
+#[must_use = "bytes that were not sent have to be sent again"]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// This many bytes from the front were copied; their memory is free. When they are not all,
+    /// [`Handler::writable`] will be called.
+    Bytes(usize),
+    /// Nothing was taken; [`Handler::writable`] will be called.
+    Blocked,
+    /// The engine keeps the segments until it calls [`Handler::sent`]; until then their memory must not change.
+    /// The epoll engine never answers this.
+    Pending,
+    /// The connection is broken (or `BADF`: the id is stale). Nothing was taken.
+    Failed(Errno),
+}
+
+/// A stream that was not added, and why.
+#[derive(Debug)]
+pub struct AddError {
+    /// The stream, as it came.
+    pub stream: TcpStream,
+    /// Why it was refused.
+    pub refusal: Refusal,
+}
+
+/// Why a stream was not added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// There are `sockets_max` sockets already.
+    Full,
+    /// More unread bytes came with it than one chunk holds.
+    TooMuchUnread,
+    /// The kernel refused it: no TCP socket, or no memory to watch it.
+    System(Errno),
+}
+
+/// The user of the sockets of a poll group. Each method is called from within [`PollGroup::poll`] and must not block.
+pub trait Handler {
+    /// All bytes of the socket that were received and not taken, contiguous; never none. What is not taken is shown
+    /// again, together with what follows. Clones and slices of the lease may be kept.
+    fn received(&mut self, id: SocketId, bytes: &Lease) -> Taken;
+
+    /// Where the next bytes of the stream should go, if not into a chunk. Asked before a receive when no untaken
+    /// bytes are held. The bytes received beyond its length are shown as usual.
+    fn wanted(&mut self, id: SocketId) -> Option<SegmentMut> {
+        let _ = id;
+        None
+    }
+
+    /// This many bytes, at least one, came to the front of the segment that `wanted` named just before.
+    fn received_direct(&mut self, id: SocketId, bytes: usize) {
+        let _ = (id, bytes);
+    }
+
+    /// A send that was short or blocked can go on.
+    fn writable(&mut self, id: SocketId);
+
+    /// A send that was pending is done: the number of bytes that were taken from the front.
+    fn sent(&mut self, id: SocketId, result: Result<usize, Errno>) {
+        let _ = (id, result);
+    }
+
+    /// Nothing more will be received. Called once; the id stays valid, and sending possible if the peer only ended
+    /// its own direction, until [`PollGroup::close`].
+    fn closed(&mut self, id: SocketId, reason: Closed);
+}
+
+/// The sockets of one reactor. Stays on the thread that made it.
+pub struct PollGroup {
+    engine: epoll::Engine,
+}
+
+impl PollGroup {
+    /// A group without sockets; takes the memory of its chunks and lists.
+    ///
+    /// # Errors
+    /// `InvalidInput` when a number of `options` is out of its range; the error of mmap(2) or epoll_create1(2).
+    pub fn new(options: &Options) -> io::Result<Self> {
+        let sizes = CHUNK_BYTES_MIN..=CHUNK_BYTES_MAX;
+        let valid = sizes.contains(&options.chunk_bytes)
+            && options.chunk_bytes.is_multiple_of(CHUNK_BYTES_MIN)
+            && options.chunks > 0
+            && options.sockets_max > 0
+            && options.chunks_per_socket >= 2;
+        if !valid {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        Ok(Self { engine: epoll::Engine::new(options)? })
+    }
+
+    /// Readable when a socket has something to do that `poll` has not seen yet; to be watched level-triggered by a
+    /// sleeper that found `pending` false.
+    #[must_use]
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.engine.descriptor()
+    }
+
+    /// Takes a connected stream over, switches its delay of small segments off (TCP_NODELAY) and watches it.
+    /// `unread` was received from it already and is shown first.
+    ///
+    /// # Errors
+    /// Gives the stream back: see [`Refusal`].
+    pub fn add(&mut self, stream: TcpStream, unread: &[u8]) -> Result<SocketId, AddError> {
+        self.engine.add(stream, unread)
+    }
+
+    /// Gives the stream of a socket back, with the bytes that were received and not taken. To move a socket: detach
+    /// it here, add both there. Leases stay valid.
+    ///
+    /// # Panics
+    /// If the id is stale.
+    #[must_use = "the stream closes when it is dropped"]
+    pub fn detach(&mut self, id: SocketId) -> (TcpStream, Vec<u8>) {
+        self.engine.detach(id)
+    }
+
+    /// Closes a socket and forgets its untaken bytes. Leases stay valid. A stale id is ignored.
+    pub fn close(&mut self, id: SocketId) {
+        self.engine.close(id);
+    }
+
+    /// Does one batch: looks for events and serves the ready sockets, a bounded number of them, with at most one
+    /// receive each. Returns the number of sockets served.
+    pub fn poll(&mut self, handler: &mut impl Handler) -> usize {
+        self.engine.poll(handler)
+    }
+
+    /// Whether sockets are ready that the last `poll` has not served: do not sleep.
+    #[must_use]
+    pub fn pending(&self) -> bool {
+        self.engine.pending()
+    }
+
+    /// Sends the bytes of `segments`, in order, as far as the socket takes them now.
+    pub fn send(&mut self, id: SocketId, segments: &[Segment]) -> Sent {
+        self.engine.send(id, segments)
+    }
+
+    /// Ends a pause: untaken bytes are shown again in the next `poll`, then receiving goes on. A stale id, or one that
+    /// is not paused, is ignored.
+    pub fn resume(&mut self, id: SocketId) {
+        self.engine.resume(id);
+    }
+
+    /// Whether the id names a socket of this group.
+    #[must_use]
+    pub fn contains(&self, id: SocketId) -> bool {
+        self.engine.contains(id)
+    }
+}
+
+impl SocketId {
+    /// Below `sockets_max`, and different for all sockets that a group has at a time: an index for tables of its user.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.index as usize
+    }
+}
+
+impl Taken {
+    /// `bytes` were taken; go on.
+    #[must_use]
+    pub fn bytes(bytes: usize) -> Self {
+        Self { bytes, pause: false }
+    }
+
+    /// `bytes` were taken; pause.
+    #[must_use]
+    pub fn pause(bytes: usize) -> Self {
+        Self { bytes, pause: true }
+    }
+}
+
+impl fmt::Debug for SocketId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SocketId({}, {})", self.index, self.generation)
+    }
+}
+
+impl fmt::Display for AddError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.refusal {
+            Refusal::Full => f.write_str("the poll group has all the sockets it may have"),
+            Refusal::TooMuchUnread => f.write_str("more unread bytes than one chunk holds"),
+            Refusal::System(errno) => write!(f, "the kernel refused the socket: {errno}"),
+        }
+    }
+}
+
+impl std::error::Error for AddError {}

@@ -1,0 +1,317 @@
+//! One socket of a group: what it holds, whether it may receive, and one receive. Knows no other socket and no list.
+//!
+//! ```text
+//! intake:  Open --Taken.pause--> Paused --resume--> Open
+//!          Open --no chunk or credit--> Starved --a chunk came back--> Open
+//!          Open --end of stream, error--> Over
+//! output:  Open --short or refused send--> Blocked --writable event--> Announce --Handler::writable--> Open
+//! ```
+//!
+//! Invariant: there are unread bytes in `chunk` or in `carried`, never in both.
+
+use std::{net::TcpStream, os::fd::AsFd};
+
+use rustix::io::Errno;
+
+use super::{Closed, Handler, Sent, SocketId, Taken};
+use crate::buffer::{self, Chunk, Chunks, Received, Segment, SegmentMut};
+
+/// Unread bytes up to this many are moved to the front of a chunk that has no lease, which keeps receives in the part
+/// of the chunk that is in the cache. About the size of a protocol header: more is cheaper left where it is.
+const MOVE_BYTES_MAX: usize = 512;
+
+/// A chunk is left when less than this part of it can still be received into.
+const ROOM_MIN_DIVISOR: usize = 4;
+
+/// Most calls that one send makes; each takes `SEGMENTS_MAX` segments.
+const SEND_CALLS_MAX: usize = 16;
+
+/// A socket of a group.
+pub(super) struct Socket {
+    pub(super) stream: TcpStream,
+    /// The chunk being filled; given back whenever it is empty and nobody has a lease of it.
+    chunk: Option<Chunk>,
+    /// Bytes that came with the socket, until there is a chunk for them.
+    carried: Vec<u8>,
+    pub(super) intake: Intake,
+    readable: Readable,
+    output: Output,
+    /// Whether unread bytes are to be shown before more are received.
+    show: bool,
+    /// Whether the socket is in the ready list.
+    pub(super) queued: bool,
+}
+
+/// Whether bytes are received and shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Intake {
+    Open,
+    /// Until the user resumes it.
+    Paused,
+    /// In the list of those that wait for a chunk.
+    Starved,
+    /// The end was reported.
+    Over,
+}
+
+/// What the kernel holds for us, as far as we know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Readable {
+    /// Nothing; an event will tell.
+    Nothing,
+    /// Perhaps bytes; a receive that leaves room shows that there are no more.
+    Bytes,
+    /// The end, perhaps after bytes: a receive that leaves room is followed by one more.
+    End,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Output {
+    Open,
+    /// The kernel takes nothing; an event will tell.
+    Blocked,
+    /// More can be sent, or an error be learnt; the user is to be told.
+    Announce,
+}
+
+/// Why a receive did not happen: no chunk free, or credit used up.
+struct Starved;
+
+impl Socket {
+    /// A socket of which nothing is known but the bytes that came with it.
+    pub(super) fn new(stream: TcpStream, unread: &[u8]) -> Self {
+        Self {
+            stream,
+            chunk: None,
+            carried: unread.to_vec(),
+            intake: Intake::Open,
+            readable: Readable::Nothing,
+            output: Output::Open,
+            show: !unread.is_empty(),
+            queued: false,
+        }
+    }
+
+    /// Notes that there may be something to receive; `end` when the peer, or the kernel, has ended the stream.
+    pub(super) fn mark_readable(&mut self, end: bool) {
+        if end {
+            self.readable = Readable::End;
+        } else if self.readable == Readable::Nothing {
+            self.readable = Readable::Bytes;
+        }
+    }
+
+    /// Notes that the kernel takes bytes again.
+    pub(super) fn mark_writable(&mut self) {
+        if self.output == Output::Blocked {
+            self.output = Output::Announce;
+        }
+    }
+
+    /// Whether serving it would do something.
+    pub(super) fn is_ready(&self) -> bool {
+        let intake = self.intake == Intake::Open && (self.show || self.readable != Readable::Nothing);
+        intake || self.output == Output::Announce
+    }
+
+    /// Ends a pause.
+    pub(super) fn resume(&mut self) {
+        if self.intake == Intake::Paused {
+            self.intake = Intake::Open;
+            self.show = self.unread() > 0;
+        }
+    }
+
+    /// The stream and all that was received and not taken.
+    pub(super) fn into_parts(self) -> (TcpStream, Vec<u8>) {
+        let unread = match &self.chunk {
+            Some(chunk) => chunk.lease().as_ref().to_vec(),
+            None => self.carried,
+        };
+        (self.stream, unread)
+    }
+
+    /// Tells the user what is to be told, and receives or shows bytes at most once. Afterwards `intake` says whether
+    /// the socket has to wait for a chunk.
+    pub(super) fn serve(&mut self, id: SocketId, supply: &Supply, handler: &mut impl Handler) {
+        if self.output == Output::Announce {
+            self.output = Output::Open;
+            handler.writable(id);
+        }
+        if self.intake != Intake::Open {
+            return;
+        }
+        let result = if self.show {
+            self.show_again(id, supply, handler)
+        } else if self.readable != Readable::Nothing {
+            self.receive(id, supply, handler)
+        } else {
+            Ok(())
+        };
+        if let Err(Starved) = result {
+            self.intake = Intake::Starved;
+        }
+        if self.chunk.as_ref().is_some_and(|chunk| chunk.unread() == 0 && chunk.is_sole()) {
+            self.chunk = None;
+        }
+    }
+
+    /// Sends as much of `segments` as the kernel takes. When that is not all of them, the user will be told to go on.
+    pub(super) fn send(&mut self, segments: &[Segment]) -> Sent {
+        if self.output == Output::Blocked {
+            return Sent::Blocked;
+        }
+        let mut sent = 0;
+        let mut batches = segments.chunks(buffer::SEGMENTS_MAX);
+        for batch in batches.by_ref().take(SEND_CALLS_MAX) {
+            let bytes: usize = batch.iter().map(Segment::len).sum();
+            let taken = match buffer::send(self.stream.as_fd(), batch) {
+                Ok(taken) => taken,
+                Err(Errno::AGAIN) => 0,
+                Err(errno) if sent == 0 => return Sent::Failed(errno),
+                Err(_) => {
+                    // The next send tells the error.
+                    self.output = Output::Announce;
+                    return Sent::Bytes(sent);
+                }
+            };
+            sent += taken;
+            if taken < bytes {
+                self.output = Output::Blocked;
+                return if sent == 0 { Sent::Blocked } else { Sent::Bytes(sent) };
+            }
+        }
+        if batches.next().is_some() {
+            self.output = Output::Announce;
+        }
+        Sent::Bytes(sent)
+    }
+
+    fn unread(&self) -> usize {
+        self.carried.len() + self.chunk.as_ref().map_or(0, Chunk::unread)
+    }
+
+    fn show_again(
+        &mut self,
+        id: SocketId,
+        supply: &Supply,
+        handler: &mut impl Handler,
+    ) -> Result<(), Starved> {
+        if !self.carried.is_empty() {
+            let mut chunk = supply.take(id)?;
+            let appended = chunk.append(&self.carried);
+            assert!(appended == self.carried.len());
+            self.carried = Vec::new();
+            self.chunk = Some(chunk);
+        }
+        self.show = false;
+        self.show_unread(id, handler);
+        Ok(())
+    }
+
+    /// One receive, and what came of it.
+    fn receive(&mut self, id: SocketId, supply: &Supply, handler: &mut impl Handler) -> Result<(), Starved> {
+        let wanted =
+            if self.unread() == 0 { handler.wanted(id).filter(|wanted| !wanted.is_empty()) } else { None };
+        let room = self.make_room(id, supply);
+        if wanted.is_none() {
+            room?;
+        }
+        let (result, capacity) = self.receive_once(wanted);
+        match result {
+            Ok(Received { direct: 0, chunk: 0 }) => self.end(id, Closed::ByPeer, handler),
+            Ok(received) => {
+                if received.direct + received.chunk < capacity && self.readable == Readable::Bytes {
+                    self.readable = Readable::Nothing;
+                }
+                if received.direct > 0 {
+                    handler.received_direct(id, received.direct);
+                }
+                if received.chunk > 0 {
+                    self.show_unread(id, handler);
+                }
+            }
+            Err(Errno::AGAIN) => self.readable = Readable::Nothing,
+            Err(Errno::INTR) => {}
+            Err(errno) => self.end(id, Closed::Failed(errno), handler),
+        }
+        Ok(())
+    }
+
+    /// The system call, into what is wanted and what room there is; also says how much could have come.
+    fn receive_once(&mut self, wanted: Option<SegmentMut>) -> (Result<Received, Errno>, usize) {
+        let direct = wanted.map_or(0, |wanted| wanted.len());
+        match (&mut self.chunk, wanted) {
+            (Some(chunk), _) if chunk.room() > 0 => {
+                let capacity = direct + chunk.room();
+                (chunk.receive(self.stream.as_fd(), wanted), capacity)
+            }
+            (_, Some(wanted)) => {
+                let result = buffer::receive(self.stream.as_fd(), &[wanted]);
+                (result.map(|direct| Received { direct, chunk: 0 }), direct)
+            }
+            (_, None) => unreachable!("a receive without a wanted segment has made room"),
+        }
+    }
+
+    fn show_unread(&mut self, id: SocketId, handler: &mut impl Handler) {
+        let Some(chunk) = &mut self.chunk else { return };
+        let bytes = chunk.lease();
+        let Taken { bytes: taken, pause } = handler.received(id, &bytes);
+        drop(bytes);
+        chunk.take(taken);
+        // A full chunk of which nothing is taken would never change: the handler has to say when it can go on.
+        let stuck = chunk.room() == 0 && chunk.taken() == 0;
+        if pause || stuck {
+            self.intake = Intake::Paused;
+        }
+    }
+
+    /// Sees to it that there is a chunk with room, with the unread bytes at its front or where they were.
+    fn make_room(&mut self, id: SocketId, supply: &Supply) -> Result<(), Starved> {
+        let Some(chunk) = &mut self.chunk else {
+            self.chunk = Some(supply.take(id)?);
+            return Ok(());
+        };
+        let (unread, taken, room) = (chunk.unread(), chunk.taken(), chunk.room());
+        let low = room < supply.chunks.chunk_bytes() / ROOM_MIN_DIVISOR;
+        // Moving at most as many bytes as were taken before keeps the cost of moving below that of receiving.
+        let moves = taken > 0 && (low && unread <= taken || room == 0);
+        if chunk.is_sole() {
+            if moves || taken > 0 && unread <= MOVE_BYTES_MAX {
+                chunk.compact();
+            }
+        } else if moves {
+            match supply.take(id) {
+                Ok(mut fresh) => {
+                    fresh.append(chunk.lease().as_ref());
+                    *chunk = fresh;
+                }
+                Err(Starved) if room > 0 => {}
+                Err(Starved) => return Err(Starved),
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, id: SocketId, reason: Closed, handler: &mut impl Handler) {
+        self.intake = Intake::Over;
+        handler.closed(id, reason);
+    }
+}
+
+/// Where sockets get chunks from.
+pub(super) struct Supply {
+    pub(super) chunks: Chunks,
+    /// Most chunks that one socket may hold.
+    pub(super) chunks_per_socket: usize,
+}
+
+impl Supply {
+    fn take(&self, id: SocketId) -> Result<Chunk, Starved> {
+        if self.chunks.held(id.index()) >= self.chunks_per_socket {
+            return Err(Starved);
+        }
+        self.chunks.take(id.index()).ok_or(Starved)
+    }
+}
