@@ -1,1 +1,49 @@
-//! Block devices: the trait, and one backend per file.
+//! Block devices: the trait that the target speaks to, one backend per file, decorators, and one
+//! conformance suite that every backend passes. Knows no NVMe and no sockets.
+//!
+//! A [`Bdev`] is shared by all reactors and does no I/O itself. Each reactor opens a [`Channel`] of its
+//! own and submits commands to it; nothing is locked between channels. Invariants:
+//!
+//! - a submitted command completes exactly once: inside [`Channel::submit`], or later, with its tag,
+//!   through [`Channel::poll`] of the same channel;
+//! - until then the memory named by its segments stays valid, and belongs to the bdev;
+//! - commands in flight are not ordered among themselves, on one channel or on several;
+//! - two writes to the same block, or a write and a read, that are in flight together on two reactors may
+//!   interleave inside the block: a backend in memory copies without a lock.
+
+mod channel;
+mod command;
+mod geometry;
+
+pub use channel::{Channel, Submitted};
+pub use command::{Access, BdevError, Blocks, Command, Tag};
+pub use geometry::{Features, Geometry, GeometryError, Memory};
+
+/// A block device, shared by all reactors.
+pub trait Bdev: Send + Sync {
+    /// The name that the configuration gave it.
+    fn name(&self) -> &str;
+
+    /// Its shape. It never changes during the life of this value.
+    fn geometry(&self) -> &Geometry;
+
+    /// Opens a channel for the calling reactor, which is the only one that may use it.
+    ///
+    /// May allocate; belongs to Connect, not to the I/O path.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] when the device cannot serve another channel.
+    fn open(&self) -> Result<Box<dyn Channel>, OpenError>;
+}
+
+/// Why a channel could not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The device is no longer there.
+    #[error("the device is gone")]
+    Gone,
+    /// Every queue of the device has an owner.
+    #[error("the device has no free queue")]
+    Exhausted,
+}

@@ -1,0 +1,58 @@
+//! The way of one reactor to a block device.
+
+use corelane_reactors::{buffer::Segment, clock::Time};
+
+use super::{BdevError, Blocks, Command, Tag};
+
+/// One reactor's way to a block device. It stays on the reactor that opened it.
+///
+/// Dropping a channel abandons the commands that are outstanding on it: whoever drops it must first have
+/// seen them complete, because their memory belongs to the device until then.
+pub trait Channel {
+    /// Hands a command over; here its processing starts.
+    ///
+    /// The command's lists need to live for this call only, the memory that they name until the command
+    /// completes. `tag` must differ from those of the commands outstanding on this channel. The segments
+    /// of a command may be cut anywhere (but see [`super::Memory::Callers`]); their lengths must add up to
+    /// the blocks, which is [`BdevError::Length`] otherwise.
+    fn submit(&mut self, tag: Tag, command: &Command<'_>) -> Submitted;
+
+    /// Completes commands that [`Channel::submit`] left pending, at most one named batch of them; `done`
+    /// is called once for each. Returns their number. Never blocks.
+    fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), BdevError>)) -> usize;
+
+    /// Number of commands submitted and not yet completed.
+    fn outstanding(&self) -> usize;
+
+    /// When to poll again. `None` while commands are outstanding: at once, do not sleep. With nothing
+    /// outstanding it is always `None`, and there is no need to poll.
+    fn deadline(&self) -> Option<Time>;
+
+    /// Asks that a pending command end early; it still completes through [`Channel::poll`], with
+    /// [`BdevError::Aborted`] if it was not carried out. Returns whether the request could be followed:
+    /// `false` for an unknown tag, and for a command that has gone too far.
+    fn abort(&mut self, tag: Tag) -> bool {
+        let _ = tag;
+        false
+    }
+
+    /// The bytes of `blocks` where they lie, to be sent from there instead of being read; `None` when the
+    /// device has no such memory or the range is not on it.
+    ///
+    /// They may change while they are looked at, as the blocks are written, and stay readable as long as
+    /// the bdev lives.
+    fn lend(&self, blocks: Blocks) -> Option<Segment> {
+        let _ = blocks;
+        None
+    }
+}
+
+/// What became of a command inside [`Channel::submit`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a completion that is dropped hangs its host"]
+pub enum Submitted {
+    /// It completed, and will not be reported again.
+    Done(Result<(), BdevError>),
+    /// It will complete through [`Channel::poll`].
+    Pending,
+}

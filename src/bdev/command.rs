@@ -1,0 +1,119 @@
+//! Commands of block devices and what they fail with.
+
+use corelane_reactors::buffer::{Segment, SegmentMut};
+
+use super::Geometry;
+
+/// The submitter's name for a command in flight, unique on its channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tag(pub u64);
+
+/// A range of logical blocks. Any values: the bdev checks them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Blocks {
+    /// First block, counted from 0.
+    pub first: u64,
+    /// Number of blocks. Zero is a range that holds nothing.
+    pub count: u32,
+}
+
+impl Blocks {
+    /// The byte range on a device of this geometry.
+    ///
+    /// # Errors
+    ///
+    /// [`BdevError::OutOfRange`] when it ends beyond the last block.
+    pub fn bytes(self, geometry: &Geometry) -> Result<std::ops::Range<u64>, BdevError> {
+        let end = self.first.checked_add(u64::from(self.count)).ok_or(BdevError::OutOfRange)?;
+        if end > geometry.blocks {
+            return Err(BdevError::OutOfRange);
+        }
+        let block_size = u64::from(geometry.block_size);
+        Ok(self.first * block_size..end * block_size)
+    }
+}
+
+/// A command, with lists that live for the call only.
+#[derive(Clone, Copy)]
+pub enum Command<'a> {
+    /// Fills the segments, in order, with the contents of the blocks.
+    Read {
+        /// What to read.
+        blocks: Blocks,
+        /// Where to put it: as many bytes as the blocks have.
+        into: &'a [SegmentMut],
+    },
+    /// Writes the bytes of the segments, in order, to the blocks.
+    Write {
+        /// What to overwrite.
+        blocks: Blocks,
+        /// What to write: as many bytes as the blocks have.
+        from: &'a [Segment],
+        /// Complete only when the data is durable.
+        force_unit_access: bool,
+    },
+    /// Makes every write that completed before this command durable.
+    Flush,
+    /// Makes the blocks read as zeros.
+    WriteZeroes {
+        /// What to overwrite.
+        blocks: Blocks,
+        /// The device may give the storage back.
+        deallocate: bool,
+        /// Complete only when the zeros are durable.
+        force_unit_access: bool,
+    },
+    /// Tells that the contents of the ranges are not needed. All ranges are checked before any is touched.
+    Deallocate {
+        /// What is not needed.
+        ranges: &'a [Blocks],
+    },
+    /// Compares the blocks with the bytes of the segments: [`BdevError::Miscompare`] when they differ.
+    Compare {
+        /// What to compare.
+        blocks: Blocks,
+        /// What to compare it with: as many bytes as the blocks have.
+        with: &'a [Segment],
+    },
+}
+
+/// Why a command failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BdevError {
+    /// The range ends beyond the last block. Nothing was changed.
+    #[error("the range ends beyond the last block")]
+    OutOfRange,
+    /// The segments do not add up to the blocks. Nothing was changed.
+    #[error("the segments do not add up to the blocks")]
+    Length,
+    /// The device does not carry out this command: see [`super::Features`].
+    #[error("the device does not carry out this command")]
+    Unsupported,
+    /// The compared bytes differ.
+    #[error("the compared bytes differ")]
+    Miscompare,
+    /// The channel holds as many commands as it can; nothing was started. Try again after a completion.
+    #[error("the channel is full")]
+    Busy,
+    /// The medium failed.
+    #[error("the medium failed")]
+    Media {
+        /// What it failed to do.
+        access: Access,
+    },
+    /// The command was ended before it was carried out.
+    #[error("the command was aborted")]
+    Aborted,
+    /// The device is no longer there.
+    #[error("the device is gone")]
+    Gone,
+}
+
+/// Direction of a failed access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Contents could not be read.
+    Read,
+    /// Contents could not be written; the blocks may hold old or new bytes, or a mixture.
+    Write,
+}
