@@ -2,10 +2,10 @@
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::discovery::DISCOVERY_NQN;
 use super::event::AsyncEvent;
 use super::fabrics::{Connect, ConnectRefused, FabricsHeader};
 use super::log_page::CommandEffect;
+use super::nqn::DISCOVERY_NQN;
 use super::opcode::{Direction, FabricsType};
 use super::register::{Cap, Cc, Csts, Shutdown, ShutdownStatus, Vs};
 use super::sgl::SglDescriptor;
