@@ -9,12 +9,14 @@
 //! Invariant: the bytes of a chunk below its fill mark are written by nobody while a lease of the chunk exists.
 
 mod chunk;
+mod gather;
 mod lease;
 mod segment;
 mod system;
 
 pub(crate) use chunk::Received;
 pub use chunk::{Chunk, Chunks};
+pub use gather::{Gather, GatherList};
 pub use lease::Lease;
 pub use segment::{Segment, SegmentMut};
 pub(crate) use system::{SEGMENTS_MAX, receive, send};

@@ -123,6 +123,12 @@ impl Engine {
         sent
     }
 
+    pub(super) fn shutdown(&mut self, id: SocketId) {
+        if let Some(socket) = self.slots.find(id) {
+            socket.shutdown();
+        }
+    }
+
     pub(super) fn resume(&mut self, id: SocketId) {
         if let Some(socket) = self.slots.find(id) {
             socket.resume();

@@ -19,7 +19,7 @@ use std::{fmt, io, net::TcpStream, os::fd::BorrowedFd};
 
 pub use rustix::io::Errno;
 
-use crate::buffer::{Lease, Segment, SegmentMut};
+use crate::buffer::{Gather, Lease, Segment, SegmentMut};
 
 /// Smallest size of a receive chunk.
 pub const CHUNK_BYTES_MIN: usize = 4096;
@@ -205,6 +205,17 @@ impl PollGroup {
     /// Sends the bytes of `segments`, in order, as far as the socket takes them now.
     pub fn send(&mut self, id: SocketId, segments: &[Segment]) -> Sent {
         self.engine.send(id, segments)
+    }
+
+    /// As [`PollGroup::send`], for a list that mixes borrowed bytes and segments. An engine that does not finish inside
+    /// the call copies the borrowed bytes.
+    pub fn send_gathered(&mut self, id: SocketId, gather: &Gather<'_, '_>) -> Sent {
+        self.engine.send(id, gather.segments())
+    }
+
+    /// Tells the peer that nothing more will be sent; what it sends is still received. A stale id is ignored.
+    pub fn shutdown(&mut self, id: SocketId) {
+        self.engine.shutdown(id);
     }
 
     /// Ends a pause: untaken bytes are shown again in the next `poll`, then receiving goes on. A stale id, or one that

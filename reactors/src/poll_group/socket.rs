@@ -187,6 +187,11 @@ impl Socket {
         Sent::Bytes(sent)
     }
 
+    pub(super) fn shutdown(&self) {
+        // A connection that is broken already needs no farewell, and its end is reported by the next receive.
+        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+    }
+
     fn unread(&self) -> usize {
         self.carried.len() + self.chunk.as_ref().map_or(0, Chunk::unread)
     }

@@ -1,0 +1,83 @@
+//! A list of what one send takes: borrowed header bytes and segments, mixed, in order.
+//!
+//! Invariant: what a [`GatherList`] holds is only reached through the [`Gather`] that put it there, which cannot
+//! outlive the borrowed bytes; a new `Gather` starts by forgetting what the last one left.
+#![expect(unsafe_code, reason = "borrowed bytes become segments for the length of their borrow")]
+
+use std::marker::PhantomData;
+
+use super::segment::Segment;
+
+/// The memory of gathers, so that none of them allocates.
+#[derive(Debug)]
+pub struct GatherList {
+    list: Vec<Segment>,
+    max: usize,
+}
+
+impl GatherList {
+    /// Room for `max` stretches.
+    #[must_use]
+    pub fn new(max: usize) -> Self {
+        Self { list: Vec::with_capacity(max), max }
+    }
+}
+
+/// What one send takes.
+#[derive(Debug)]
+pub struct Gather<'list, 'bytes> {
+    list: &'list mut GatherList,
+    bytes: usize,
+    borrowed: PhantomData<&'bytes [u8]>,
+}
+
+impl<'list, 'bytes> Gather<'list, 'bytes> {
+    /// Nothing yet.
+    pub fn new(list: &'list mut GatherList) -> Self {
+        list.list.clear();
+        Self { list, bytes: 0, borrowed: PhantomData }
+    }
+
+    /// There is no room for another stretch.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.list.list.len() == self.list.max
+    }
+
+    /// Nothing is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.list.is_empty()
+    }
+
+    /// Length of all stretches in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// Adds borrowed bytes.
+    ///
+    /// # Panics
+    /// If the list is full.
+    pub fn bytes(&mut self, bytes: &'bytes [u8]) {
+        // SAFETY: the bytes are borrowed for 'bytes, and the segment is only used through this value, which does not
+        // outlive that borrow; nobody writes them meanwhile.
+        let segment = unsafe { Segment::from_raw(bytes.as_ptr(), bytes.len()) };
+        self.segment(segment);
+    }
+
+    /// Adds a segment.
+    ///
+    /// # Panics
+    /// If the list is full.
+    pub fn segment(&mut self, segment: Segment) {
+        assert!(!self.is_full());
+        self.bytes += segment.len();
+        self.list.list.push(segment);
+    }
+
+    pub(crate) fn segments(&self) -> &[Segment] {
+        &self.list.list
+    }
+}
