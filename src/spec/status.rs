@@ -124,6 +124,8 @@ statuses! {
     FEATURE_NOT_CHANGEABLE = (COMMAND, 0x0e), "Feature Not Changeable";
     /// The feature does not belong to a namespace.
     FEATURE_NOT_NAMESPACE_SPECIFIC = (COMMAND, 0x0f), "Feature Not Namespace Specific";
+    /// A command is larger than the limits that Identify announces (NVM command set 1.0, section 3.2.3).
+    COMMAND_SIZE_LIMIT_EXCEEDED = (COMMAND, 0x83), "Command Size Limit Exceeded";
     /// The command set is not supported.
     COMMAND_SET_NOT_SUPPORTED = (COMMAND, 0x29), "I/O Command Set Not Supported";
 
