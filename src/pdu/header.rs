@@ -1,0 +1,248 @@
+//! What all PDUs share: the common header, where the parts of a PDU lie, the header digest.
+//!
+//! Invariant of a [`Layout`]: `hlen <= header_end <= data_start <= data_start + data_bytes <= total`, and a PDU
+//! without data has `header_end == data_start == total`.
+
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::pdu::PduError;
+use crate::pdu::digest;
+use crate::spec::tcp::{CommonHeader, DIGEST_BYTES, PduType, TERMINATE_DATA_BYTES_MAX, flags};
+
+/// Length of the common header in bytes.
+pub const COMMON_BYTES: usize = size_of::<CommonHeader>();
+/// The longest header with digest and padding in bytes: what a sender needs room for.
+pub const HEADER_BYTES_MAX: usize = 128;
+
+const FLAGS_OFFSET: u8 = 1;
+const HLEN_OFFSET: u8 = 2;
+const PDO_OFFSET: u8 = 3;
+const PLEN_OFFSET: u8 = 4;
+
+/// The two ends of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The initiator: sends commands.
+    Host,
+    /// The target: sends responses.
+    Controller,
+}
+
+/// What both ends agreed on in ICReq and ICResp, for PDUs of one direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agreement {
+    /// Headers carry a digest.
+    pub header_digest: bool,
+    /// Data carries a digest.
+    pub data_digest: bool,
+    /// Alignment of data from the start of its PDU, in bytes: a multiple of 4 from 4 to 128.
+    pub alignment: usize,
+    /// The most in-capsule data of one command capsule, in bytes.
+    pub capsule_bytes_max: u32,
+    /// The most data of one data PDU, in bytes: MAXH2CDATA, or what a host is ready to take.
+    pub data_bytes_max: u32,
+}
+
+impl Agreement {
+    /// Before ICReq and ICResp: no digests, no alignment, no data.
+    pub const NONE: Self = Self {
+        header_digest: false,
+        data_digest: false,
+        alignment: 4,
+        capsule_bytes_max: 0,
+        data_bytes_max: 0,
+    };
+
+    /// Where data starts behind a header of `hlen` bytes.
+    pub fn data_start(&self, hlen: usize) -> usize {
+        self.header_end(hlen).next_multiple_of(self.alignment)
+    }
+
+    fn header_end(&self, hlen: usize) -> usize {
+        hlen + if self.header_digest { DIGEST_BYTES } else { 0 }
+    }
+
+    fn data_end_bytes(&self) -> usize {
+        if self.data_digest { DIGEST_BYTES } else { 0 }
+    }
+}
+
+/// Where the parts of one PDU lie, in bytes from its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Which PDU it is.
+    pub pdu_type: PduType,
+    /// Bits of the FLAGS byte.
+    pub flags: u8,
+    /// Length of the header.
+    pub hlen: usize,
+    /// End of the header with its digest.
+    pub header_end: usize,
+    /// Start of the data; the end of the PDU if there is none.
+    pub data_start: usize,
+    /// Length of the data, without digest.
+    pub data_bytes: usize,
+    /// A data digest follows the data.
+    pub data_digest: bool,
+    /// Length of the whole PDU.
+    pub total: usize,
+}
+
+/// The common header at the start of `bytes`; `None` while it is incomplete.
+pub fn common(bytes: &[u8]) -> Option<&CommonHeader> {
+    CommonHeader::ref_from_prefix(bytes).ok().map(|(header, _)| header)
+}
+
+struct Shape {
+    hlen: u8,
+    digests: bool,
+    data: bool,
+}
+
+fn shape(pdu_type: PduType, from: Role) -> Option<Shape> {
+    let (sender, hlen, digests, data) = match pdu_type {
+        PduType::ICREQ => (Role::Host, 128, false, false),
+        PduType::ICRESP => (Role::Controller, 128, false, false),
+        PduType::H2C_TERM_REQ => (Role::Host, 24, false, true),
+        PduType::C2H_TERM_REQ => (Role::Controller, 24, false, true),
+        PduType::CAPSULE_CMD => (Role::Host, 72, true, true),
+        PduType::CAPSULE_RESP => (Role::Controller, 24, true, false),
+        PduType::H2C_DATA => (Role::Host, 24, true, true),
+        PduType::C2H_DATA => (Role::Controller, 24, true, true),
+        PduType::R2T => (Role::Controller, 24, true, false),
+        _ => return None,
+    };
+    (sender == from).then_some(Shape { hlen, digests, data })
+}
+
+/// Judges a common header that `from` sent, and says where the parts of its PDU lie.
+///
+/// # Errors
+/// [`PduError::HeaderField`] with the lowest offset that is wrong: an unknown type or one of the other direction, a
+/// digest flag that was not agreed on, a wrong HLEN, a PDO that is unaligned or outside, a PLEN that does not fit or
+/// exceeds the capsule; [`PduError::LimitExceeded`] or [`PduError::OutOfRange`] for a data PDU with more data than
+/// `agreement.data_bytes_max`, by direction.
+pub fn layout(header: &CommonHeader, from: Role, agreement: &Agreement) -> Result<Layout, PduError> {
+    let field = |offset| PduError::HeaderField { offset };
+    let shape = shape(header.pdu_type, from).ok_or(field(0))?;
+    let header_digest = shape.digests && agreement.header_digest;
+    if shape.digests && (header.flags & flags::HEADER_DIGEST != 0) != header_digest {
+        return Err(field(FLAGS_OFFSET));
+    }
+    let data_digest_flag = shape.digests && shape.data && header.flags & flags::DATA_DIGEST != 0;
+    if data_digest_flag && !agreement.data_digest {
+        return Err(field(FLAGS_OFFSET));
+    }
+    if header.hlen != shape.hlen {
+        return Err(field(HLEN_OFFSET));
+    }
+    let hlen = usize::from(shape.hlen);
+    let header_end = hlen + if header_digest { DIGEST_BYTES } else { 0 };
+    let total = header.plen.get() as usize;
+    let mut layout = Layout {
+        pdu_type: header.pdu_type,
+        flags: header.flags,
+        hlen,
+        header_end,
+        data_start: header_end,
+        data_bytes: 0,
+        data_digest: false,
+        total,
+    };
+    if total == header_end {
+        return Ok(layout);
+    }
+    if !shape.data || total < header_end {
+        return Err(field(PLEN_OFFSET));
+    }
+    if !shape.digests {
+        // Terminate requests: the offending header follows at once, PDO is reserved.
+        layout.data_bytes = total - header_end;
+        return if layout.data_bytes <= TERMINATE_DATA_BYTES_MAX {
+            Ok(layout)
+        } else {
+            Err(field(PLEN_OFFSET))
+        };
+    }
+    if data_digest_flag != agreement.data_digest {
+        return Err(field(FLAGS_OFFSET));
+    }
+    layout.data_digest = data_digest_flag;
+    layout.data_start = usize::from(header.pdo);
+    if layout.data_start < header_end || !layout.data_start.is_multiple_of(agreement.alignment) {
+        return Err(field(PDO_OFFSET));
+    }
+    layout.data_bytes =
+        total.checked_sub(layout.data_start + agreement.data_end_bytes()).ok_or(field(PLEN_OFFSET))?;
+    if layout.data_bytes == 0 {
+        return Err(field(PLEN_OFFSET));
+    }
+    match header.pdu_type {
+        PduType::CAPSULE_CMD if layout.data_bytes > agreement.capsule_bytes_max as usize => {
+            Err(field(PLEN_OFFSET))
+        }
+        PduType::H2C_DATA if layout.data_bytes > agreement.data_bytes_max as usize => {
+            Err(PduError::LimitExceeded)
+        }
+        PduType::C2H_DATA if layout.data_bytes > agreement.data_bytes_max as usize => {
+            Err(PduError::OutOfRange)
+        }
+        _ => Ok(layout),
+    }
+}
+
+/// Checks the header digest of a PDU whose header has arrived (`bytes.len() >= layout.header_end`).
+///
+/// # Errors
+/// [`PduError::HeaderDigest`] with the digest that was received.
+pub fn check_digest(bytes: &[u8], layout: &Layout) -> Result<(), PduError> {
+    let digest = &bytes[layout.hlen..layout.header_end];
+    if digest.is_empty() || digest == digest::header(&bytes[..layout.hlen]) {
+        return Ok(());
+    }
+    let mut received = [0; DIGEST_BYTES];
+    received.copy_from_slice(digest);
+    Err(PduError::HeaderDigest { received: u32::from_le_bytes(received) })
+}
+
+/// The common header of a PDU that this side sends, with `data_bytes` of data behind a header of `hlen` bytes.
+pub(crate) fn outgoing(
+    pdu_type: PduType,
+    more_flags: u8,
+    hlen: u8,
+    data_bytes: usize,
+    agreement: &Agreement,
+) -> CommonHeader {
+    let header_end = agreement.header_end(usize::from(hlen));
+    let mut flags = more_flags | if agreement.header_digest { flags::HEADER_DIGEST } else { 0 };
+    let (mut pdo, mut plen) = (0, header_end);
+    if data_bytes > 0 {
+        pdo = agreement.data_start(usize::from(hlen));
+        plen = pdo + data_bytes + agreement.data_end_bytes();
+        flags |= if agreement.data_digest { flags::DATA_DIGEST } else { 0 };
+    }
+    let pdo = u8::try_from(pdo).expect("data starts at 128 at most");
+    let plen = u32::try_from(plen).expect("data of one command is shorter than 4 GiB");
+    CommonHeader { pdu_type, flags, hlen, pdo, plen: plen.into() }
+}
+
+/// Writes `header` to `out` with its digest and the padding up to the data; returns how many bytes that are.
+pub(crate) fn write(
+    out: &mut [u8],
+    header: &(impl IntoBytes + zerocopy::Immutable),
+    agreement: &Agreement,
+) -> usize {
+    let bytes = header.as_bytes();
+    out[..bytes.len()].copy_from_slice(bytes);
+    let end = agreement.header_end(bytes.len());
+    if agreement.header_digest {
+        let digest = digest::header(bytes);
+        out[bytes.len()..end].copy_from_slice(&digest);
+    }
+    let pdo = usize::from(bytes[usize::from(PDO_OFFSET)]);
+    if pdo > end {
+        out[end..pdo].fill(0);
+        return pdo;
+    }
+    end
+}
