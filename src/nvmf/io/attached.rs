@@ -1,0 +1,63 @@
+//! The namespaces that a queue pair sees, found by NSID.
+//!
+//! Invariant: `by_nsid[nsid - 1]` is the namespace `nsid`, or none where it is inactive.
+
+use std::sync::Arc;
+
+use crate::bdev::{Bdev, Geometry, OpenError};
+use crate::nvmf::io::Channels;
+use crate::spec::status::Status;
+
+/// A namespace as one reactor serves it.
+#[derive(Clone, Copy, Debug)]
+pub struct Attached {
+    /// Its identifier, 1 and up.
+    pub nsid: u32,
+    /// Shape of its bdev.
+    pub geometry: Geometry,
+    pub(super) channel: usize,
+}
+
+/// The namespaces that a queue pair sees.
+#[derive(Debug, Default)]
+pub struct Namespaces {
+    by_nsid: Box<[Option<Attached>]>,
+}
+
+impl Namespaces {
+    /// Opens what is needed of `namespaces` (NSID and bdev) on this reactor; `nsid_max` is the controller's NN.
+    ///
+    /// # Errors
+    /// What the bdev says that could not be opened.
+    ///
+    /// # Panics
+    /// If an NSID is 0 or above `nsid_max`.
+    pub fn open<'a>(
+        namespaces: impl Iterator<Item = (u32, &'a Arc<dyn Bdev>)>,
+        nsid_max: u32,
+        channels: &mut Channels,
+    ) -> Result<Self, OpenError> {
+        let mut by_nsid = vec![None; nsid_max as usize];
+        for (nsid, bdev) in namespaces {
+            assert!(nsid > 0);
+            assert!(nsid <= nsid_max);
+            let channel = channels.open(bdev)?;
+            by_nsid[nsid as usize - 1] = Some(Attached { nsid, geometry: *bdev.geometry(), channel });
+        }
+        Ok(Self { by_nsid: by_nsid.into_boxed_slice() })
+    }
+
+    /// The namespace `nsid`.
+    ///
+    /// # Errors
+    /// Invalid Namespace or Format for 0, FFFFFFFFh and values above NN, Invalid Field for an inactive one, both with
+    /// DNR (base 2.1, section 3.2.1).
+    pub fn find(&self, nsid: u32) -> Result<&Attached, Status> {
+        let index = nsid.wrapping_sub(1) as usize;
+        match self.by_nsid.get(index) {
+            None => Err(Status::INVALID_NAMESPACE.with_dnr()),
+            Some(None) => Err(Status::INVALID_FIELD.with_dnr()),
+            Some(Some(attached)) => Ok(attached),
+        }
+    }
+}

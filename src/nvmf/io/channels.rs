@@ -1,0 +1,149 @@
+//! The channels that one reactor has open, and the hand-over of requests to them.
+
+use std::sync::Arc;
+
+use corelane_reactors::clock::Time;
+use zerocopy::FromBytes;
+
+use crate::bdev::{Access, Bdev, BdevError, Blocks, Channel, Command, OpenError, Submitted, Tag};
+use crate::mem::{self, Segment, SegmentMut};
+use crate::nvmf::io::request::dataset_ranges;
+use crate::nvmf::io::{Attached, DATASET_RANGES_MAX, Operation};
+use crate::spec::nvm::DatasetRange;
+use crate::spec::status::Status;
+
+struct Open {
+    bdev: Arc<dyn Bdev>,
+    channel: Box<dyn Channel>,
+}
+
+/// The channels of one reactor, one for each bdev; they stay open until the reactor ends.
+#[derive(Default)]
+pub struct Channels {
+    open: Vec<Open>,
+}
+
+impl std::fmt::Debug for Channels {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_list().entries(self.open.iter().map(|open| open.bdev.name())).finish()
+    }
+}
+
+impl Channels {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The channel to `bdev`, opened where it was not. May allocate: belongs to Connect.
+    pub(super) fn open(&mut self, bdev: &Arc<dyn Bdev>) -> Result<usize, OpenError> {
+        if let Some(index) = self.open.iter().position(|open| Arc::ptr_eq(&open.bdev, bdev)) {
+            return Ok(index);
+        }
+        let channel = bdev.open()?;
+        self.open.push(Open { bdev: Arc::clone(bdev), channel });
+        Ok(self.open.len() - 1)
+    }
+
+    /// Where the blocks of a read lie, if the bdev lends its memory: then they are sent from there and the read is
+    /// done. The memory stays readable for as long as these channels live.
+    pub fn lend(&self, namespace: &Attached, blocks: Blocks) -> Option<Segment> {
+        self.open[namespace.channel].channel.lend(blocks)
+    }
+
+    /// Hands an operation to its bdev: here its processing starts. `from` is the host's data, `into` is where data for
+    /// the host goes; each has the length of the request's transfer or is empty. The status, if it is done already;
+    /// otherwise it comes from [`Channels::poll`] under `tag`.
+    pub fn submit(
+        &mut self,
+        tag: u64,
+        namespace: &Attached,
+        operation: Operation,
+        from: Segment,
+        into: SegmentMut,
+    ) -> Option<Status> {
+        let channel = &mut self.open[namespace.channel].channel;
+        let mut ranges = [Blocks { first: 0, count: 0 }; DATASET_RANGES_MAX];
+        let command = match operation {
+            Operation::Read(blocks) => Command::Read { blocks, into: &[into] },
+            Operation::Write { blocks, force_unit_access } => {
+                Command::Write { blocks, from: &[from], force_unit_access }
+            }
+            Operation::Compare(blocks) => Command::Compare { blocks, with: &[from] },
+            Operation::WriteZeroes { blocks, deallocate, force_unit_access } => {
+                Command::WriteZeroes { blocks, deallocate, force_unit_access }
+            }
+            Operation::Flush => Command::Flush,
+            Operation::Hint => return Some(Status::SUCCESS),
+            Operation::Deallocate(count) => match read_ranges(from, count, namespace, &mut ranges) {
+                Ok(count) if namespace.geometry.features.deallocate => {
+                    Command::Deallocate { ranges: &ranges[..count] }
+                }
+                Ok(_) => return Some(Status::SUCCESS),
+                Err(status) => return Some(status),
+            },
+        };
+        match channel.submit(Tag(tag), &command) {
+            Submitted::Done(result) => Some(status_of(result)),
+            Submitted::Pending => None,
+        }
+    }
+
+    /// Completes what is ready, one batch a channel; returns how many commands that were.
+    pub fn poll(&mut self, mut done: impl FnMut(u64, Status)) -> usize {
+        let mut completed = 0;
+        for open in &mut self.open {
+            if open.channel.outstanding() > 0 {
+                completed += open.channel.poll(&mut |tag, result| done(tag.0, status_of(result)));
+            }
+        }
+        completed
+    }
+
+    /// Asks that a pending command end early; it completes through [`Channels::poll`] all the same. False if it cannot.
+    pub fn abort(&mut self, namespace: &Attached, tag: u64) -> bool {
+        self.open[namespace.channel].channel.abort(Tag(tag))
+    }
+
+    /// Commands that are pending on any channel.
+    pub fn outstanding(&self) -> usize {
+        self.open.iter().map(|open| open.channel.outstanding()).sum()
+    }
+
+    /// When to poll again while something is pending: `None` is at once.
+    pub fn deadline(&self) -> Option<Time> {
+        let pending = self.open.iter().filter(|open| open.channel.outstanding() > 0);
+        pending
+            .map(|open| open.channel.deadline())
+            .reduce(|one, other| one.zip(other).map(|(a, b)| a.min(b)))?
+    }
+}
+
+fn read_ranges(
+    from: Segment,
+    count: usize,
+    namespace: &Attached,
+    into: &mut [Blocks; DATASET_RANGES_MAX],
+) -> Result<usize, Status> {
+    let mut bytes = [0; DATASET_RANGES_MAX * size_of::<DatasetRange>()];
+    let bytes = &mut bytes[..count * size_of::<DatasetRange>()];
+    mem::copy_out(from, bytes);
+    let ranges = <[DatasetRange]>::ref_from_bytes(bytes).expect("a whole number of ranges without alignment");
+    dataset_ranges(ranges, namespace, into)
+}
+
+/// The status that a command completes with for what its bdev said.
+pub fn status_of(result: Result<(), BdevError>) -> Status {
+    let Err(error) = result else { return Status::SUCCESS };
+    match error {
+        BdevError::OutOfRange => Status::LBA_OUT_OF_RANGE.with_dnr(),
+        BdevError::Length => Status::INTERNAL_ERROR.with_dnr(),
+        BdevError::Unsupported => Status::INVALID_OPCODE.with_dnr(),
+        BdevError::Miscompare => Status::COMPARE_FAILURE.with_dnr(),
+        BdevError::Busy => Status::INTERRUPTED,
+        BdevError::Media { access: Access::Read } => Status::UNRECOVERED_READ_ERROR,
+        BdevError::Media { access: Access::Write } => Status::WRITE_FAULT,
+        BdevError::Aborted => Status::ABORT_REQUESTED,
+        BdevError::Gone => Status::INTERNAL_ERROR.with_dnr(),
+    }
+}

@@ -1,0 +1,21 @@
+//! The data plane of the target: what one I/O queue pair does on its reactor. No sockets, no PDUs, no locks.
+//!
+//! [`decode`] turns a submission queue entry into a [`Request`] that is right in itself: opcode, namespace, range,
+//! limits and transfer length are judged there, before a byte is moved. [`Channels::submit`] hands a request to its
+//! bdev; that is the one place where processing starts, and so the one place where a right to read or write is
+//! judged. What the bdev answers becomes a [`crate::spec::status::Status`] in [`status_of`].
+
+mod attached;
+mod channels;
+mod request;
+
+pub use attached::{Attached, Namespaces};
+pub use channels::{Channels, status_of};
+pub use request::{Limits, Operation, Request, Transfer, decode};
+
+/// Ranges of one Dataset Management command that the target accepts (DMRL).
+pub const DATASET_RANGES_MAX: usize = 8;
+/// Bytes of one Dataset Management range that the target accepts (DMRSL): deallocation must not hold up a reactor.
+pub const DATASET_RANGE_BYTES_MAX: u64 = 4 << 20;
+/// Bytes of one Write Zeroes command that the target accepts (WZSL), as a power of two of 4 KiB pages: 1 MiB.
+pub const WRITE_ZEROES_SIZE_LOG2_PAGES: u8 = 8;

@@ -1,0 +1,218 @@
+//! From a submission queue entry to a request that is right in itself (NVM command set 1.0, section 3.2).
+//!
+//! Invariants of a [`Request`]: its range lies inside the namespace; its transfer length is what the operation needs,
+//! what the SGL says, and at most MDTS.
+
+use crate::bdev::Blocks;
+use crate::nvmf::io::{
+    Attached, DATASET_RANGE_BYTES_MAX, DATASET_RANGES_MAX, Namespaces, WRITE_ZEROES_SIZE_LOG2_PAGES,
+};
+use crate::spec::nvm::DatasetRange;
+use crate::spec::opcode::NvmOpcode;
+use crate::spec::sqe::{Fused, Psdt, Sqe};
+use crate::spec::status::Status;
+
+const PAGE_BYTES: u64 = 4096;
+
+/// What a queue pair allows.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The largest data transfer of one command in bytes (MDTS).
+    pub transfer_bytes_max: u32,
+}
+
+/// What is to be done on a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Read blocks.
+    Read(Blocks),
+    /// Write blocks.
+    Write {
+        /// Which.
+        blocks: Blocks,
+        /// Durable before it completes.
+        force_unit_access: bool,
+    },
+    /// Compare blocks with the host's data.
+    Compare(Blocks),
+    /// Make blocks read as zeros.
+    WriteZeroes {
+        /// Which.
+        blocks: Blocks,
+        /// The storage may be given back.
+        deallocate: bool,
+        /// Durable before it completes.
+        force_unit_access: bool,
+    },
+    /// Deallocate the ranges that the host's data lists: how many.
+    Deallocate(usize),
+    /// A hint that is taken note of and needs nothing done.
+    Hint,
+    /// Make earlier writes durable.
+    Flush,
+}
+
+/// Data that moves with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transfer {
+    /// None.
+    None,
+    /// The capsule holds it: as many bytes.
+    InCapsule(u32),
+    /// The host has it ready: as many bytes.
+    FromHost(u32),
+    /// The host waits for it: as many bytes.
+    ToHost(u32),
+}
+
+/// A command that can be carried out.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// On which namespace.
+    pub namespace: Attached,
+    /// What.
+    pub operation: Operation,
+    /// With which data.
+    pub transfer: Transfer,
+}
+
+/// Judges a command of an I/O queue that came with `in_capsule` bytes of data.
+///
+/// # Errors
+/// The status that the command completes with; nothing was done.
+pub fn decode(
+    sqe: &Sqe,
+    in_capsule: usize,
+    namespaces: &Namespaces,
+    limits: &Limits,
+) -> Result<Request, Status> {
+    let opcode = sqe.nvm_opcode();
+    let known = matches!(
+        opcode,
+        NvmOpcode::READ
+            | NvmOpcode::WRITE
+            | NvmOpcode::FLUSH
+            | NvmOpcode::COMPARE
+            | NvmOpcode::WRITE_ZEROES
+            | NvmOpcode::DATASET_MANAGEMENT
+    );
+    if !known {
+        return Err(Status::INVALID_OPCODE.with_dnr());
+    }
+    // Fabrics transfers are described by SGLs, and fused operations are not offered.
+    if sqe.psdt() == Psdt::PRP || sqe.fused() != Fused::NORMAL {
+        return Err(Status::INVALID_FIELD.with_dnr());
+    }
+    let namespace = *namespaces.find(sqe.nsid.get())?;
+    let (operation, bytes) = match opcode {
+        NvmOpcode::FLUSH => (Operation::Flush, 0),
+        NvmOpcode::DATASET_MANAGEMENT => dataset(sqe)?,
+        NvmOpcode::WRITE_ZEROES => (write_zeroes(sqe, &namespace)?, 0),
+        _ => blocks(sqe, &namespace, limits)?,
+    };
+    let transfer = match operation {
+        Operation::Flush | Operation::WriteZeroes { .. } => Transfer::None,
+        Operation::Read(_) => to_host(sqe, bytes)?,
+        _ => from_host(sqe, bytes, in_capsule)?,
+    };
+    Ok(Request { namespace, operation, transfer })
+}
+
+fn range(sqe: &Sqe, namespace: &Attached) -> Result<Blocks, Status> {
+    let blocks = Blocks { first: sqe.starting_lba(), count: sqe.blocks() };
+    match blocks.bytes(&namespace.geometry) {
+        Ok(_) => Ok(blocks),
+        Err(_) => Err(Status::LBA_OUT_OF_RANGE.with_dnr()),
+    }
+}
+
+fn blocks(sqe: &Sqe, namespace: &Attached, limits: &Limits) -> Result<(Operation, u32), Status> {
+    let blocks = range(sqe, namespace)?;
+    let bytes = u64::from(blocks.count) * u64::from(namespace.geometry.block_size);
+    let bytes = match u32::try_from(bytes) {
+        Ok(bytes) if bytes <= limits.transfer_bytes_max => bytes,
+        _ => return Err(Status::INVALID_FIELD.with_dnr()),
+    };
+    let operation = match sqe.nvm_opcode() {
+        NvmOpcode::READ => Operation::Read(blocks),
+        NvmOpcode::WRITE => Operation::Write { blocks, force_unit_access: sqe.force_unit_access() },
+        _ if namespace.geometry.features.compare => Operation::Compare(blocks),
+        _ => return Err(Status::INVALID_OPCODE.with_dnr()),
+    };
+    Ok((operation, bytes))
+}
+
+fn write_zeroes(sqe: &Sqe, namespace: &Attached) -> Result<Operation, Status> {
+    if !namespace.geometry.features.write_zeroes {
+        return Err(Status::INVALID_OPCODE.with_dnr());
+    }
+    let blocks = range(sqe, namespace)?;
+    let bytes = u64::from(blocks.count) * u64::from(namespace.geometry.block_size);
+    if bytes > PAGE_BYTES << WRITE_ZEROES_SIZE_LOG2_PAGES {
+        return Err(Status::INVALID_FIELD.with_dnr());
+    }
+    let (deallocate, force_unit_access) = (sqe.deallocate(), sqe.force_unit_access());
+    Ok(Operation::WriteZeroes { blocks, deallocate, force_unit_access })
+}
+
+fn dataset(sqe: &Sqe) -> Result<(Operation, u32), Status> {
+    let ranges = sqe.dataset_ranges();
+    let bytes = u32::try_from(ranges * size_of::<DatasetRange>()).expect("256 ranges of 16 bytes at most");
+    if !sqe.dataset_attributes().ad() {
+        return Ok((Operation::Hint, bytes));
+    }
+    if ranges > DATASET_RANGES_MAX {
+        return Err(Status::COMMAND_SIZE_LIMIT_EXCEEDED.with_dnr());
+    }
+    Ok((Operation::Deallocate(ranges), bytes))
+}
+
+/// The ranges of a Dataset Management command, from the host's data.
+///
+/// # Errors
+/// LBA Out of Range, or Command Size Limit Exceeded for a range above DMRSL.
+pub(super) fn dataset_ranges(
+    data: &[DatasetRange],
+    namespace: &Attached,
+    into: &mut [Blocks; DATASET_RANGES_MAX],
+) -> Result<usize, Status> {
+    assert!(data.len() <= DATASET_RANGES_MAX);
+    for (range, blocks) in data.iter().zip(into.iter_mut()) {
+        *blocks = Blocks { first: range.starting_lba.get(), count: range.blocks.get() };
+        let bytes = blocks.bytes(&namespace.geometry).map_err(|_| Status::LBA_OUT_OF_RANGE.with_dnr())?;
+        if bytes.end - bytes.start > DATASET_RANGE_BYTES_MAX {
+            return Err(Status::COMMAND_SIZE_LIMIT_EXCEEDED.with_dnr());
+        }
+    }
+    Ok(data.len())
+}
+
+fn to_host(sqe: &Sqe, bytes: u32) -> Result<Transfer, Status> {
+    if !sqe.dptr.is_transport() {
+        return Err(Status::SGL_TYPE_INVALID.with_dnr());
+    }
+    check_length(sqe, bytes)?;
+    Ok(Transfer::ToHost(bytes))
+}
+
+fn from_host(sqe: &Sqe, bytes: u32, in_capsule: usize) -> Result<Transfer, Status> {
+    check_length(sqe, bytes)?;
+    if sqe.dptr.is_transport() {
+        return Ok(Transfer::FromHost(bytes));
+    }
+    if !sqe.dptr.is_in_capsule() {
+        return Err(Status::SGL_TYPE_INVALID.with_dnr());
+    }
+    if sqe.dptr.address.get() != 0 {
+        return Err(Status::SGL_OFFSET_INVALID.with_dnr());
+    }
+    if in_capsule != bytes as usize {
+        return Err(Status::DATA_SGL_LENGTH_INVALID.with_dnr());
+    }
+    Ok(Transfer::InCapsule(bytes))
+}
+
+/// The SGL must describe exactly what the command moves: Identify says that a longer one is not supported.
+fn check_length(sqe: &Sqe, bytes: u32) -> Result<(), Status> {
+    if sqe.dptr.length.get() == bytes { Ok(()) } else { Err(Status::DATA_SGL_LENGTH_INVALID.with_dnr()) }
+}
