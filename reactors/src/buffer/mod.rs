@@ -13,6 +13,8 @@ mod gather;
 mod lease;
 mod segment;
 mod system;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use chunk::Received;
 pub use chunk::{Chunk, Chunks};

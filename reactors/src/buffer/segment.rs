@@ -85,6 +85,12 @@ impl SegmentMut {
         Self(libc::iovec { iov_base: pointer.cast(), iov_len: len })
     }
 
+    /// Bytes that are given away for as long as the process lives.
+    #[must_use]
+    pub const fn of(bytes: &'static mut [u8]) -> Self {
+        Self(libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() })
+    }
+
     /// No bytes.
     #[must_use]
     pub const fn empty() -> Self {

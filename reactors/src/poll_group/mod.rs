@@ -14,6 +14,8 @@
 mod epoll;
 mod slots;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 use std::{fmt, io, net::TcpStream, os::fd::BorrowedFd};
 
