@@ -1,8 +1,11 @@
 //! Commands of block devices and what they fail with.
 
+use std::ops::Range;
+
 use corelane_reactors::buffer::{Segment, SegmentMut};
 
 use super::Geometry;
+use crate::mem;
 
 /// The submitter's name for a command in flight, unique on its channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,7 +26,7 @@ impl Blocks {
     /// # Errors
     ///
     /// [`BdevError::OutOfRange`] when it ends beyond the last block.
-    pub fn bytes(self, geometry: &Geometry) -> Result<std::ops::Range<u64>, BdevError> {
+    pub fn bytes(self, geometry: &Geometry) -> Result<Range<u64>, BdevError> {
         let end = self.first.checked_add(u64::from(self.count)).ok_or(BdevError::OutOfRange)?;
         if end > geometry.blocks {
             return Err(BdevError::OutOfRange);
@@ -34,7 +37,7 @@ impl Blocks {
 }
 
 /// A command, with lists that live for the call only.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub enum Command<'a> {
     /// Fills the segments, in order, with the contents of the blocks.
     Read {
@@ -75,6 +78,32 @@ pub enum Command<'a> {
         /// What to compare it with: as many bytes as the blocks have.
         with: &'a [Segment],
     },
+}
+
+impl Command<'_> {
+    /// Checks ranges and lengths, which every device does before it touches anything.
+    ///
+    /// # Errors
+    ///
+    /// [`BdevError::OutOfRange`] when a range ends beyond the last block; otherwise [`BdevError::Length`]
+    /// when the segments do not add up to the blocks.
+    pub fn check(&self, geometry: &Geometry) -> Result<(), BdevError> {
+        let (blocks, length) = match *self {
+            Self::Flush => return Ok(()),
+            Self::Deallocate { ranges } => {
+                return ranges.iter().try_for_each(|blocks| blocks.bytes(geometry).map(drop));
+            }
+            Self::WriteZeroes { blocks, .. } => return blocks.bytes(geometry).map(drop),
+            Self::Read { blocks, into } => (blocks, mem::length_mut(into)),
+            Self::Write { blocks, from, .. } => (blocks, mem::length(from)),
+            Self::Compare { blocks, with } => (blocks, mem::length(with)),
+        };
+        let bytes = blocks.bytes(geometry)?;
+        if u64::try_from(length) != Ok(bytes.end - bytes.start) {
+            return Err(BdevError::Length);
+        }
+        Ok(())
+    }
 }
 
 /// Why a command failed.

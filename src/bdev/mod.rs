@@ -13,11 +13,23 @@
 
 mod channel;
 mod command;
+#[cfg(test)]
+pub(crate) mod conformance;
+mod delay;
 mod geometry;
+mod malloc;
+mod null;
+mod random;
+mod stored;
 
 pub use channel::{Channel, Submitted};
 pub use command::{Access, BdevError, Blocks, Command, Tag};
+pub use delay::{Delay, Delays};
 pub use geometry::{Features, Geometry, GeometryError, Memory};
+pub use malloc::Malloc;
+pub use null::Null;
+
+use crate::mem::ExtentError;
 
 /// A block device, shared by all reactors.
 pub trait Bdev: Send + Sync {
@@ -46,4 +58,15 @@ pub enum OpenError {
     /// Every queue of the device has an owner.
     #[error("the device has no free queue")]
     Exhausted,
+}
+
+/// Why a block device in memory could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// Its size or block size is not possible.
+    #[error(transparent)]
+    Geometry(#[from] GeometryError),
+    /// There is no memory for it.
+    #[error(transparent)]
+    Memory(#[from] ExtentError),
 }

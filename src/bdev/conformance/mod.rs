@@ -1,0 +1,57 @@
+//! What every block device must do, as tests that each backend and decorator calls with a device of its own.
+//!
+//! The device must have at least [`BLOCKS_MIN`] blocks; its contents are destroyed. Each part of the suite
+//! gets a new one from `make`. Devices that need a push to make progress (a virtual clock) get it from
+//! `idle`.
+
+mod commands;
+mod flight;
+mod lists;
+mod oracle;
+mod random;
+mod ranges;
+mod rig;
+mod threads;
+
+use std::{sync::Arc, thread};
+
+use corelane_reactors::clock::Time;
+
+use super::Bdev;
+
+/// Blocks that the suite needs.
+pub(crate) const BLOCKS_MIN: u64 = 64;
+
+/// What a device does with what is written to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Contents {
+    /// It is there until it is overwritten.
+    Kept,
+    /// It is forgotten: every block always reads as zeros.
+    Forgotten,
+}
+
+/// A device under test.
+pub(crate) struct Subject<'a> {
+    /// Makes a new device of this kind.
+    pub(crate) make: &'a dyn Fn() -> Arc<dyn Bdev>,
+    /// What it does with what is written.
+    pub(crate) contents: Contents,
+    /// Called when a poll completed nothing, with the channel's deadline.
+    pub(crate) idle: &'a (dyn Fn(Option<Time>) + Sync),
+}
+
+/// Runs the suite on devices that keep what is written and need no push.
+pub(crate) fn conformance(make: impl Fn() -> Arc<dyn Bdev>) {
+    conformance_of(&Subject { make: &make, contents: Contents::Kept, idle: &|_| thread::yield_now() });
+}
+
+/// Runs the suite.
+pub(crate) fn conformance_of(subject: &Subject<'_>) {
+    commands::run(subject);
+    ranges::run(subject);
+    lists::run(subject);
+    flight::run(subject);
+    random::run(subject);
+    threads::run(subject);
+}

@@ -1,0 +1,216 @@
+//! A block device in memory. Its contents are gone with the process.
+//!
+//! Every command is carried out inside `submit`, except that clearing more than [`CLEAR_BYTES_MAX`] is
+//! continued by `poll`, so that no turn of a reactor waits for it. Invariants: the extent has exactly
+//! `block_size * blocks` bytes; `backlog` never grows beyond [`BACKLOG_MAX`]; each pending command has
+//! one last entry there.
+
+#[cfg(test)]
+mod tests;
+
+use std::{collections::VecDeque, ops::Range, sync::Arc};
+
+use corelane_reactors::{
+    buffer::{Segment, SegmentMut},
+    clock::Time,
+};
+
+use super::{
+    Bdev, BdevError, Blocks, Channel, Command, CreateError, Features, Geometry, GeometryError, Memory,
+    OpenError, Submitted, Tag,
+};
+use crate::mem::{self, Backing, Extent, ExtentError};
+
+/// Bytes that one call clears: a few hundred microseconds.
+const CLEAR_BYTES_MAX: usize = 4 << 20;
+
+/// Ranges that wait to be cleared on one channel.
+const BACKLOG_MAX: usize = 1024;
+
+/// A block device in memory: hugepages when there are enough, otherwise ordinary pages, of which
+/// none is used before it is written and which deallocation gives back.
+#[derive(Debug)]
+pub struct Malloc {
+    name: String,
+    geometry: Geometry,
+    memory: Arc<Extent>,
+}
+
+impl Malloc {
+    /// Makes a device of `size_bytes` bytes, all zeros, in blocks of `block_size` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`CreateError`]: the geometry is impossible, or the memory cannot be had.
+    pub fn new(name: &str, size_bytes: u64, block_size: u32) -> Result<Self, CreateError> {
+        Self::with_memory(name, size_bytes, block_size, Extent::best)
+    }
+
+    /// As [`Malloc::new`], in hugepages or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`CreateError`], which also says how many hugepages are missing.
+    pub fn in_hugepages(name: &str, size_bytes: u64, block_size: u32) -> Result<Self, CreateError> {
+        Self::with_memory(name, size_bytes, block_size, Extent::hugepages)
+    }
+
+    /// What pages it lies in.
+    pub fn backing(&self) -> Backing {
+        self.memory.backing()
+    }
+
+    fn with_memory(
+        name: &str,
+        size_bytes: u64,
+        block_size: u32,
+        make: impl Fn(usize) -> Result<Extent, ExtentError>,
+    ) -> Result<Self, CreateError> {
+        let blocks = Geometry::divide(size_bytes, block_size)?;
+        let bytes =
+            usize::try_from(size_bytes).map_err(|_| GeometryError::Size { bytes: size_bytes, block_size })?;
+        let geometry = Geometry {
+            block_size,
+            blocks,
+            volatile_write_cache: false,
+            survives_restart: false,
+            memory: Memory::Own,
+            features: Features::ALL,
+        };
+        Ok(Self { name: name.to_owned(), geometry, memory: Arc::new(make(bytes)?) })
+    }
+}
+
+impl Bdev for Malloc {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    fn open(&self) -> Result<Box<dyn Channel>, OpenError> {
+        Ok(Box::new(MallocChannel {
+            geometry: self.geometry,
+            memory: Arc::clone(&self.memory),
+            backlog: VecDeque::with_capacity(BACKLOG_MAX),
+            pending: 0,
+        }))
+    }
+}
+
+struct MallocChannel {
+    geometry: Geometry,
+    memory: Arc<Extent>,
+    backlog: VecDeque<Clearing>,
+    /// Entries of the backlog that are the last of their command.
+    pending: usize,
+}
+
+/// A range of bytes still to be cleared.
+struct Clearing {
+    tag: Tag,
+    bytes: Range<usize>,
+    /// The command completes with this range.
+    last: bool,
+}
+
+impl MallocChannel {
+    fn bytes(&self, blocks: Blocks) -> Result<Range<usize>, BdevError> {
+        let Range { start, end } = blocks.bytes(&self.geometry)?;
+        let inside = |offset| usize::try_from(offset).map_err(|_| BdevError::OutOfRange);
+        Ok(inside(start)?..inside(end)?)
+    }
+
+    fn segment(&self, blocks: Blocks) -> Result<Segment, BdevError> {
+        Ok(self.memory.segment(self.bytes(blocks)?))
+    }
+
+    fn segment_mut(&self, blocks: Blocks) -> Result<SegmentMut, BdevError> {
+        Ok(self.memory.segment_mut(self.bytes(blocks)?))
+    }
+
+    fn execute(&mut self, tag: Tag, command: &Command<'_>) -> Result<Submitted, BdevError> {
+        command.check(&self.geometry)?;
+        match *command {
+            Command::Read { blocks, into } => mem::scatter(self.segment(blocks)?, into),
+            Command::Write { blocks, from, .. } => mem::gather(from, self.segment_mut(blocks)?),
+            Command::Compare { blocks, with } => {
+                if mem::difference_list(with, self.segment(blocks)?).is_some() {
+                    return Err(BdevError::Miscompare);
+                }
+            }
+            Command::Flush => {}
+            Command::WriteZeroes { blocks, .. } => return self.clear(tag, &[blocks]),
+            Command::Deallocate { ranges } => return self.clear(tag, ranges),
+        }
+        Ok(Submitted::Done(Ok(())))
+    }
+
+    /// Clears a little at once. More than that waits for `poll`; if there is no room to wait, it is late
+    /// rather than refused.
+    fn clear(&mut self, tag: Tag, ranges: &[Blocks]) -> Result<Submitted, BdevError> {
+        let mut total = 0;
+        for &blocks in ranges {
+            total += self.bytes(blocks)?.len();
+        }
+        if total <= CLEAR_BYTES_MAX || ranges.len() > BACKLOG_MAX - self.backlog.len() {
+            for &blocks in ranges {
+                self.memory.clear(self.bytes(blocks)?);
+            }
+            return Ok(Submitted::Done(Ok(())));
+        }
+        for &blocks in ranges {
+            let bytes = self.bytes(blocks)?;
+            self.backlog.push_back(Clearing { tag, bytes, last: false });
+        }
+        if let Some(clearing) = self.backlog.back_mut() {
+            clearing.last = true;
+        }
+        self.pending += 1;
+        Ok(Submitted::Pending)
+    }
+}
+
+impl Channel for MallocChannel {
+    fn submit(&mut self, tag: Tag, command: &Command<'_>) -> Submitted {
+        self.execute(tag, command).unwrap_or_else(|error| Submitted::Done(Err(error)))
+    }
+
+    fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), BdevError>)) -> usize {
+        let mut budget = CLEAR_BYTES_MAX;
+        let mut completed = 0;
+        while budget > 0
+            && let Some(clearing) = self.backlog.front_mut()
+        {
+            // A step ends where a page does, so that the page is given back and not zeroed in two parts.
+            let start = clearing.bytes.start;
+            let end = clearing.bytes.end.min((start / CLEAR_BYTES_MAX + 1) * CLEAR_BYTES_MAX);
+            self.memory.clear(start..end);
+            budget = budget.saturating_sub(end - start);
+            clearing.bytes.start = end;
+            if clearing.bytes.is_empty() {
+                if clearing.last {
+                    self.pending -= 1;
+                    completed += 1;
+                    done(clearing.tag, Ok(()));
+                }
+                self.backlog.pop_front();
+            }
+        }
+        completed
+    }
+
+    fn outstanding(&self) -> usize {
+        self.pending
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        None
+    }
+
+    fn lend(&self, blocks: Blocks) -> Option<Segment> {
+        self.segment(blocks).ok()
+    }
+}

@@ -1,0 +1,81 @@
+//! The memory device: the conformance suite at several geometries, and what is its own.
+
+use super::*;
+use crate::bdev::conformance::conformance;
+
+#[test]
+fn conforms() {
+    for (bytes, block_size) in [(64 << 10, 512), (48 << 20, 512), (48 << 20, 4096), (16 << 20, 64 << 10)] {
+        conformance(|| Arc::new(Malloc::new("ram", bytes, block_size).unwrap()));
+    }
+}
+
+#[test]
+fn impossible_geometries_are_refused_with_a_reason() {
+    let rows = [
+        (4096, 0, "block size 0 is not a power of two from 512 to 65536; use 512 or 4096"),
+        (4096, 256, "block size 256 is not a power of two from 512 to 65536; use 512 or 4096"),
+        (4096, 520, "block size 520 is not a power of two from 512 to 65536; use 512 or 4096"),
+        (1 << 20, 128 << 10, "block size 131072 is not a power of two from 512 to 65536; use 512 or 4096"),
+        (0, 512, "size 0 is not a positive multiple of the block size 512"),
+        (4097, 4096, "size 4097 is not a positive multiple of the block size 4096"),
+    ];
+    for (bytes, block_size, message) in rows {
+        let error = Malloc::new("ram", bytes, block_size).unwrap_err();
+        assert_eq!(error.to_string(), message);
+    }
+}
+
+#[test]
+fn memory_that_cannot_be_had_is_named() {
+    let error = Malloc::new("ram", 1 << 60, 4096).unwrap_err();
+    assert!(error.to_string().contains("1152921504606846976 bytes"), "{error}");
+}
+
+#[test]
+fn a_large_device_is_there_at_once_and_reads_as_zeros() {
+    let malloc = Malloc::new("ram", 1 << 40, 4096).unwrap();
+    assert_eq!(malloc.geometry().bytes(), 1 << 40);
+    let channel = malloc.open().unwrap();
+    let lent = channel.lend(Blocks { first: (1 << 28) - 1, count: 1 }).unwrap();
+    let mut bytes = [0xEE; 4096];
+    mem::copy_out(lent, &mut bytes);
+    assert_eq!(bytes, [0; 4096]);
+}
+
+#[test]
+fn clearing_much_takes_several_polls() {
+    const BLOCKS: u64 = 4096;
+    let malloc = Malloc::new("ram", BLOCKS * 4096, 4096).unwrap();
+    let mut channel = malloc.open().unwrap();
+    let ranges = [Blocks { first: 0, count: 4096 }];
+    let tag = Tag(9);
+    assert_eq!(channel.submit(tag, &Command::Deallocate { ranges: &ranges }), Submitted::Pending);
+    let mut polls = 0;
+    let mut completed = Vec::new();
+    while channel.outstanding() > 0 {
+        channel.poll(&mut |tag, result| completed.push((tag, result)));
+        polls += 1;
+    }
+    assert_eq!(polls, BLOCKS * 4096 / (4 << 20));
+    assert_eq!(completed, [(tag, Ok(()))]);
+}
+
+#[test]
+fn a_full_backlog_clears_at_once() {
+    let malloc = Malloc::new("ram", 8 << 20, 4096).unwrap();
+    let mut channel = malloc.open().unwrap();
+    let all = Blocks { first: 0, count: 2048 };
+    for tag in 0..1024 {
+        assert_eq!(channel.submit(Tag(tag), &Command::Deallocate { ranges: &[all] }), Submitted::Pending);
+    }
+    assert_eq!(channel.submit(Tag(1024), &Command::Deallocate { ranges: &[all] }), Submitted::Done(Ok(())));
+    let mut tags = Vec::new();
+    while channel.outstanding() > 0 {
+        channel.poll(&mut |Tag(tag), result| {
+            assert_eq!(result, Ok(()));
+            tags.push(tag);
+        });
+    }
+    assert_eq!(tags, (0..1024).collect::<Vec<_>>());
+}
