@@ -1,0 +1,65 @@
+//! Kernels of raw memory beside what the standard library does with slices of the same bytes.
+//!
+//! `ahead` is by how many bytes the destination is ahead of the source within its page: 24 is where the
+//! payload behind a header of NVMe/TCP lies, and where `rep movsb` is slow on some processors.
+
+use std::hint::black_box;
+
+use corelane::mem::{self, Extent};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+
+const SIZES: [usize; 4] = [512, 4 << 10, 32 << 10, 128 << 10];
+
+fn memory() -> Extent {
+    Extent::ordinary(4 << 20).expect("4 MiB of memory")
+}
+
+fn copies(criterion: &mut Criterion) {
+    let extent = memory();
+    mem::copy_in(&vec![0x5A; 4 << 20], extent.segment_mut(0..4 << 20));
+    let source = vec![0x5A_u8; 256 << 10];
+    let mut target = vec![0xA5_u8; 256 << 10];
+    let source_start = source.as_ptr().align_offset(4096);
+    let target_start = target.as_ptr().align_offset(4096);
+    for len in SIZES {
+        for ahead in [0, 24] {
+            let mut group = criterion.benchmark_group(format!("copy/{len}/ahead{ahead}"));
+            group.throughput(Throughput::Bytes(len as u64));
+            let from = extent.segment(0..len);
+            let into = extent.segment_mut((1 << 20) + ahead..(1 << 20) + ahead + len);
+            group.bench_function("kernel", |bencher| {
+                bencher.iter(|| mem::copy(black_box(from), black_box(into)))
+            });
+            let from = &source[source_start..source_start + len];
+            let into = &mut target[target_start + ahead..target_start + ahead + len];
+            group.bench_function("slice", |bencher| {
+                bencher.iter(|| black_box(&mut *into).copy_from_slice(black_box(from)));
+            });
+        }
+    }
+}
+
+fn checks(criterion: &mut Criterion) {
+    let extent = memory();
+    let slice = vec![0; 128 << 10];
+    for len in [4 << 10, 128 << 10] {
+        let mut group = criterion.benchmark_group("check");
+        group.throughput(Throughput::Bytes(len as u64));
+        let (one, other) = (extent.segment(0..len), extent.segment(1 << 20..(1 << 20) + len));
+        group.bench_function(BenchmarkId::new("crc32c/kernel", len), |bencher| {
+            bencher.iter(|| mem::crc32c(black_box(one), 0));
+        });
+        group.bench_function(BenchmarkId::new("crc32c/slice", len), |bencher| {
+            bencher.iter(|| crc32c::crc32c(black_box(&slice[..len])));
+        });
+        group.bench_function(BenchmarkId::new("difference/kernel", len), |bencher| {
+            bencher.iter(|| mem::difference(black_box(one), black_box(other)));
+        });
+        group.bench_function(BenchmarkId::new("zero/kernel", len), |bencher| {
+            bencher.iter(|| mem::zero(black_box(extent.segment_mut(0..len))));
+        });
+    }
+}
+
+criterion_group!(benches, copies, checks);
+criterion_main!(benches);
