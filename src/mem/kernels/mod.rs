@@ -18,6 +18,8 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
+use std::{mem::MaybeUninit, slice};
+
 use corelane_reactors::buffer::{Segment, SegmentMut};
 
 #[cfg(not(target_arch = "x86_64"))]
@@ -28,9 +30,8 @@ use x86_64 as primitive;
 /// Bytes of the private copies that are compared: two of them stay in the first-level cache.
 const COMPARE_BYTES: usize = 1024;
 
-/// Bytes of the private copies that are checksummed: a multiple of the three lanes of 256 bytes that the
-/// checksum works in.
-const CHECKSUM_BYTES: usize = 3 * 256 * 4;
+/// Bytes of the private copies that are checksummed.
+const CHECKSUM_BYTES: usize = 4096;
 
 /// Copies all bytes of `from` into `into`. When the two overlap, the outcome is unspecified bytes.
 ///
@@ -96,11 +97,19 @@ pub fn difference(one: Segment, other: Segment) -> Option<usize> {
 /// CRC-32C (Castagnoli) of `from`. `seed` is 0, or the result for the bytes before these, so that pieces
 /// chain: `crc32c(b, crc32c(a, 0))` is the checksum of `a` followed by `b`.
 pub fn crc32c(from: Segment, seed: u32) -> u32 {
-    let mut bytes = [0; CHECKSUM_BYTES];
+    // Not zeroed first: that would take as long as the copy.
+    let mut private = MaybeUninit::<[u8; CHECKSUM_BYTES]>::uninit();
+    let private = private.as_mut_ptr().cast::<u8>();
     (0..from.len()).step_by(CHECKSUM_BYTES).fold(seed, |checksum, start| {
         let end = from.len().min(start + CHECKSUM_BYTES);
-        let bytes = &mut bytes[..end - start];
-        copy_out(from.slice(start..end), bytes);
+        let piece = from.slice(start..end);
+        assert!(piece.len() <= CHECKSUM_BYTES);
+        // SAFETY: `piece` is mapped (module invariant), `private` has room for it, and is reached through
+        // this pointer only.
+        unsafe { primitive::copy(piece.pointer(), private, piece.len()) };
+        // SAFETY: the copy has just set that many bytes of `private`, which nothing changes while the slice
+        // lives.
+        let bytes = unsafe { slice::from_raw_parts(private, piece.len()) };
         crc32c::crc32c_append(checksum, bytes)
     })
 }
