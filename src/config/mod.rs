@@ -1,1 +1,247 @@
-//! The JSON configuration: its model, how it is parsed, and what is refused.
+//! The JSON configuration: its model, how it is parsed, and what is refused. Takes text and the cores that
+//! may be used; reads no file, no environment and no clock, and asks the operating system nothing.
+//!
+//! Three steps, each a type: the text; a [`Document`], which has the right keys and JSON types; a [`Config`],
+//! in which every value is in its range and every reference resolves. Invariant: a `Config` that comes out of
+//! [`parse`] or [`validate`] needs no further check, and what it serialises to parses to an equal one.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::spec::nqn::Nqn;
+
+pub use cores::{CORE_MAX, CoreListError, CoreListText};
+pub use document::{
+    BdevEntry, BdevType, Document, IdleEntry, IdlePolicyName, ListenerEntry, NamespaceEntry, ReactorsEntry,
+    Reservations, SubsystemEntry, Transport,
+};
+pub use embedded::Embedded;
+pub use finding::{Finding, Place, Severity};
+pub use fuzz::fuzz;
+pub use limits::{Knob, Limits, LimitsEntry};
+pub use listen::{AddressError, PORT_DEFAULT, parse_address, parse_listen};
+pub use size::{ByteSize, SizeError, SizeText};
+pub use validate::{
+    BDEVS_MAX, HOSTS_MAX, LISTENERS_MAX, NAMESPACES_MAX, SUBSYSTEMS_MAX, namespace_uuid, validate,
+};
+
+mod cores;
+mod document;
+mod embedded;
+mod finding;
+mod fuzz;
+pub mod limits;
+mod listen;
+mod serialize;
+mod size;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
+/// The longest configuration text in bytes: enough for the most of everything, and small enough to check in
+/// one go.
+pub const TEXT_BYTES_MAX: usize = 4 << 20;
+
+/// A configuration in which nothing is left to check.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Config {
+    /// Which cores run what, and what they do when idle.
+    pub reactors: Reactors,
+    /// Where state that survives a restart lives; `None`: where the environment says.
+    pub state_directory: Option<PathBuf>,
+    /// Whether a state directory without its marker file is an error.
+    pub state_must_exist: bool,
+    /// Limits on what peers may take.
+    pub limits: Limits,
+    /// Block devices; their names are unique.
+    pub bdevs: Vec<Bdev>,
+    /// Subsystems; their names are unique.
+    pub subsystems: Vec<Subsystem>,
+}
+
+/// The core layout. All cores are among those that were allowed; `io` is not empty and has no duplicates.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reactors {
+    /// Core of the management reactor; may be a member of `io`, which then is one shared thread.
+    pub management: usize,
+    /// Cores of the I/O reactors.
+    pub io: Vec<usize>,
+    /// What a reactor without work does.
+    pub idle: Idle,
+}
+
+/// What a reactor without work does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Idle {
+    /// Polls on: lowest latency, a whole core each.
+    Spin,
+    /// Sleeps in the kernel at once: least power, a wake-up per burst.
+    Park,
+    /// Polls on for a while, then sleeps.
+    Adaptive {
+        /// How long a reactor polls without finding work before it sleeps.
+        spin: Duration,
+    },
+}
+
+/// A block device.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Bdev {
+    /// Its name, by which namespaces refer to it.
+    pub name: String,
+    /// What it is made of.
+    pub kind: BdevKind,
+}
+
+/// What a block device is made of. `size` is a positive multiple of `block_size`, and `block_size` a power of
+/// two from 512 to 65,536 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BdevKind {
+    /// Memory of this process: sparse until written, gone after a restart.
+    Malloc {
+        /// Capacity.
+        size: ByteSize,
+        /// Logical block size in bytes.
+        block_size: u32,
+    },
+    /// Nothing: writes are dropped, reads give zeros. For measuring everything else.
+    Null {
+        /// Capacity.
+        size: ByteSize,
+        /// Logical block size in bytes.
+        block_size: u32,
+    },
+}
+
+/// An NVM subsystem.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Subsystem {
+    /// Its name; never the discovery name.
+    pub nqn: Nqn,
+    /// Serial number: 1 to 20 printable ASCII characters.
+    pub serial: String,
+    /// Model number: 1 to 40 printable ASCII characters.
+    pub model: String,
+    /// Whether every host may connect, whatever `hosts` says.
+    pub allow_any_host: bool,
+    /// Hosts that may connect.
+    pub hosts: Vec<Nqn>,
+    /// Addresses at which it is reached. Subsystems may share one; it is then listened on once.
+    pub listeners: Vec<Listener>,
+    /// Namespaces; their NSIDs are unique within the subsystem, their UUIDs and bdevs within the
+    /// configuration.
+    pub namespaces: Vec<Namespace>,
+}
+
+/// A listening address.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Listener {
+    /// How hosts talk to it.
+    pub transport: Transport,
+    /// Address and port; port 0 lets the kernel choose one.
+    pub address: SocketAddr,
+}
+
+/// A namespace of a subsystem.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Namespace {
+    /// Namespace identifier: 1 to 65,535.
+    pub nsid: u32,
+    /// Name of its bdev, which exists.
+    pub bdev: String,
+    /// What hosts recognise it by; never nil.
+    pub uuid: Uuid,
+    /// How its reservations are kept.
+    pub reservations: Reservations,
+}
+
+/// A configuration that was taken, and what is odd about it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Accepted {
+    /// The configuration.
+    pub config: Config,
+    /// Findings of severity [`Severity::Warning`] only.
+    pub warnings: Vec<Finding>,
+}
+
+/// Parses and validates a configuration text. `allowed` are the cores that this process may use.
+///
+/// # Errors
+/// A text that is not the JSON of a [`Document`] gives one finding, the first; a document with wrong values
+/// gives one finding for each of them, and the warnings too.
+pub fn parse(text: &str, allowed: &[usize]) -> Result<Accepted, Vec<Finding>> {
+    let document = Document::from_json(text).map_err(|finding| vec![finding])?;
+    validate(&document, allowed)
+}
+
+/// The JSON schema (draft 2020-12) of the configuration.
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Document).to_value()
+}
+
+impl Config {
+    /// The configuration of a start without a configuration file: see [`Embedded`].
+    ///
+    /// # Errors
+    /// When `allowed` is empty: there is no core to run on.
+    pub fn embedded_default(allowed: &[usize]) -> Result<Self, Vec<Finding>> {
+        Embedded::default().config(allowed).map(|accepted| accepted.config)
+    }
+
+    /// The bdev of this name.
+    #[must_use]
+    pub fn bdev(&self, name: &str) -> Option<&Bdev> {
+        self.bdevs.iter().find(|bdev| bdev.name == name)
+    }
+
+    /// Number of namespaces in all subsystems.
+    #[must_use]
+    pub fn namespaces(&self) -> usize {
+        self.subsystems.iter().map(|subsystem| subsystem.namespaces.len()).sum()
+    }
+}
+
+impl Reactors {
+    /// Every core that runs a reactor, ascending and each once.
+    #[must_use]
+    pub fn cores(&self) -> Vec<usize> {
+        let mut cores = self.io.clone();
+        cores.push(self.management);
+        cores.sort_unstable();
+        cores.dedup();
+        cores
+    }
+}
+
+impl fmt::Display for Reactors {
+    /// As the start message and `corelane check` show the layout: `management on core 0, I/O on cores 1-3`.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let noun = if self.io.len() == 1 { "core" } else { "cores" };
+        let io = cores::display(&self.io);
+        write!(formatter, "management on core {}, I/O on {noun} {io}", self.management)
+    }
+}
+
+impl BdevKind {
+    /// Capacity.
+    #[must_use]
+    pub fn size(&self) -> ByteSize {
+        match *self {
+            Self::Malloc { size, .. } | Self::Null { size, .. } => size,
+        }
+    }
+
+    /// Logical block size in bytes.
+    #[must_use]
+    pub fn block_size(&self) -> u32 {
+        match *self {
+            Self::Malloc { block_size, .. } | Self::Null { block_size, .. } => block_size,
+        }
+    }
+}

@@ -1,8 +1,8 @@
 //! NVMe qualified names (NVMe Base Specification, "NVMe Qualified Names"): a type for a name whose form was
 //! checked, and the 256-byte field that carries it. Knows nothing of who may use which name.
 //!
-//! Invariant of [`Nqn`]: 1 to 223 bytes of UTF-8 without a NUL. A name made by [`Nqn::parse`] also has one of the
-//! two forms that the specification gives; one made by [`Nqn::lenient`] or [`Nqn::from_wire`] need not.
+//! Invariant of [`Nqn`]: 1 to 223 bytes of UTF-8 without a NUL. A name made by [`Nqn::parse`] also has one of
+//! the two forms that the specification gives; one made by [`Nqn::lenient`] or [`Nqn::from_wire`] need not.
 //!
 //! Names are compared byte by byte, as the specification asks: no case folding and no Unicode normalization.
 
@@ -86,8 +86,8 @@ impl Nqn {
         Ok(nqn)
     }
 
-    /// A name as peers send it: only length and absence of NUL are checked, since hosts are known by names that
-    /// follow neither form.
+    /// A name as peers send it: only length and absence of NUL are checked, since hosts are known by names
+    /// that follow neither form.
     ///
     /// # Errors
     /// [`NqnError::Empty`], [`NqnError::TooLong`], [`NqnError::ContainsNul`].
@@ -104,8 +104,8 @@ impl Nqn {
         Ok(Self(text.into()))
     }
 
-    /// The name in a field of a structure on the wire. What follows the NUL is not looked at, because hosts leave
-    /// all sorts of bytes there.
+    /// The name in a field of a structure on the wire. What follows the NUL is not looked at, because hosts
+    /// leave all sorts of bytes there.
     ///
     /// # Errors
     /// [`NqnError::Unterminated`], [`NqnError::Empty`], [`NqnError::TooLong`], [`NqnError::NotUtf8`].

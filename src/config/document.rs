@@ -1,0 +1,239 @@
+//! The configuration file as it is written: keys and JSON types. Says nothing about values; `validate` does.
+//!
+//! Unknown keys are refused everywhere. Numbers are as wide as JSON has them and texts are kept as texts, so
+//! that every wrong value is found, not only the first one that does not fit a type.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::cores::CoreListText;
+use super::finding::{Finding, Place, Severity};
+use super::limits::LimitsEntry;
+use super::size::SizeText;
+use super::{CORE_MAX, TEXT_BYTES_MAX};
+
+/// The configuration of a Corelane target.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "an object with the configuration")]
+#[schemars(title = "Corelane configuration", rename = "Configuration")]
+pub struct Document {
+    /// Which cores run what.
+    #[serde(default)]
+    pub reactors: ReactorsEntry,
+    /// Absolute path of the directory for state that survives a restart. Default: `$STATE_DIRECTORY`, else
+    /// `$XDG_STATE_HOME/corelane`, else `$HOME/.local/state/corelane`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub state_dir: Option<String>,
+    /// Whether it is an error when the state directory lacks the marker file that Corelane leaves in it, as
+    /// when its disk is not mounted. Default false: a new directory is set up.
+    #[serde(default)]
+    pub state_must_exist: bool,
+    /// Limits on what peers may take.
+    #[serde(default)]
+    pub limits: LimitsEntry,
+    /// Block devices that namespaces are made of, at most 1024.
+    pub bdevs: Vec<BdevEntry>,
+    /// Subsystems that hosts connect to, at most 256.
+    pub subsystems: Vec<SubsystemEntry>,
+}
+
+/// Which cores run what.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "an object with the core layout")]
+#[schemars(rename = "Reactors")]
+pub struct ReactorsEntry {
+    /// Core of the management reactor (listeners, admin queues). May be one of `io`: both then share a
+    /// thread. Default: the first allowed core that is not in `io`, else the first allowed core.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = CORE_MAX))]
+    pub management: Option<u64>,
+    /// Cores of the I/O reactors, each once. Default: every allowed core but the one of `management`; that
+    /// one too if there is no other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub io: Option<CoreListText>,
+    /// What a reactor without work does.
+    pub idle: IdleEntry,
+}
+
+/// What a reactor without work does.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "an object with the idle policy")]
+#[schemars(rename = "Idle")]
+pub struct IdleEntry {
+    /// Default `adaptive`.
+    pub policy: IdlePolicyName,
+    /// Microseconds that an `adaptive` reactor polls without finding work before it sleeps. 1 to 1000000,
+    /// default 100: longer than the gaps inside a burst, short enough that an idle target costs next to
+    /// nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub spin_us: Option<u64>,
+}
+
+/// Names of the idle policies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "IdlePolicy")]
+pub enum IdlePolicyName {
+    /// Never sleep.
+    Spin,
+    /// Sleep at once.
+    Park,
+    /// Poll for `spin_us`, then sleep.
+    #[default]
+    Adaptive,
+}
+
+/// A block device. Which keys beside `name` and `type` it takes depends on its type; `malloc` and `null` both
+/// need `size`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "an object that describes a bdev")]
+#[schemars(rename = "Bdev")]
+pub struct BdevEntry {
+    /// Name by which namespaces refer to it: 1 to 63 letters, digits, dots, hyphens and underscores, unique.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9][-._A-Za-z0-9]{0,62}$"))]
+    pub name: String,
+    /// What it is made of.
+    #[serde(rename = "type")]
+    pub kind: BdevType,
+    /// Capacity: a positive multiple of `block_size`, at most 4194304 TiB.
+    pub size: SizeText,
+    /// Logical block size in bytes: a power of two from 512 to 65536. Default 4096: a page, so whole blocks
+    /// are whole pages; 512 for hosts that need it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block_size: Option<SizeText>,
+}
+
+/// Types of block devices.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BdevType {
+    /// Memory of this process, sparse until written; gone after a restart.
+    Malloc,
+    /// Drops what is written and reads as zeros.
+    Null,
+}
+
+/// A subsystem.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "an object that describes a subsystem")]
+#[schemars(rename = "Subsystem")]
+pub struct SubsystemEntry {
+    /// NVMe qualified name: `nqn.yyyy-mm.reverse.domain:name`, at most 223 bytes, unique.
+    #[schemars(length(min = 1, max = 223))]
+    pub nqn: String,
+    /// Serial number: 1 to 20 printable ASCII characters. Default: `CL` and 18 hexadecimal digits made of the
+    /// NQN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 20))]
+    pub serial: Option<String>,
+    /// Model number: 1 to 40 printable ASCII characters. Default `Corelane`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 40))]
+    pub model: Option<String>,
+    /// Whether every host may connect. Default false.
+    #[serde(default)]
+    pub allow_any_host: bool,
+    /// NQNs of the hosts that may connect, at most 1024. Default none.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// Addresses at which hosts reach the subsystem, at most 64 in all. Default none.
+    #[serde(default)]
+    pub listeners: Vec<ListenerEntry>,
+    /// Namespaces, at most 1024. Default none.
+    #[serde(default)]
+    pub namespaces: Vec<NamespaceEntry>,
+}
+
+/// A listening address.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "an object that describes a listener")]
+#[schemars(rename = "Listener")]
+pub struct ListenerEntry {
+    /// How hosts talk to it. Default `tcp`.
+    #[serde(default)]
+    pub transport: Transport,
+    /// IPv4 or IPv6 address, the latter with or without brackets; `0.0.0.0` is every IPv4 address of the
+    /// machine, `::` every address. Discovery then reports the address that the host came to.
+    pub address: String,
+    /// TCP port, 0 to 65535. Default 4420; 0 lets the kernel choose one.
+    #[serde(default = "port_default")]
+    #[schemars(range(max = 65_535))]
+    pub port: u64,
+}
+
+/// Transports.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// NVMe/TCP.
+    #[default]
+    Tcp,
+}
+
+/// A namespace.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "an object that describes a namespace")]
+#[schemars(rename = "Namespace")]
+pub struct NamespaceEntry {
+    /// Namespace identifier, 1 to 65535, unique in its subsystem: hosts scan identifiers up to the highest,
+    /// and tables are as long as that.
+    #[schemars(range(min = 1, max = 65_535))]
+    pub nsid: u64,
+    /// Name of the bdev that holds its data; a bdev has one namespace at most.
+    pub bdev: String,
+    /// UUID that hosts recognise it by, unique. Default: the UUIDv5 of NQN and NSID.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<String>,
+    /// How its reservations are kept.
+    #[serde(default)]
+    pub reservations: Reservations,
+}
+
+/// How reservations are kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "an object such as {\"persist\": true}")]
+pub struct Reservations {
+    /// Whether a host may ask for registrations and reservations that survive power loss. Default false.
+    pub persist: bool,
+}
+
+impl Document {
+    /// Reads the keys and types of a configuration text.
+    ///
+    /// # Errors
+    /// The first thing that is not JSON, has an unknown, missing or repeated key, or the wrong type; also a
+    /// text of more than [`TEXT_BYTES_MAX`] bytes.
+    pub fn from_json(text: &str) -> Result<Self, Finding> {
+        let error = |place, message| Finding { severity: Severity::Error, place, message };
+        if text.len() > TEXT_BYTES_MAX {
+            let message = format!("has {} bytes, at most {TEXT_BYTES_MAX} are allowed", text.len());
+            return Err(error(Place::default(), message));
+        }
+        let mut json = serde_json::Deserializer::from_str(text);
+        let document = serde_path_to_error::deserialize(&mut json)
+            .map_err(|problem| error(Place::at(&problem.path().to_string()), words(problem.inner())))?;
+        json.end().map_err(|problem| error(Place::default(), words(&problem)))?;
+        Ok(document)
+    }
+
+    /// The document as indented JSON.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self)
+            .unwrap_or_else(|problem| unreachable!("no map keys, no failure: {problem}"))
+    }
+}
+
+fn port_default() -> u64 {
+    super::PORT_DEFAULT.into()
+}
+
+/// The parser's message without the names of Rust's types.
+fn words(problem: &serde_json::Error) -> String {
+    problem
+        .to_string()
+        .replace("expected u64", "expected a whole number")
+        .replace("expected a sequence", "expected a list")
+}

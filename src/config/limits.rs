@@ -1,0 +1,161 @@
+//! Limits on what peers may take: each with its unit, range, default and reason, here and nowhere else.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::finding::{Findings, Place};
+
+/// Range and default of a number in the configuration.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Knob<T> {
+    /// The least value that is taken.
+    pub min: T,
+    /// The greatest value that is taken.
+    pub max: T,
+    /// The value when the file says nothing.
+    pub default: T,
+    /// What is counted.
+    pub unit: &'static str,
+}
+
+/// Range of `connections_max`.
+pub const CONNECTIONS_MAX: Knob<u32> = Knob { min: 1, max: 65_536, default: 1024, unit: "connections" };
+/// Range of `queues_per_controller_max`.
+pub const QUEUES_PER_CONTROLLER_MAX: Knob<u16> = Knob { min: 1, max: 1024, default: 64, unit: "I/O queues" };
+/// Range of `queue_depth_max`.
+pub const QUEUE_DEPTH_MAX: Knob<u16> = Knob { min: 2, max: 4096, default: 128, unit: "entries" };
+/// Range of `icreq_timeout_ms`.
+pub const ICREQ_TIMEOUT_MS: Knob<u32> = Knob { min: 100, max: 600_000, default: 10_000, unit: "ms" };
+/// Range of `connect_timeout_ms`.
+pub const CONNECT_TIMEOUT_MS: Knob<u32> = Knob { min: 100, max: 600_000, default: 10_000, unit: "ms" };
+/// Range of `shutdown_timeout_ms`.
+pub const SHUTDOWN_TIMEOUT_MS: Knob<u32> = Knob { min: 0, max: 600_000, default: 5_000, unit: "ms" };
+
+/// Limits as the file has them; their ranges are checked when the document is validated.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "an object with limits")]
+#[schemars(rename = "Limits")]
+pub struct LimitsEntry {
+    /// Connections of all hosts together, admin and I/O queues alike; one more is closed as soon as it is
+    /// accepted. 1 to 65536, default 1024: each costs a descriptor and receive memory, and a peer must not
+    /// take all of either.
+    #[schemars(range(min = CONNECTIONS_MAX.min, max = CONNECTIONS_MAX.max))]
+    pub connections_max: u64,
+    /// I/O queues of one controller. 1 to 1024, default 64: hosts open one for each of their processors, and
+    /// each takes `queue_depth_max` command slots.
+    #[schemars(range(min = QUEUES_PER_CONTROLLER_MAX.min, max = QUEUES_PER_CONTROLLER_MAX.max))]
+    pub queues_per_controller_max: u64,
+    /// Entries of one queue, which hosts see as CAP.MQES + 1. 2 to 4096, default 128: command slots and
+    /// buffers are taken when a queue connects, and depth beyond 128 adds latency more than throughput.
+    #[schemars(range(min = QUEUE_DEPTH_MAX.min, max = QUEUE_DEPTH_MAX.max))]
+    pub queue_depth_max: u64,
+    /// Milliseconds from an accepted connection to its whole ICReq. 100 to 600000, default 10000: a silent
+    /// peer must not hold a connection for ever.
+    #[schemars(range(min = ICREQ_TIMEOUT_MS.min, max = ICREQ_TIMEOUT_MS.max))]
+    pub icreq_timeout_ms: u64,
+    /// Milliseconds from ICResp to the whole Connect command. 100 to 600000, default 10000: as for ICReq.
+    #[schemars(range(min = CONNECT_TIMEOUT_MS.min, max = CONNECT_TIMEOUT_MS.max))]
+    pub connect_timeout_ms: u64,
+    /// Milliseconds that commands in flight get after SIGINT or SIGTERM. 0 to 600000, default 5000: long
+    /// enough for any healthy device, and shorter than what service managers wait before they kill.
+    #[schemars(range(min = SHUTDOWN_TIMEOUT_MS.min, max = SHUTDOWN_TIMEOUT_MS.max))]
+    pub shutdown_timeout_ms: u64,
+}
+
+/// Limits that are in their ranges.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Connections of all hosts together.
+    pub connections_max: u32,
+    /// I/O queues of one controller.
+    pub queues_per_controller_max: u16,
+    /// Entries of one queue.
+    pub queue_depth_max: u16,
+    /// Time from an accepted connection to its whole ICReq.
+    pub icreq_timeout: Duration,
+    /// Time from ICResp to the whole Connect command.
+    pub connect_timeout: Duration,
+    /// Time that commands in flight get when the target stops.
+    pub shutdown_timeout: Duration,
+}
+
+impl<T: Copy + PartialOrd + Display + TryFrom<u64>> Knob<T> {
+    /// The value as its type, or a finding and the default.
+    pub(super) fn check(&self, value: u64, place: Place, findings: &mut Findings) -> T {
+        match T::try_from(value) {
+            Ok(number) if self.min <= number && number <= self.max => number,
+            _ => {
+                let Self { min, max, unit, .. } = self;
+                findings.error(place, format!("is {value}; it must be from {min} to {max} {unit}"));
+                self.default
+            }
+        }
+    }
+}
+
+impl LimitsEntry {
+    /// Checks every limit against its range.
+    pub(super) fn check(&self, place: &Place, findings: &mut Findings) -> Limits {
+        let mut milliseconds = |knob: Knob<u32>, value, key: &str| {
+            Duration::from_millis(knob.check(value, place.key(key), findings).into())
+        };
+        let icreq_timeout = milliseconds(ICREQ_TIMEOUT_MS, self.icreq_timeout_ms, "icreq_timeout_ms");
+        let connect_timeout = milliseconds(CONNECT_TIMEOUT_MS, self.connect_timeout_ms, "connect_timeout_ms");
+        let shutdown_timeout =
+            milliseconds(SHUTDOWN_TIMEOUT_MS, self.shutdown_timeout_ms, "shutdown_timeout_ms");
+        let queues = place.key("queues_per_controller_max");
+        let depth = place.key("queue_depth_max");
+        Limits {
+            connections_max: CONNECTIONS_MAX.check(
+                self.connections_max,
+                place.key("connections_max"),
+                findings,
+            ),
+            queues_per_controller_max: QUEUES_PER_CONTROLLER_MAX.check(
+                self.queues_per_controller_max,
+                queues,
+                findings,
+            ),
+            queue_depth_max: QUEUE_DEPTH_MAX.check(self.queue_depth_max, depth, findings),
+            icreq_timeout,
+            connect_timeout,
+            shutdown_timeout,
+        }
+    }
+}
+
+impl Default for LimitsEntry {
+    fn default() -> Self {
+        Self {
+            connections_max: CONNECTIONS_MAX.default.into(),
+            queues_per_controller_max: QUEUES_PER_CONTROLLER_MAX.default.into(),
+            queue_depth_max: QUEUE_DEPTH_MAX.default.into(),
+            icreq_timeout_ms: ICREQ_TIMEOUT_MS.default.into(),
+            connect_timeout_ms: CONNECT_TIMEOUT_MS.default.into(),
+            shutdown_timeout_ms: SHUTDOWN_TIMEOUT_MS.default.into(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        LimitsEntry::default().check(&Place::default(), &mut Findings::default())
+    }
+}
+
+impl From<Limits> for LimitsEntry {
+    fn from(limits: Limits) -> Self {
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            connections_max: limits.connections_max.into(),
+            queues_per_controller_max: limits.queues_per_controller_max.into(),
+            queue_depth_max: limits.queue_depth_max.into(),
+            icreq_timeout_ms: milliseconds(limits.icreq_timeout),
+            connect_timeout_ms: milliseconds(limits.connect_timeout),
+            shutdown_timeout_ms: milliseconds(limits.shutdown_timeout),
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! Configurations that must be refused: at which place, and what the message must say.
+
+use super::*;
+
+/// Asserts that the text is refused with exactly one finding.
+fn refused(text: &str, place: &str, part: &str) {
+    let findings = parse(text, &ALLOWED).expect_err(text);
+    let [finding] = &findings[..] else { panic!("{text}: {findings:#?}") };
+    assert_eq!((finding.severity, finding.place.as_str()), (Severity::Error, place), "{finding}");
+    assert!(finding.message.contains(part), "{finding}, without {part:?}");
+}
+
+#[test]
+fn texts_that_are_no_document_name_the_place_and_the_line() {
+    let rows = [
+        ("", "", "at line 1 column 0"),
+        ("[]", "", "expected an object with the configuration"),
+        ("{", "", "at line 1"),
+        (r#"{"bdevs": []}"#, "", "missing field `subsystems`"),
+        (r#"{"bdevs": [], "subsystems": []} x"#, "", "trailing characters"),
+        (r#"{"bdevs": [], "bdevs": [], "subsystems": []}"#, "", "duplicate field `bdevs`"),
+        (r#"{"bdevs": [{"name": "a", "#, "bdevs[0]", "EOF while parsing"),
+        (r#"{"bdev": []}"#, "bdev", "unknown field `bdev`, expected one of"),
+    ];
+    for (text, place, part) in rows {
+        refused(text, place, part);
+    }
+    refused(&" ".repeat(TEXT_BYTES_MAX + 1), "", "at most 4194304 are allowed");
+}
+
+#[test]
+fn wrong_types_and_keys_are_refused_at_their_place() {
+    let rows = [
+        ("/bdevs", json!({}), "bdevs", "expected a list"),
+        ("/bdevs/0", json!(1), "bdevs[0]", "expected an object that describes a bdev"),
+        ("/bdevs/0/type", json!("disk"), "bdevs[0].type", "expected `malloc` or `null`"),
+        ("/bdevs/1/size", json!(1.5), "bdevs[1].size", "expected bytes as a whole number"),
+        ("/bdevs/1/sise", json!(1), "bdevs[1].sise", "unknown field `sise`"),
+        ("/reactors/io", json!(1), "reactors.io", "expected a list of core numbers"),
+        ("/reactors/io/0", json!("1"), "reactors.io[0]", "expected a whole number"),
+        ("/reactors/io/0", json!(-1), "reactors.io[0]", "expected a whole number"),
+        ("/reactors/idle/policy", json!("sleep"), "reactors.idle.policy", "`spin`, `park`, `adaptive`"),
+        ("/limits/connections", json!(1), "limits.connections", "unknown field `connections`"),
+        ("/subsystems/0/nqn", json!(7), "subsystems[0].nqn", "expected a string"),
+        (
+            "/subsystems/0/listeners/0/transport",
+            json!("rdma"),
+            "subsystems[0].listeners[0].transport",
+            "`tcp`",
+        ),
+        (
+            "/subsystems/0/listeners/0/port",
+            json!("4420"),
+            "subsystems[0].listeners[0].port",
+            "a whole number",
+        ),
+        ("/subsystems/0/namespaces/0/bdevs", json!(""), "subsystems[0].namespaces[0].bdevs", "unknown field"),
+        (
+            "/subsystems/0/namespaces/0/reservations",
+            json!(true),
+            "subsystems[0].namespaces[0].reservations",
+            "expected an object such as {\"persist\": true}",
+        ),
+    ];
+    for (pointer, value, place, part) in rows {
+        refused(&example_with(pointer, value), place, part);
+    }
+    refused(
+        &example_without("/subsystems/0/namespaces/0", "bdev"),
+        "subsystems[0].namespaces[0]",
+        "field `bdev`",
+    );
+    refused(&example_without("/bdevs/0", "size"), "bdevs[0]", "missing field `size`");
+}
+
+#[test]
+fn wrong_reactors_are_refused_with_what_is_allowed() {
+    let rows = [
+        ("/reactors/management", json!(4), "reactors.management", "core 4; this process may use cores 0-3"),
+        ("/reactors/management", json!(u64::MAX), "reactors.management", "this process may use cores 0-3"),
+        ("/reactors/io", json!("1,7"), "reactors.io", "core 7; this process may use cores 0-3"),
+        ("/reactors/io", json!([1, 1]), "reactors.io", "names core 1 twice"),
+        ("/reactors/io", json!([]), "reactors.io", "names no core"),
+        ("/reactors/io", json!("1;2"), "reactors.io", "such as \"1-3,5\""),
+        ("/reactors/io", json!("0-99999999"), "reactors.io", "the highest possible is 1023"),
+        ("/reactors/idle/spin_us", json!(0), "reactors.idle.spin_us", "from 1 to 1000000 microseconds"),
+        (
+            "/reactors/idle/policy",
+            json!("park"),
+            "reactors.idle.spin_us",
+            "belongs to the policy \"adaptive\"",
+        ),
+        ("/state_dir", json!("state"), "state_dir", "absolute path"),
+        ("/state_dir", json!(""), "state_dir", "absolute path"),
+        ("/state_dir", json!("/a\0b"), "state_dir", "absolute path"),
+    ];
+    for (pointer, value, place, part) in rows {
+        refused(&example_with(pointer, value), place, part);
+    }
+}
+
+#[test]
+fn limits_outside_their_range_are_refused_with_the_range() {
+    let rows = [
+        ("connections_max", 0, "from 1 to 65536 connections"),
+        ("connections_max", 65_537, "from 1 to 65536 connections"),
+        ("queues_per_controller_max", 0, "from 1 to 1024 I/O queues"),
+        ("queue_depth_max", 1, "from 2 to 4096 entries"),
+        ("queue_depth_max", 65_536 + 2, "from 2 to 4096 entries"),
+        ("icreq_timeout_ms", 99, "from 100 to 600000 ms"),
+        ("connect_timeout_ms", u64::MAX, "from 100 to 600000 ms"),
+        ("shutdown_timeout_ms", 600_001, "from 0 to 600000 ms"),
+    ];
+    for (key, value, part) in rows {
+        refused(&example_with("/limits", json!({key: value})), &format!("limits.{key}"), part);
+    }
+}
+
+#[test]
+fn wrong_bdevs_are_refused() {
+    let rows = [
+        ("/bdevs/1/name", json!("ram0"), "bdevs[1].name", "the name of bdevs[0] too"),
+        ("/bdevs/1/name", json!(""), "bdevs[1].name", "1 to 63 letters"),
+        ("/bdevs/1/name", json!("-a"), "bdevs[1].name", "1 to 63 letters"),
+        ("/bdevs/1/name", json!("a b"), "bdevs[1].name", "1 to 63 letters"),
+        ("/bdevs/1/name", json!("x".repeat(64)), "bdevs[1].name", "1 to 63 letters"),
+        ("/bdevs/1/size", json!(0), "bdevs[1].size", "is 0"),
+        (
+            "/bdevs/1/size",
+            json!(513),
+            "bdevs[1].size",
+            "not a multiple of the block size of 512 bytes; \"512\" is one",
+        ),
+        ("/bdevs/1/size", json!(5), "bdevs[1].size", "\"512\" is one"),
+        ("/bdevs/1/size", json!("4194305TiB"), "bdevs[1].size", "at most 4194304TiB"),
+        ("/bdevs/1/size", json!("16777216TiB"), "bdevs[1].size", "more bytes than 64 bits"),
+        ("/bdevs/1/size", json!("1GB"), "bdevs[1].size", "\"1GB\" has an unknown unit; use KiB"),
+        ("/bdevs/1/block_size", json!(0), "bdevs[1].block_size", "a power of two from 512 to 65536"),
+        ("/bdevs/1/block_size", json!(256), "bdevs[1].block_size", "a power of two from 512 to 65536"),
+        ("/bdevs/1/block_size", json!(1000), "bdevs[1].block_size", "a power of two from 512 to 65536"),
+        ("/bdevs/1/block_size", json!("128KiB"), "bdevs[1].block_size", "a power of two from 512 to 65536"),
+        ("/bdevs/1/block_size", json!("4k"), "bdevs[1].block_size", "unknown unit"),
+    ];
+    for (pointer, value, place, part) in rows {
+        refused(&example_with(pointer, value), place, part);
+    }
+}
+
+#[test]
+fn wrong_subsystems_are_refused() {
+    let listener =
+        |address: &str, port| json!([{"address": "127.0.0.1"}, {"address": address, "port": port}]);
+    let rows = [
+        ("nqn", json!("disk0"), "nqn", "\"disk0\" does not start with \"nqn.\""),
+        ("nqn", json!("nqn.2026-11.io.corelane:"), "nqn", "nothing after the colon"),
+        ("nqn", json!(crate::spec::nqn::DISCOVERY_NQN), "nqn", "the discovery subsystem's"),
+        ("serial", json!(""), "serial", "1 to 20 printable ASCII"),
+        ("serial", json!("123456789012345678901"), "serial", "1 to 20 printable ASCII"),
+        ("serial", json!("Ü"), "serial", "1 to 20 printable ASCII"),
+        ("serial", json!("1 "), "serial", "without spaces at either end"),
+        ("model", json!("x".repeat(41)), "model", "1 to 40 printable ASCII"),
+        ("model", json!("a\tb"), "model", "1 to 40 printable ASCII"),
+        ("listeners", listener("localhost", 1), "listeners[1].address", "\"localhost\" is not an IP address"),
+        ("listeners", listener("224.0.0.1", 1), "listeners[1].address", "multicast"),
+        ("listeners", listener("::1", 65_536), "listeners[1].port", "from 0 to 65535"),
+        ("listeners", listener("127.0.0.1", 4420), "listeners[1]", "as subsystems[0].listeners[0] is"),
+        ("listeners", listener("0.0.0.0", 4420), "listeners[1]", "collides with 127.0.0.1:4420"),
+        ("listeners", listener("::", 4420), "listeners[1]", "collides with 127.0.0.1:4420"),
+    ];
+    for (key, value, place, part) in rows {
+        let text = example_with(&format!("/subsystems/0/{key}"), value);
+        refused(&text, &format!("subsystems[0].{place}"), part);
+    }
+    let host = "nqn.2026-11.com.example:host";
+    let rows = [
+        (json!([host, "host"]), "hosts[1]", "\"host\" does not start with"),
+        (json!([host, host]), "hosts[1]", "as subsystems[0].hosts[0] is"),
+    ];
+    for (hosts, place, part) in rows {
+        let mut example = example();
+        example["subsystems"][0]["allow_any_host"] = json!(false);
+        example["subsystems"][0]["hosts"] = hosts;
+        refused(&example.to_string(), &format!("subsystems[0].{place}"), part);
+    }
+}
+
+#[test]
+fn wrong_namespaces_are_refused() {
+    let rows = [
+        (json!({"nsid": 0, "bdev": "void"}), "nsid", "from 1 to 65535"),
+        (json!({"nsid": 65_536, "bdev": "void"}), "nsid", "from 1 to 65535"),
+        (
+            json!({"nsid": 1, "bdev": "void", "uuid": "6f1b9a5c-6f0e-4c3e-8d6a-0d2f5c1b7a12"}),
+            "nsid",
+            "namespaces[0] too",
+        ),
+        (json!({"nsid": 2, "bdev": "disk"}), "bdev", "is \"disk\"; the bdevs are \"ram0\", \"void\""),
+        (json!({"nsid": 2, "bdev": "ram0"}), "bdev", "which subsystems[0].namespaces[0].bdev uses already"),
+        (json!({"nsid": 2, "bdev": "void", "uuid": "x"}), "uuid", "write it as"),
+        (
+            json!({"nsid": 2, "bdev": "void", "uuid": "6f1b9a5c6f0e4c3e8d6a0d2f5c1b7a11"}),
+            "uuid",
+            "write it as",
+        ),
+        (json!({"nsid": 2, "bdev": "void", "uuid": Uuid::nil().to_string()}), "uuid", "is all zeros"),
+        (
+            json!({"nsid": 2, "bdev": "void", "uuid": "6F1B9A5C-6F0E-4C3E-8D6A-0D2F5C1B7A11"}),
+            "uuid",
+            "the UUID of subsystems[0].namespaces[0] too",
+        ),
+    ];
+    for (namespace, key, part) in rows {
+        let text = example_with("/subsystems/0/namespaces/-", namespace);
+        refused(&text, &format!("subsystems[0].namespaces[1].{key}"), part);
+    }
+}
+
+#[test]
+fn collisions_between_subsystems_are_refused() {
+    let rows = [
+        ("nqn", json!("nqn.2026-11.io.corelane:disk0"), "subsystems[1].nqn", "the NQN of subsystems[0] too"),
+        (
+            "listeners",
+            json!([{"address": "0.0.0.0"}]),
+            "subsystems[1].listeners[0]",
+            "collides with 127.0.0.1:4420",
+        ),
+        (
+            "namespaces",
+            json!([{"nsid": 1, "bdev": "ram0"}]),
+            "subsystems[1].namespaces[0].bdev",
+            "uses already",
+        ),
+    ];
+    for (key, value, place, part) in rows {
+        let mut example = example();
+        let mut second = example["subsystems"][0].clone();
+        second["nqn"] = json!("nqn.2026-11.io.corelane:disk1");
+        second["namespaces"] = json!([{"nsid": 9, "bdev": "void"}]);
+        second[key] = value;
+        example["subsystems"].as_array_mut().unwrap().push(second);
+        refused(&example.to_string(), place, part);
+    }
+}
+
+#[test]
+fn too_many_of_anything_is_refused() {
+    let bdevs: Vec<_> = (0..=BDEVS_MAX)
+        .map(|index| if index == 0 { "ram0".to_owned() } else { format!("b{index}") })
+        .map(|name| json!({"name": name, "type": "null", "size": 4096}))
+        .collect();
+    refused(&example_with("/bdevs", json!(bdevs)), "bdevs", "has 1025 entries, at most 1024");
+
+    let subsystem = |index: usize| {
+        json!({"nqn": format!("nqn.2026-11.io.corelane:{index}"), "allow_any_host": true,
+               "listeners": [{"address": "::1"}], "namespaces": []})
+    };
+    let subsystems: Vec<_> = (0..=SUBSYSTEMS_MAX).map(subsystem).collect();
+    let findings = parse(&example_with("/subsystems", json!(subsystems)), &ALLOWED).unwrap_err();
+    let errors: Vec<_> = findings.iter().filter(|finding| finding.severity == Severity::Error).collect();
+    assert_eq!(errors.len(), 1);
+    assert_eq!(errors[0].to_string(), "subsystems: has 257 entries, at most 256 are allowed");
+
+    let listeners: Vec<_> =
+        (0..=LISTENERS_MAX).map(|port| json!({"address": "::1", "port": port + 1})).collect();
+    let text = example_with("/subsystems/0/listeners", json!(listeners));
+    refused(&text, "subsystems[0].listeners[64]", "one more than the 64 different addresses");
+
+    let mut example = example();
+    let host = |index| format!("nqn.2026-11.io.corelane:{index}");
+    example["subsystems"][0]["allow_any_host"] = json!(false);
+    example["subsystems"][0]["hosts"] = (0..=HOSTS_MAX).map(host).collect();
+    refused(&example.to_string(), "subsystems[0].hosts", "has 1025 entries, at most 1024");
+}
+
+#[test]
+fn all_wrong_values_are_found_in_one_go() {
+    let mut example = example();
+    example["reactors"]["io"] = json!([9]);
+    example["limits"]["queue_depth_max"] = json!(1);
+    example["bdevs"][0]["block_size"] = json!(1000);
+    example["bdevs"][1]["size"] = json!("1TB");
+    example["subsystems"][0]["nqn"] = json!("x");
+    example["subsystems"][0]["allow_any_host"] = json!(false);
+    example["subsystems"][0]["listeners"][0]["port"] = json!(70_000);
+    example["subsystems"][0]["namespaces"][0]["uuid"] = json!("x");
+    let findings = parse(&example.to_string(), &ALLOWED).unwrap_err();
+    let places: Vec<_> = findings.iter().map(|finding| finding.place.as_str()).collect();
+    let expected = [
+        "reactors.io",
+        "limits.queue_depth_max",
+        "bdevs[0].block_size",
+        "bdevs[1].size",
+        "subsystems[0].nqn",
+        "subsystems[0].hosts",
+        "subsystems[0].listeners[0].port",
+        "subsystems[0].namespaces[0].uuid",
+    ];
+    assert_eq!(places, expected);
+}
+
+#[test]
+fn a_wrong_bdev_is_reported_once_and_not_as_missing() {
+    let text = example_with("/bdevs/0/size", json!("x"));
+    refused(&text, "bdevs[0].size", "\"x\" is not a size");
+}

@@ -1,0 +1,118 @@
+//! What is taken survives serialising, and no text panics.
+
+use super::*;
+
+prop_compose! {
+    fn bdev(index: usize)(
+        kind in prop_oneof![Just(BdevType::Malloc), Just(BdevType::Null)],
+        block_shift in 9u32..=16,
+        blocks in 1u64..1 << 40,
+        text in any::<bool>(),
+    ) -> BdevEntry {
+        let size = ByteSize::new(blocks << block_shift);
+        let size = if text { size.into() } else { SizeText::Bytes(size.bytes()) };
+        let block_size = Some(SizeText::Bytes(1 << block_shift));
+        BdevEntry { name: format!("bdev-{index}"), kind, size, block_size }
+    }
+}
+
+prop_compose! {
+    fn subsystem(index: usize)(
+        name in "[ -~ä]{1,20}",
+        serial in proptest::option::of("[!-~]([ -~]{0,18}[!-~])?"),
+        model in proptest::option::of("[!-~]([ -~]{0,38}[!-~])?"),
+        allow_any_host in any::<bool>(),
+        hosts in 0usize..3,
+        addresses in proptest::collection::hash_set(("(127[.]0[.]0[.][1-9]|::1|\\[fd00::[1-9]\\])", 0u64..65_536), 0..4),
+        nsids in proptest::collection::hash_set(1u64..65_536, 0..2),
+        uuid in proptest::option::of(1u128..),
+        persist in any::<bool>(),
+    ) -> SubsystemEntry {
+        let listener = |(address, port)| ListenerEntry { transport: Transport::Tcp, address, port };
+        let namespace = |nsid| NamespaceEntry {
+            nsid,
+            bdev: format!("bdev-{index}"),
+            uuid: uuid.map(|uuid| Uuid::from_u128(uuid).to_string()),
+            reservations: Reservations { persist },
+        };
+        SubsystemEntry {
+            nqn: format!("nqn.2026-11.io.corelane:{index}:{name}"),
+            serial,
+            model,
+            allow_any_host,
+            hosts: (0..hosts).map(|host| format!("nqn.2026-11.com.example:{host}")).collect(),
+            listeners: addresses.into_iter().map(listener).collect(),
+            namespaces: nsids.into_iter().map(namespace).collect(),
+        }
+    }
+}
+
+prop_compose! {
+    fn document()(
+        management in proptest::option::of(0u64..4),
+        io in proptest::option::of(prop_oneof![
+            proptest::sample::subsequence(vec![0u64, 1, 2, 3], 1..4).prop_map(CoreListText::List),
+            Just(CoreListText::Text("0,2-3".to_owned())),
+        ]),
+        idle in prop_oneof![
+            Just((IdlePolicyName::Spin, None)),
+            Just((IdlePolicyName::Park, None)),
+            proptest::option::of(1u64..=1_000_000).prop_map(|spin| (IdlePolicyName::Adaptive, spin)),
+        ],
+        state_dir in proptest::option::of("/\\PC{0,20}"),
+        state_must_exist in any::<bool>(),
+        queue_depth_max in 2u64..=4096,
+        bdevs in (bdev(0), bdev(1), bdev(2)),
+        subsystems in (subsystem(0), subsystem(1)),
+    ) -> Document {
+        Document {
+            reactors: ReactorsEntry { management, io, idle: IdleEntry { policy: idle.0, spin_us: idle.1 } },
+            state_dir,
+            state_must_exist,
+            limits: LimitsEntry { queue_depth_max, ..LimitsEntry::default() },
+            bdevs: vec![bdevs.0, bdevs.1, bdevs.2],
+            subsystems: vec![subsystems.0, subsystems.1],
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_document_survives_serialising(document in document()) {
+        prop_assert_eq!(Document::from_json(&document.to_json()), Ok(document));
+    }
+
+    #[test]
+    fn every_taken_configuration_survives_serialising(document in document()) {
+        // Of the generated documents only few collide (a UUID or an address by chance); the rest must be
+        // taken.
+        if let Ok(accepted) = validate(&document, &ALLOWED) {
+            let again = parse(&Document::from(&accepted.config).to_json(), &ALLOWED);
+            prop_assert_eq!(again, Ok(accepted));
+        } else {
+            return Err(TestCaseError::reject("collision"));
+        }
+    }
+
+    #[test]
+    fn arbitrary_text_never_panics(text in "\\PC{0,200}") {
+        fuzz(text.as_bytes());
+    }
+
+    #[test]
+    fn damaged_examples_never_panic(at in any::<proptest::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()) {
+        let mut bytes = example().to_string().into_bytes();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        if cut {
+            bytes.truncate(at);
+        }
+        fuzz(&bytes);
+    }
+}
+
+#[test]
+fn the_fuzz_entry_takes_what_is_not_text() {
+    fuzz(&[0xFF, 0xFE]);
+    fuzz(example().to_string().as_bytes());
+}

@@ -1,0 +1,163 @@
+//! Turns a document into a configuration, or into everything that is wrong with it.
+//!
+//! Every check goes on after a finding, with the default or without the entry, so that one run shows all of
+//! them.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::cores;
+use super::document::{Document, IdleEntry, IdlePolicyName, ReactorsEntry};
+use super::finding::{Finding, Findings, Place};
+use super::limits::Knob;
+use super::{Accepted, Config, Idle, Reactors};
+
+pub use namespaces::namespace_uuid;
+
+mod bdevs;
+mod listeners;
+mod namespaces;
+mod subsystems;
+
+/// Range of `reactors.idle.spin_us`.
+const SPIN_US: Knob<u32> = Knob { min: 1, max: 1_000_000, default: 100, unit: "microseconds" };
+
+/// Most block devices.
+pub const BDEVS_MAX: usize = 1024;
+/// Most subsystems.
+pub const SUBSYSTEMS_MAX: usize = 256;
+/// Most hosts of one subsystem.
+pub const HOSTS_MAX: usize = 1024;
+/// Most namespaces of one subsystem.
+pub const NAMESPACES_MAX: usize = 1024;
+/// Most different listening addresses.
+pub const LISTENERS_MAX: usize = 64;
+
+/// Validates a document. `allowed` are the cores that this process may use.
+///
+/// # Errors
+/// One finding for each wrong value, and the warnings too.
+pub fn validate(document: &Document, allowed: &[usize]) -> Result<Accepted, Vec<Finding>> {
+    let findings = &mut Findings::default();
+    let root = Place::default();
+    let reactors = reactors(&document.reactors, &root.key("reactors"), allowed, findings);
+    let state_directory = state_directory(document.state_dir.as_deref(), &root, findings);
+    let limits = document.limits.check(&root.key("limits"), findings);
+    let bdevs = bdevs::check(&document.bdevs, &root.key("bdevs"), findings);
+    let names = document.bdevs.iter().map(|bdev| bdev.name.as_str()).collect();
+    let subsystems = subsystems::check(&document.subsystems, &root.key("subsystems"), names, findings);
+    let state_must_exist = document.state_must_exist;
+    let config = Config { reactors, state_directory, state_must_exist, limits, bdevs, subsystems };
+    let warnings = std::mem::take(findings).into_result()?;
+    Ok(Accepted { config, warnings })
+}
+
+/// Values that must be unique, and where each was first.
+struct Unique<K>(HashMap<K, Place>);
+
+impl<K: std::hash::Hash + Eq> Unique<K> {
+    fn new() -> Self {
+        Self(HashMap::new())
+    }
+
+    /// Remembers the value. When it was there before: where.
+    fn insert(&mut self, value: K, place: &Place) -> Option<&Place> {
+        match self.0.entry(value) {
+            std::collections::hash_map::Entry::Occupied(first) => Some(first.into_mut()),
+            std::collections::hash_map::Entry::Vacant(vacant) => {
+                vacant.insert(place.clone());
+                None
+            }
+        }
+    }
+}
+
+fn count(found: usize, most: usize, place: &Place, findings: &mut Findings) {
+    if found > most {
+        findings.error(place.clone(), format!("has {found} entries, at most {most} are allowed"));
+    }
+}
+
+fn state_directory(text: Option<&str>, root: &Place, findings: &mut Findings) -> Option<PathBuf> {
+    let text = text?;
+    if !text.starts_with('/') || text.contains('\0') {
+        let message = format!("is {text:?}; it must be an absolute path such as \"/var/lib/corelane\"");
+        findings.error(root.key("state_dir"), message);
+    }
+    Some(PathBuf::from(text))
+}
+
+fn reactors(entry: &ReactorsEntry, place: &Place, allowed: &[usize], findings: &mut Findings) -> Reactors {
+    let idle = idle(&entry.idle, &place.key("idle"), findings);
+    let Some(&first_allowed) = allowed.first() else {
+        findings.error(place.clone(), "needs at least one core, and this process may use none");
+        return Reactors { management: 0, io: vec![0], idle };
+    };
+    let io = entry.io.as_ref().and_then(|list| {
+        let place = place.key("io");
+        match list.resolve() {
+            Ok(cores) => {
+                for &core in &cores {
+                    check_core(core, allowed, &place, findings);
+                }
+                Some(cores)
+            }
+            Err(problem) => {
+                findings.error(place, problem.to_string());
+                None
+            }
+        }
+    });
+    let management = entry.management.map(|core| {
+        let index = usize::try_from(core).unwrap_or(usize::MAX);
+        check_core(index, allowed, &place.key("management"), findings);
+        index
+    });
+    let management = management.unwrap_or_else(|| {
+        let taken = io.as_deref().unwrap_or_default();
+        allowed.iter().copied().find(|core| !taken.contains(core)).unwrap_or(first_allowed)
+    });
+    let io = io.unwrap_or_else(|| {
+        let others: Vec<usize> = allowed.iter().copied().filter(|&core| core != management).collect();
+        if others.is_empty() { vec![management] } else { others }
+    });
+    Reactors { management, io, idle }
+}
+
+fn check_core(core: usize, allowed: &[usize], place: &Place, findings: &mut Findings) {
+    if !allowed.contains(&core) {
+        let noun = if allowed.len() == 1 { "core" } else { "cores" };
+        let set = cores::display(allowed);
+        findings.error(place.clone(), format!("names core {core}; this process may use {noun} {set}"));
+    }
+}
+
+fn idle(entry: &IdleEntry, place: &Place, findings: &mut Findings) -> Idle {
+    let spin_us = place.key("spin_us");
+    if entry.spin_us.is_some() && entry.policy != IdlePolicyName::Adaptive {
+        findings
+            .error(spin_us.clone(), "belongs to the policy \"adaptive\"; leave it out, or use that policy");
+    }
+    match entry.policy {
+        IdlePolicyName::Spin => Idle::Spin,
+        IdlePolicyName::Park => Idle::Park,
+        IdlePolicyName::Adaptive => {
+            let spin = entry.spin_us.unwrap_or(SPIN_US.default.into());
+            Idle::Adaptive { spin: Duration::from_micros(SPIN_US.check(spin, spin_us, findings).into()) }
+        }
+    }
+}
+
+/// "\"a\", \"b\"" for a message that names what there is, without growing with the file.
+fn listing<T: Display>(names: impl Iterator<Item = T>) -> String {
+    const MOST: usize = 8;
+    let mut names = names.map(|name| format!("\"{name}\""));
+    let mut text = names.by_ref().take(MOST).collect::<Vec<_>>().join(", ");
+    let more = names.count();
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
+    }
+    text
+}

@@ -1,0 +1,122 @@
+//! Checks of the namespaces, within a subsystem and across all of them.
+
+use std::collections::HashSet;
+
+use uuid::{Uuid, uuid};
+
+use crate::config::Namespace;
+use crate::config::document::NamespaceEntry;
+use crate::config::finding::{Findings, Place};
+use crate::config::limits::Knob;
+use crate::spec::nqn::Nqn;
+
+use super::{NAMESPACES_MAX, Unique, count, listing};
+
+/// Range of a namespace identifier. Tables are as long as the highest one.
+const NSID: Knob<u32> = Knob {
+    min: 1,
+    max: 65_535,
+    default: 1,
+    unit: "(0 is no namespace, and tables are as long as the highest)",
+};
+
+/// Name space of the UUIDs that are made of NQN and NSID. Part of the interface: another one would give every
+/// namespace without a UUID in the file a new identity.
+const UUID_NAME_SPACE: Uuid = uuid!("c51c8d27-9e87-49b9-8b2d-6962c957ec1e");
+
+/// What namespaces of all subsystems share: the bdevs there are, and what is taken already.
+pub(super) struct Shared<'a> {
+    bdevs: Vec<&'a str>,
+    known: HashSet<&'a str>,
+    used: Unique<&'a str>,
+    uuids: Unique<Uuid>,
+}
+
+/// The UUID of a namespace for which the file gives none: the UUIDv5 (RFC 9562, section 5.5) of
+/// `NQN/NSID`, with the NSID in decimal, in the name space c51c8d27-9e87-49b9-8b2d-6962c957ec1e.
+#[must_use]
+pub fn namespace_uuid(nqn: &Nqn, nsid: u32) -> Uuid {
+    Uuid::new_v5(&UUID_NAME_SPACE, format!("{}/{nsid}", nqn.as_str()).as_bytes())
+}
+
+/// The serial number of a subsystem for which the file gives none: the same for the same NQN.
+pub(super) fn serial_default(nqn: &Nqn) -> String {
+    let digits = Uuid::new_v5(&UUID_NAME_SPACE, nqn.as_str().as_bytes()).simple().to_string();
+    format!("CL{}", digits.to_uppercase().split_at(18).0)
+}
+
+impl<'a> Shared<'a> {
+    pub(super) fn new(bdevs: Vec<&'a str>) -> Self {
+        let known = bdevs.iter().copied().collect();
+        Self { bdevs, known, used: Unique::new(), uuids: Unique::new() }
+    }
+}
+
+/// `nqn` is that of the subsystem, unless it is wrong.
+pub(super) fn check<'a>(
+    entries: &'a [NamespaceEntry],
+    place: &Place,
+    nqn: Option<&Nqn>,
+    shared: &mut Shared<'a>,
+    findings: &mut Findings,
+) -> Vec<Namespace> {
+    count(entries.len(), NAMESPACES_MAX, place, findings);
+    if entries.is_empty() {
+        findings.warning(place.clone(), "is empty: hosts that connect find no disk");
+    }
+    let mut namespaces = Vec::with_capacity(entries.len());
+    let mut nsids = Unique::new();
+    for (index, entry) in entries.iter().enumerate() {
+        let place = place.entry(index);
+        let nsid = NSID.check(entry.nsid, place.key("nsid"), findings);
+        if let Some(first) = nsids.insert(entry.nsid, &place) {
+            let message = format!("is {}, the NSID of {first} too; they must differ", entry.nsid);
+            findings.error(place.key("nsid"), message);
+        }
+        check_bdev(&entry.bdev, &place.key("bdev"), shared, findings);
+        let uuid = match (&entry.uuid, nqn) {
+            (Some(text), _) => given_uuid(text, &place.key("uuid"), findings),
+            (None, nqn) => nqn.map(|nqn| namespace_uuid(nqn, nsid)),
+        };
+        let Some(uuid) = uuid else { continue };
+        if let Some(first) = shared.uuids.insert(uuid, &place) {
+            let message = format!("is {uuid}, the UUID of {first} too; hosts would take both for one disk");
+            findings.error(place.key("uuid"), message);
+        }
+        namespaces.push(Namespace { nsid, bdev: entry.bdev.clone(), uuid, reservations: entry.reservations });
+    }
+    namespaces
+}
+
+fn check_bdev<'a>(name: &'a str, place: &Place, shared: &mut Shared<'a>, findings: &mut Findings) {
+    if !shared.known.contains(name) {
+        let message = match shared.bdevs.is_empty() {
+            true => format!("is {name:?}, but \"bdevs\" is empty; describe the bdev there"),
+            false => format!("is {name:?}; the bdevs are {}", listing(shared.bdevs.iter())),
+        };
+        findings.error(place.clone(), message);
+    } else if let Some(first) = shared.used.insert(name, place) {
+        let message = format!("is {name:?}, which {first} uses already; a bdev has one namespace at most");
+        findings.error(place.clone(), message);
+    }
+}
+
+fn given_uuid(text: &str, place: &Place, findings: &mut Findings) -> Option<Uuid> {
+    // The parser also takes braces, "urn:" and digits without hyphens, all of another length.
+    const HYPHENATED: usize = 36;
+    match Uuid::try_parse(text).ok().filter(|_| text.len() == HYPHENATED) {
+        Some(uuid) if uuid.is_nil() => {
+            findings
+                .error(place.clone(), "is all zeros, which means \"none\"; leave the key out for a made one");
+            None
+        }
+        Some(uuid) => Some(uuid),
+        None => {
+            let message = format!(
+                "is {text:?}; write it as 6f1b9a5c-6f0e-4c3e-8d6a-0d2f5c1b7a11, or leave the key out"
+            );
+            findings.error(place.clone(), message);
+            None
+        }
+    }
+}
