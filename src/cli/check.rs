@@ -1,0 +1,92 @@
+//! `corelane check`: reads a configuration file and says whether it is right.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use crate::config::{self, Accepted, BdevKind, Config, Subsystem, TEXT_BYTES_MAX};
+
+use super::Failure;
+
+/// Says on `output` that the file is right, and what it describes; warnings go to `errors`.
+pub(super) fn check(
+    file: &Path,
+    allowed: &[usize],
+    output: &mut dyn Write,
+    errors: &mut dyn Write,
+) -> Result<(), Failure> {
+    let Accepted { config, warnings } = load(file, allowed)?;
+    for warning in warnings {
+        writeln!(errors, "corelane: {}: {warning}", file.display())?;
+    }
+    writeln!(output, "{}: ok", file.display())?;
+    summary(&config, output)?;
+    Ok(())
+}
+
+/// Reads and validates a configuration file; `-` is standard input.
+pub(super) fn load(file: &Path, allowed: &[usize]) -> Result<Accepted, Failure> {
+    let refused = |message: String| Failure::Refused(vec![format!("{}: {message}", file.display())]);
+    let text = read(file).map_err(|problem| match problem.kind() {
+        io::ErrorKind::InvalidData => refused("is not UTF-8 text; the configuration is JSON".to_owned()),
+        _ => refused(format!("cannot be read: {problem}")),
+    })?;
+    config::parse(&text, allowed).map_err(|findings| {
+        Failure::Refused(findings.iter().map(|finding| format!("{}: {finding}", file.display())).collect())
+    })
+}
+
+/// Reads one byte more than a configuration may have, so that a longer one is refused and an endless one
+/// ends.
+fn read(file: &Path) -> io::Result<String> {
+    let limit = u64::try_from(TEXT_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    let mut text = String::new();
+    if file == Path::new("-") {
+        io::stdin().lock().take(limit).read_to_string(&mut text)?;
+    } else {
+        File::open(file)?.take(limit).read_to_string(&mut text)?;
+    }
+    Ok(text)
+}
+
+fn summary(config: &Config, output: &mut dyn Write) -> io::Result<()> {
+    writeln!(
+        output,
+        "{}, {}",
+        counted(config.subsystems.len(), "subsystem"),
+        counted(config.namespaces(), "namespace")
+    )?;
+    writeln!(output, "{}", config.reactors)?;
+    for subsystem in &config.subsystems {
+        subsystem_summary(config, subsystem, output)?;
+    }
+    Ok(())
+}
+
+fn subsystem_summary(config: &Config, subsystem: &Subsystem, output: &mut dyn Write) -> io::Result<()> {
+    let listeners: Vec<String> =
+        subsystem.listeners.iter().map(|listener| listener.address.to_string()).collect();
+    let listeners = if listeners.is_empty() { "no address".to_owned() } else { listeners.join(", ") };
+    let hosts =
+        if subsystem.allow_any_host { "any host".to_owned() } else { counted(subsystem.hosts.len(), "host") };
+    writeln!(output, "{} on {listeners} for {hosts}", subsystem.nqn)?;
+    for namespace in &subsystem.namespaces {
+        let Some(bdev) = config.bdev(&namespace.bdev) else { continue };
+        let kind = match bdev.kind {
+            BdevKind::Malloc { .. } => "malloc",
+            BdevKind::Null { .. } => "null",
+        };
+        let (nsid, uuid) = (namespace.nsid, namespace.uuid);
+        let (size, block_size) = (bdev.kind.size(), bdev.kind.block_size());
+        let name = &bdev.name;
+        writeln!(
+            output,
+            "  namespace {nsid}: {kind} {name}, {size} in blocks of {block_size} bytes, UUID {uuid}"
+        )?;
+    }
+    Ok(())
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}

@@ -1,0 +1,73 @@
+//! `corelane serve`, up to the point where everything that starting needs is known. Starts nothing itself.
+
+use std::path::PathBuf;
+
+use crate::config::{Accepted, Config, Embedded, Finding};
+use crate::persist::{Environment, default_path};
+
+use super::arguments::{LogArguments, ServeArguments};
+use super::{Failure, Log, check};
+
+/// Everything that serving needs to start.
+#[derive(Debug)]
+pub struct Start {
+    /// What is served; a directory named on the command line is in it.
+    pub config: Config,
+    /// What is odd about the configuration: to be logged as warnings.
+    pub warnings: Vec<Finding>,
+    /// The state directory: of the command line, else of the configuration, else of the environment.
+    pub state_directory: PathBuf,
+    /// The log to install.
+    pub log: Log,
+}
+
+/// Puts together what the command line, the configuration file and the environment say.
+pub(super) fn prepare(
+    options: &ServeArguments,
+    log: &LogArguments,
+    variable: &dyn Fn(&str) -> Option<String>,
+    allowed: &[usize],
+) -> Result<Start, Failure> {
+    let log =
+        Log::new(log, variable).map_err(|problem| Failure::Usage(format!("CORELANE_LOG: {problem}")))?;
+    let Accepted { config, warnings } = match &options.config {
+        Some(file) => check::load(file, allowed)?,
+        None => embedded(options, allowed)?,
+    };
+    let state_directory = match &options.state_dir {
+        Some(path) => Some(absolute(path)?),
+        None => config.state_directory.clone().or_else(|| default_path(&environment(variable))),
+    };
+    let state_directory = state_directory.ok_or_else(|| {
+        let message = "no state directory: HOME is not set; name one with --state-dir";
+        Failure::Refused(vec![message.to_owned()])
+    })?;
+    Ok(Start { config, warnings, state_directory, log })
+}
+
+fn embedded(options: &ServeArguments, allowed: &[usize]) -> Result<Accepted, Failure> {
+    let default = Embedded::default();
+    let listen = options.listen.unwrap_or(default.listen);
+    let size = options.size.unwrap_or(default.size);
+    Embedded { listen, size }.config(allowed).map_err(|findings| {
+        // Only these two can be wrong, so the places in a file that nobody wrote need not be shown.
+        let message = |finding: &Finding| match finding.place.as_str() {
+            "bdevs[0].size" => format!("--size {}", finding.message),
+            _ => finding.to_string(),
+        };
+        Failure::Refused(findings.iter().map(message).collect())
+    })
+}
+
+fn absolute(path: &std::path::Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path)
+        .map_err(|problem| Failure::Usage(format!("--state-dir {}: {problem}", path.display())))
+}
+
+fn environment(variable: &dyn Fn(&str) -> Option<String>) -> Environment {
+    Environment {
+        state_directory: variable("STATE_DIRECTORY"),
+        xdg_state_home: variable("XDG_STATE_HOME"),
+        home: variable("HOME"),
+    }
+}
