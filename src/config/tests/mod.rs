@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod reference;
 mod refused;
 mod round_trip;
 

@@ -1,0 +1,65 @@
+//! docs/configuration.md: its examples are right, and it leaves no key, default or range out.
+
+use super::*;
+
+const REFERENCE: &str = include_str!("../../../docs/configuration.md");
+
+/// The JSON texts of the page.
+fn examples() -> Vec<&'static str> {
+    REFERENCE.split("```json\n").skip(1).filter_map(|part| part.split("```").next()).collect()
+}
+
+/// The row of the table that documents a key.
+fn row(key: &str) -> &'static str {
+    let start = format!("| `{key}` |");
+    REFERENCE.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("no row for {key}"))
+}
+
+#[test]
+fn every_key_of_the_schema_has_a_row() {
+    fn keys(schema: &Value, found: &mut Vec<String>) {
+        let properties = schema.get("properties").and_then(Value::as_object);
+        found.extend(properties.into_iter().flatten().map(|(key, _)| key.clone()));
+        for part in schema.as_object().into_iter().flat_map(|object| object.values()) {
+            keys(part, found);
+        }
+    }
+    let mut found = Vec::new();
+    keys(&schema(), &mut found);
+    assert!(found.len() > 30, "{found:?}");
+    for key in found {
+        row(&key);
+    }
+}
+
+#[test]
+fn the_examples_are_taken_without_a_warning() {
+    let [example, embedded] = examples()[..] else { panic!("{:?}", examples()) };
+    assert_eq!(accepted(example).warnings, []);
+    assert_eq!(accepted(embedded).config, Config::embedded_default(&ALLOWED).unwrap());
+}
+
+#[test]
+fn the_limits_are_documented_as_they_are() {
+    fn check<T: Copy + Into<u64>>(key: &str, knob: Knob<T>) {
+        let row = row(key);
+        let [min, max, default] = [knob.min, knob.max, knob.default].map(|number| grouped(number.into()));
+        assert!(row.contains(&format!("| {min} to {max} | {default} |")), "{row}");
+    }
+    check("connections_max", limits::CONNECTIONS_MAX);
+    check("queues_per_controller_max", limits::QUEUES_PER_CONTROLLER_MAX);
+    check("queue_depth_max", limits::QUEUE_DEPTH_MAX);
+    check("icreq_timeout_ms", limits::ICREQ_TIMEOUT_MS);
+    check("connect_timeout_ms", limits::CONNECT_TIMEOUT_MS);
+    check("shutdown_timeout_ms", limits::SHUTDOWN_TIMEOUT_MS);
+    for (key, most) in [("bdevs", BDEVS_MAX), ("subsystems", SUBSYSTEMS_MAX), ("hosts", HOSTS_MAX)] {
+        assert!(row(key).contains(&format!("at most {}", grouped(most as u64))), "{key}");
+    }
+}
+
+/// A number as the page writes it: `65,536`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&[u8]> = digits.as_bytes().rchunks(3).rev().collect();
+    String::from_utf8(groups.join(&b',')).unwrap()
+}
