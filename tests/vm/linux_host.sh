@@ -1,0 +1,375 @@
+#!/bin/bash
+# A Linux host and a target, from discovery to a silent kernel log. Runs in the guest, as root.
+#
+# Told by the environment:
+#   ADDRESS, PORT      where the target listens
+#   NQN                a subsystem with namespace 1 (4,096-byte blocks, at least 256 MiB, keeps its data, reads zeros where
+#                      deallocated) and namespace 2 (512-byte blocks; what is written to it may be lost)
+#   SERIAL, MODEL      of that subsystem
+#   UUID, BLOCKS       of its namespace 1: the identifier, and the number of blocks
+#   NQN2               another subsystem: namespace 1 with 512-byte blocks, at least 32 MiB, keeps its data
+#   FEATURES           feature identifiers that Get Features must know
+#   STRICT             `no` for a target without the Compare command, and with statuses of its own for wrong commands
+#   SEED               of fio's offsets and data; by default a fresh one
+set -uo pipefail
+# shellcheck source=tests/vm/steps.sh
+. "$(dirname "$0")/steps.sh"
+
+: "${ADDRESS:?}" "${PORT:?}" "${NQN:?}" "${SERIAL:?}" "${MODEL:?}" "${UUID:?}" "${BLOCKS:?}" "${NQN2:?}" "${FEATURES:?}"
+STRICT=${STRICT:-yes}
+SEED=${SEED:-$(((RANDOM << 15) | RANDOM))}
+keep_alive=6 # seconds
+disk=$work/disk
+tree=/usr/lib/$(uname -m)-linux-gnu/perl-base # a few hundred files that every Debian has
+mib=$((1024 * 1024))
+
+# Prints the block device of a namespace, or nothing: namespace NQN NSID
+namespace() {
+  local at
+  for at in /sys/block/nvme*n*; do
+    [[ -e $at/nsid && $(basename "$at") =~ ^nvme[0-9]+n[0-9]+$ ]] || continue
+    if [[ $(< "$at/device/subsysnqn") == "$1" && $(< "$at/nsid") == "$2" ]]; then
+      echo "/dev/$(basename "$at")"
+      return
+    fi
+  done
+}
+
+# Prints the controller's character device: controller NQN
+controller() {
+  local at
+  for at in /sys/class/nvme/nvme*; do
+    if [[ -e $at/subsysnqn && $(< "$at/subsysnqn") == "$1" ]]; then
+      echo "/dev/$(basename "$at")"
+      return
+    fi
+  done
+}
+
+# until_true SECONDS WHAT COMMAND ...
+until_true() {
+  local left=$(($1 * 10)) what=$2
+  shift 2
+  until "$@"; do
+    ((left-- > 0)) || fail "$what"
+    sleep 0.1
+  done
+}
+
+# Prints the regular expression of what nvme-cli says of a status: status NAME
+status() {
+  [[ $STRICT == no ]] && echo '^NVMe status: ' || echo "^NVMe status: .*$1"
+}
+
+present() { [[ -n $(namespace "$1" "$2") && -b $(namespace "$1" "$2") ]]; }
+live() { [[ $(< "/sys/class/nvme/$(basename "$(controller "$1")")/state") == live ]]; }
+
+# connect NQN [NVME-CONNECT-OPTION ...]
+connect() {
+  local nqn=$1
+  shift
+  nvme connect -t tcp -a "$ADDRESS" -s "$PORT" -n "$nqn" --nr-io-queues=2 --keep-alive-tmo=$keep_alive "$@"
+  until_true 20 "namespace 1 of $nqn appears" present "$nqn" 1
+}
+
+disconnect() {
+  holds "what nvme disconnect says" "$(nvme disconnect -n "$1")" 'disconnected 1 controller'
+}
+
+discover() {
+  local log
+  log=$(nvme discover -t tcp -a "$ADDRESS" -s "$PORT")
+  echo "$log"
+  holds "the discovery log" "$log" "^trtype: +tcp"
+  holds "the discovery log" "$log" "^subtype: +nvme subsystem"
+  holds "the discovery log" "$log" "^trsvcid: +$PORT"
+  holds "the discovery log" "$log" "^subnqn: +$NQN\$"
+  holds "the discovery log" "$log" "^subnqn: +$NQN2\$"
+}
+
+refuse_unknown_subsystem() {
+  refuses "connecting to an unknown subsystem" 'failed|error|Invalid' \
+    nvme connect -t tcp -a "$ADDRESS" -s "$PORT" -n "$NQN-not-there"
+}
+
+list() {
+  local text
+  text=$(nvme list)
+  holds "nvme list" "$text" "^$(namespace "$NQN" 1) .*$SERIAL +$MODEL "
+  text=$(nvme list-subsys)
+  holds "nvme list-subsys" "$text" "NQN=$NQN\$"
+  holds "nvme list-subsys" "$text" "tcp .*trsvcid=$PORT.* live"
+}
+
+identify_controller() {
+  local text
+  text=$(nvme id-ctrl "$(controller "$NQN")")
+  holds "id-ctrl" "$text" "^sn +: $SERIAL *\$"
+  holds "id-ctrl" "$text" "^mn +: $MODEL *\$"
+  holds "id-ctrl" "$text" "^subnqn +: $NQN\$"
+  holds "id-ctrl" "$text" '^cntlid +: (0x)?[0-9a-f]*[1-9a-f]'
+  holds "id-ctrl" "$text" '^ver +: 0x(1|2)0[0-9a-f]{3}'
+  holds "id-ctrl" "$text" '^sqes +: 0x66'
+  holds "id-ctrl" "$text" '^cqes +: 0x44'
+  holds "id-ctrl" "$text" '^kas +: [1-9]'
+  holds "id-ctrl" "$text" '^ioccsz +: [1-9]'
+  holds "id-ctrl" "$text" '^iorcsz +: 1$'
+  holds "id-ctrl" "$text" '^icdoff +: 0$'
+  holds "id-ctrl" "$text" '^sgls +: (0x)?[0-9a-f]*[1-9a-f]'
+  holds "id-ctrl" "$text" '^cntrltype *: 1$'
+  text=$(nvme id-ctrl -H "$(controller "$NQN")")
+  holds "id-ctrl -H" "$text" 'Write Zeroes Supported'
+  holds "id-ctrl -H" "$text" 'Data Set Management Supported'
+  [[ $STRICT == no ]] || holds "id-ctrl -H" "$text" 'Compare Supported'
+  holds "the property CSTS" "$(nvme get-property "$(controller "$NQN")" --offset=0x1c)" 'value: 1$'
+  holds "the property VS" "$(nvme get-property "$(controller "$NQN")" --offset=0x8)" 'value: (1|2)0[0-9a-f]{3}$'
+}
+
+identify_namespaces() {
+  local text
+  text=$(nvme list-ns "$(controller "$NQN")")
+  holds "list-ns" "$text" '^\[ +0\]:0x1$'
+  holds "list-ns" "$text" '^\[ +1\]:0x2$'
+  text=$(nvme id-ns "$(controller "$NQN")" -n 1)
+  holds "id-ns of namespace 1" "$text" "^nsze +: 0x$(printf %x "$BLOCKS")\$"
+  holds "id-ns of namespace 1" "$text" '^lbaf .*lbads:12 .*\(in use\)'
+  holds "id-ns of namespace 2" "$(nvme id-ns "$(controller "$NQN")" -n 2)" '^lbaf .*lbads:9 .*\(in use\)'
+  holds "ns-descs of namespace 1" "$(nvme ns-descs "$(controller "$NQN")" -n 1)" "uuid +: $UUID"
+  [[ $STRICT == no ]] || refuses "identifying a namespace beyond the last" "$(status 'Invalid Namespace')" \
+    nvme id-ns "$(controller "$NQN")" -n 0xfffffff0
+  equal "the UUID that the kernel shows" "$(< "/sys/block/$(basename "$(namespace "$NQN" 1)")/uuid")" "$UUID"
+  equal "the size of namespace 1" "$(blockdev --getsize64 "$(namespace "$NQN" 1)")" $((BLOCKS * 4096))
+  equal "the block size of namespace 1" "$(blockdev --getss "$(namespace "$NQN" 1)")" 4096
+}
+
+read_logs() {
+  local text
+  text=$(nvme smart-log "$(controller "$NQN")")
+  holds "the SMART log" "$text" '^critical_warning +: 0$'
+  holds "the SMART log" "$text" '^media_errors +: 0$'
+  holds "the error log" "$(nvme error-log "$(controller "$NQN")" -e 1)" '^Error Log Entries for device:.* entries:1'
+  text=$(nvme fw-log "$(controller "$NQN")")
+  holds "the firmware log" "$text" '^afi +: '
+  [[ $STRICT == no ]] || holds "the firmware log" "$text" '^afi +: (0x)?1$'
+}
+
+read_features() {
+  local feature
+  for feature in $FEATURES; do
+    holds "get-feature $feature" "$(nvme get-feature "$(controller "$NQN")" -f "$feature")" 'Current value:'
+  done
+  holds "the keep alive timer" "$(nvme get-feature "$(controller "$NQN")" -f 0x0f)" \
+    "Current value: *0*x?0*$(printf %x $((keep_alive * 1000)))\$"
+  refuses "reading a feature that no specification names" "$(status 'Invalid Field')" \
+    nvme get-feature "$(controller "$NQN")" -f 0x7f
+}
+
+make_file_system() {
+  # The file system has the first 96 MiB; the rest belongs to fio and to the commands below.
+  mkfs.ext4 -q -b 4096 "$(namespace "$NQN" 1)" 96M
+  mkdir "$disk"
+  mount "$(namespace "$NQN" 1)" "$disk"
+}
+
+# checksums FOLDER
+checksums() {
+  (cd "$1" && find . -type f -exec sha256sum {} + | sort -k 2)
+}
+
+copy_tree() {
+  cp -r "$tree" "$disk/tree"
+  head -c 8M /dev/urandom > "$disk/large"
+  checksums "$tree" > "$work/original"
+  checksums "$disk/tree" > "$work/copy"
+  diff "$work/original" "$work/copy" || fail "the copy of $tree equals it"
+  checksums "$disk" > "$work/checksums"
+  (($(wc -l < "$work/checksums") > 50)) || fail "more than 50 files in $tree"
+  cp "$disk/large" "$disk/large.copy"
+  rm "$disk/large.copy"
+  sync
+  fstrim "$disk"
+}
+
+# Everything comes from the target again: nothing of it is in the page cache.
+verify_tree() {
+  mountpoint -q "$disk" || mount "$(namespace "$NQN" 1)" "$disk"
+  echo 3 > /proc/sys/vm/drop_caches
+  (cd "$disk" && sha256sum --quiet -c "$work/checksums") || fail "every checksum of the copied files"
+  umount "$disk"
+  fsck.ext4 -f -n "$(namespace "$NQN" 1)" || fail "a clean file system"
+}
+
+# fio_verify DEVICE OFFSET-MIB SIZE-MIB BLOCK-SIZE DEPTH: writes, reads back while writing, and reads everything at the end.
+fio_verify() {
+  fio --name="$4-$5" --filename="$1" --offset="${2}M" --size="${3}M" --bs="$4" --iodepth="$5" --rw=randrw \
+    --ioengine=libaio --direct=1 --verify=crc32c --verify_fatal=1 --verify_backlog=64 --verify_dump=0 \
+    --randseed=$((SEED + RANDOM)) --randrepeat=0 --minimal
+}
+
+# Sizes below and above what fits into a capsule, and above what fits into one command.
+fio_verify_sizes() {
+  local device
+  device=$(namespace "$NQN" 1)
+  fio_verify "$device" 128 8 4k 64
+  fio_verify "$device" 128 8 8k 32
+  fio_verify "$device" 128 16 64k 32
+  fio_verify "$device" 128 32 1m 16
+}
+
+# Without this, a verification that verifies nothing would pass.
+fio_notices_damage() {
+  local device job
+  device=$(namespace "$NQN" 1)
+  job=(--name=damage --filename="$device" --offset=192M --size=1M --bs=4k --ioengine=libaio --direct=1 --iodepth=16
+    --verify=crc32c --verify_fatal=1 --verify_dump=0 --minimal)
+  fio "${job[@]}" --rw=write
+  fio "${job[@]}" --rw=read
+  dd if="$device" of="$work/block" bs=4096 count=1 skip=$((192 * 256 + 77)) iflag=direct
+  printf '\377\0\377' | dd of="$work/block" bs=1 seek=1000 conv=notrunc
+  dd if="$work/block" of="$device" bs=4096 count=1 seek=$((192 * 256 + 77)) oflag=direct
+  refuses "fio, on a damaged block," 'verify' fio "${job[@]}" --rw=read
+}
+
+# fill FIRST-BLOCK BLOCKS: anything but zeros
+fill() {
+  head -c $(($2 * 4096)) /dev/zero | tr '\0' x | dd of="$(namespace "$NQN" 1)" bs=4096 seek="$1" iflag=fullblock oflag=direct
+}
+
+# zeros FIRST-BLOCK BLOCKS, with other bytes right before and after
+zeros() {
+  local device
+  device=$(namespace "$NQN" 1)
+  dd if="$device" bs=4096 skip="$1" count="$2" iflag=direct | cmp -n $(($2 * 4096)) - /dev/zero || fail "zeros in $2 blocks at $1"
+  equal "the byte before block $1" "$(dd if="$device" bs=4096 skip=$(($1 - 1)) count=1 iflag=direct | tail -c 1)" x
+  equal "the byte after the $2 blocks at $1" "$(dd if="$device" bs=4096 skip=$(($1 + $2)) count=1 iflag=direct | head -c 1)" x
+}
+
+zeroing() {
+  local device at=$((224 * 256)) # blocks
+  device=$(namespace "$NQN" 1)
+  fill $at 1024
+  blkdiscard -o $(((at + 8) * 4096)) -l $((64 * 4096)) "$device"
+  zeros $((at + 8)) 64
+  blkdiscard -z -o $(((at + 128) * 4096)) -l $((64 * 4096)) "$device"
+  zeros $((at + 128)) 64
+  fallocate -z -o $(((at + 256) * 4096)) -l $mib "$device"
+  zeros $((at + 256)) 256
+  nvme write-zeroes "$device" -s $((at + 640)) -c 7
+  zeros $((at + 640)) 8
+  nvme dsm "$device" --ad -s $((at + 700)),$((at + 710)) -b 2,3
+  zeros $((at + 700)) 2
+  zeros $((at + 710)) 3
+  nvme flush "$device" -n 1
+}
+
+read_write_compare() {
+  local device at=$((240 * 256))
+  device=$(namespace "$NQN" 1)
+  head -c 65536 /dev/urandom > "$work/data"
+  nvme write "$device" -s $at -c 15 -z 65536 -d "$work/data"
+  nvme read "$device" -s $at -c 15 -z 65536 -d "$work/back"
+  cmp "$work/data" "$work/back"
+  refuses "reading past the end" "$(status 'LBA Out of Range')" nvme read "$device" -s $((BLOCKS - 1)) -c 1 -z 8192 -d "$work/back"
+  [[ $STRICT == no ]] && return
+  nvme compare "$device" -s $at -c 15 -z 65536 -d "$work/data"
+  printf '\1\2\3\4' | dd of="$work/data" bs=1 seek=65532 conv=notrunc
+  refuses "comparing with other data" 'Compare Failure' nvme compare "$device" -s $at -c 15 -z 65536 -d "$work/data"
+}
+
+reset() {
+  nvme reset "$(controller "$NQN")"
+  until_true 20 "a live controller after the reset" live "$NQN"
+}
+
+# Longer than the keep alive time-out without a command of the user's.
+stay_connected() {
+  local before
+  before=$(dmesg | wc -l)
+  sleep $((keep_alive + 3))
+  live "$NQN" || fail "a live controller after $((keep_alive + 3)) idle seconds"
+  equal "the number of lines in the kernel's log" "$(dmesg | wc -l)" "$before"
+}
+
+connect_with_digests() {
+  connect "$NQN" --hdr-digest --data-digest
+}
+
+second_namespace() {
+  local device
+  until_true 20 "namespace 2 of $NQN appears" present "$NQN" 2
+  device=$(namespace "$NQN" 2)
+  equal "the block size of namespace 2" "$(blockdev --getss "$device")" 512
+  fio --name=null --filename="$device" --size=4M --bs=512 --iodepth=32 --rw=randrw --ioengine=libaio --direct=1 --number_ios=2000 --minimal
+  fio --name=null --filename="$device" --size=4M --bs=128k --iodepth=16 --rw=randrw --ioengine=libaio --direct=1 --minimal
+  nvme flush "$device" -n 2
+}
+
+# Both at once: two controllers, the second with 512-byte blocks and header digests only.
+second_subsystem() {
+  local device
+  connect "$NQN2" --hdr-digest
+  device=$(namespace "$NQN2" 1)
+  equal "the block size of the second subsystem's namespace" "$(blockdev --getss "$device")" 512
+  fio_verify "$device" 0 1 512 32
+  fio_verify "$device" 4 8 128k 16
+  fio_verify "$(namespace "$NQN" 1)" 128 8 16k 32 &
+  fio_verify "$device" 16 8 16k 32
+  wait $!
+  disconnect "$NQN2"
+  live "$NQN" || fail "that the first controller outlives the second"
+}
+
+gone() {
+  equal "the list of controllers" "$(ls /sys/class/nvme)" ""
+}
+
+# Lines of a host that is content. Everything else that speaks of NVMe, or of a failed request, is a complaint.
+content='nvme nvme[0-9]+: (new ctrl: NQN "|Removing ctrl: NQN "|creating [0-9]+ I/O queues\.$|mapped [0-9]+/[0-9]+/[0-9]+ default/read/poll queues\.$|resetting controller$)'
+content+='|EXT4-fs \(nvme[0-9]+n[0-9]+\): (mounted filesystem|unmounting filesystem)'
+[[ $STRICT == no ]] && content+='|nvmet: (creating|adding|enabling)|nvmet_tcp: enabling' # the kernel's target in the same log
+refused='nvme nvme[0-9]+: Connect Invalid Data Parameter, subsysnqn "'"$NQN"'-not-there"$' # by refuse_unknown_subsystem
+refused+='|nvme nvme[0-9]+: failed to connect queue: 0 ret=[0-9]+$'
+
+silent_kernel() {
+  local lines complaints
+  lines=$(dmesg | grep -Ei '(^|[^a-z])nvme([^t]|$)|blk_update_request|critical .* error|I/O error|EXT4-fs|JBD2|hung task|BUG:|WARNING:|Oops' || true)
+  echo "$lines"
+  [[ -n $lines ]] || fail "some lines of the kernel about NVMe"
+  complaints=$(grep -Ev "$content|$refused" <<< "$lines" || true)
+  [[ -z $complaints ]] || fail "no complaint of the kernel, but it says:" $'\n'"$complaints"
+  for complaint in "Connect Invalid Data Parameter" "failed to connect queue"; do
+    equal "the number of lines with '$complaint'" "$(grep -c "$complaint" <<< "$lines")" 1
+  done
+}
+
+echo "seed: $SEED"
+step "discover" discover
+step "refuse an unknown subsystem" refuse_unknown_subsystem
+step "connect" connect "$NQN"
+step "list" list
+step "identify the controller" identify_controller
+step "identify the namespaces" identify_namespaces
+step "read the logs" read_logs
+step "read the features" read_features
+step "make a file system" make_file_system
+step "copy a tree" copy_tree
+step "verify the tree" verify_tree
+step "fio --verify" fio_verify_sizes
+step "fio notices damage" fio_notices_damage
+step "zero" zeroing
+step "read, write, compare" read_write_compare
+step "reset" reset
+step "verify the tree after the reset" verify_tree
+step "stay connected" stay_connected
+step "disconnect" disconnect "$NQN"
+step "connect with digests" connect_with_digests
+step "verify the tree with digests" verify_tree
+step "fio --verify with digests" fio_verify_sizes
+step "second namespace" second_namespace
+step "second subsystem" second_subsystem
+step "reset with digests" reset
+step "verify the tree again" verify_tree
+step "disconnect again" disconnect "$NQN"
+step "everything is gone" gone
+step "silent kernel" silent_kernel
+cat "$work/step"
