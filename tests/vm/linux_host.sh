@@ -2,7 +2,7 @@
 # A Linux host and a target, from discovery to a silent kernel log. Runs in the guest, as root.
 #
 # Told by the environment:
-#   ADDRESS, PORT      where the target listens
+#   ADDRESS, PORT      where the target answers discovery; where its subsystems listen is what discovery says of their ports
 #   NQN                a subsystem with namespace 1 (4,096-byte blocks, at least 256 MiB, keeps its data, reads zeros where
 #                      deallocated) and namespace 2 (512-byte blocks; what is written to it may be lost)
 #   SERIAL, MODEL      of that subsystem
@@ -61,6 +61,11 @@ status() {
   [[ $STRICT == no ]] && echo '^NVMe status: ' || echo "^NVMe status: .*$1"
 }
 
+# Prints the port of a subsystem, of the discovery log that `discover` has left: port_of NQN
+port_of() {
+  awk -v nqn="$1" '$1 == "trsvcid:" {port = $2} $1 == "subnqn:" && $2 == nqn {print port; exit}' "$work/discovery"
+}
+
 present() { [[ -n $(namespace "$1" "$2") && -b $(namespace "$1" "$2") ]]; }
 live() { [[ $(< "/sys/class/nvme/$(basename "$(controller "$1")")/state") == live ]]; }
 
@@ -68,7 +73,7 @@ live() { [[ $(< "/sys/class/nvme/$(basename "$(controller "$1")")/state") == liv
 connect() {
   local nqn=$1
   shift
-  nvme connect -t tcp -a "$ADDRESS" -s "$PORT" -n "$nqn" --nr-io-queues=2 --keep-alive-tmo=$keep_alive "$@"
+  nvme connect -t tcp -a "$ADDRESS" -s "$(port_of "$nqn")" -n "$nqn" --nr-io-queues=2 --keep-alive-tmo=$keep_alive "$@"
   until_true 20 "namespace 1 of $nqn appears" present "$nqn" 1
 }
 
@@ -78,11 +83,11 @@ disconnect() {
 
 discover() {
   local log
-  log=$(nvme discover -t tcp -a "$ADDRESS" -s "$PORT")
-  echo "$log"
+  nvme discover -t tcp -a "$ADDRESS" -s "$PORT" > "$work/discovery"
+  log=$(< "$work/discovery")
   holds "the discovery log" "$log" "^trtype: +tcp"
   holds "the discovery log" "$log" "^subtype: +nvme subsystem"
-  holds "the discovery log" "$log" "^trsvcid: +$PORT"
+  holds "the discovery log" "$log" "^trsvcid: +$PORT *\$"
   holds "the discovery log" "$log" "^subnqn: +$NQN\$"
   holds "the discovery log" "$log" "^subnqn: +$NQN2\$"
 }
@@ -98,7 +103,7 @@ list() {
   holds "nvme list" "$text" "^$(namespace "$NQN" 1) .*$SERIAL +$MODEL "
   text=$(nvme list-subsys)
   holds "nvme list-subsys" "$text" "NQN=$NQN\$"
-  holds "nvme list-subsys" "$text" "tcp .*trsvcid=$PORT.* live"
+  holds "nvme list-subsys" "$text" "tcp .*trsvcid=$(port_of "$NQN").* live"
 }
 
 identify_controller() {
@@ -332,7 +337,7 @@ refused+='|nvme nvme[0-9]+: failed to connect queue: 0 ret=[0-9]+$'
 
 silent_kernel() {
   local lines complaints
-  lines=$(dmesg | grep -Ei '(^|[^a-z])nvme([^t]|$)|blk_update_request|critical .* error|I/O error|EXT4-fs|JBD2|hung task|BUG:|WARNING:|Oops' || true)
+  lines=$(dmesg | grep -E '(^|[^a-z])nvme([^t]|$)|blk_update_request|critical .* error|I/O error|EXT4-fs|JBD2|hung task|BUG:|WARNING:|Oops' || true)
   echo "$lines"
   [[ -n $lines ]] || fail "some lines of the kernel about NVMe"
   complaints=$(grep -Ev "$content|$refused" <<< "$lines" || true)

@@ -1,0 +1,71 @@
+//! A real Linux host, in a virtual machine, makes a file system on what `corelane serve` serves.
+
+use std::env;
+use std::io::{Write, stderr};
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use harness::Server;
+
+mod harness;
+
+const NQN: &str = "nqn.2026-11.io.corelane:disk0";
+const OTHER_NQN: &str = "nqn.2026-11.io.corelane:disk1";
+const UUID: &str = "6f1b9a5c-6f0e-4c3e-8d6a-0d2f5c1b7a11";
+/// Of namespace 1 of [`NQN`], 4,096 bytes each.
+const BLOCKS: u64 = 65_536;
+/// The features that NVMe base 2.1, figure 32, makes mandatory, the volatile write cache and the keep alive timer.
+const FEATURES: &str = "0x01 0x02 0x05 0x06 0x07 0x0a 0x0b 0x0f";
+
+#[test]
+fn linux_makes_a_file_system_and_finds_its_data_again() {
+    if !wanted() {
+        return;
+    }
+    let server = Server::start(configuration());
+    let vm = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vm");
+    let status = Command::new(vm.join("vm"))
+        .arg("ADDRESS=10.0.2.2")
+        .arg(format!("PORT={}", server.listeners()[0].port()))
+        .args([format!("NQN={NQN}"), format!("NQN2={OTHER_NQN}"), format!("UUID={UUID}")])
+        .args([format!("BLOCKS={BLOCKS}"), format!("FEATURES={FEATURES}")])
+        .args(["SERIAL=CL0001", "MODEL=Corelane"])
+        .arg(vm.join("linux_host.sh"))
+        .status()
+        .expect("starting the virtual machine");
+    assert!(status.success(), "the virtual machine ended with {status}; its output says which step failed");
+    server.stop();
+}
+
+fn configuration() -> Value {
+    let listeners = json!([{"transport": "tcp", "address": "127.0.0.1", "port": 0}]);
+    json!({
+        "bdevs": [
+            {"name": "ram0", "type": "malloc", "size": "256MiB", "block_size": 4096},
+            {"name": "void", "type": "null", "size": "1TiB", "block_size": 512},
+            {"name": "ram1", "type": "malloc", "size": "64MiB", "block_size": 512}
+        ],
+        "subsystems": [
+            {
+                "nqn": NQN, "serial": "CL0001", "model": "Corelane", "allow_any_host": true, "listeners": listeners,
+                "namespaces": [{"nsid": 1, "bdev": "ram0", "uuid": UUID}, {"nsid": 2, "bdev": "void"}]
+            },
+            {
+                "nqn": OTHER_NQN, "serial": "CL0002", "model": "Corelane", "allow_any_host": true, "listeners": listeners,
+                "namespaces": [{"nsid": 1, "bdev": "ram1"}]
+            }
+        ]
+    })
+}
+
+/// Whether to boot the virtual machine. Says so when not, past the test runner, which hides what a passing test prints.
+fn wanted() -> bool {
+    if env::var_os("CORELANE_VM").is_some_and(|value| value == "1") {
+        return true;
+    }
+    let line = "\nskipped: a real Linux host in a virtual machine; run it with\n    CORELANE_VM=1 cargo test --test linux_host\n";
+    stderr().write_all(line.as_bytes()).expect("writing to the standard error output");
+    false
+}
