@@ -17,6 +17,9 @@ pub mod icresp;
 pub mod r2t;
 pub mod term_req;
 
+#[cfg(test)]
+pub(crate) mod golden;
+
 pub use error::PduError;
 pub use header::{Agreement, Layout, Role};
 
