@@ -12,14 +12,14 @@
 use crate::connection::Wanted;
 use crate::connection::framing::{Frame, Framing};
 use crate::connection::outbox::{Outbox, Payload};
-use crate::pdu::header::{self, Agreement, HEADER_BYTES_MAX, Role};
+use crate::pdu::header::{self, Agreement, DATA_HEADER_BYTES_MAX, Role};
 use crate::pdu::{PduError, capsule, data, digest, icreq, icresp, r2t, term_req};
 use crate::spec::cqe::Cqe;
 use crate::spec::sqe::Sqe;
 use crate::spec::tcp::{DIGEST_BYTES, PduType};
 
 /// Most bytes that one command can queue besides its payload: R2T, data header with padding, data digest, response.
-pub const ANSWER_BYTES_MAX: usize = 28 + HEADER_BYTES_MAX + DIGEST_BYTES + 28;
+pub const ANSWER_BYTES_MAX: usize = 28 + DATA_HEADER_BYTES_MAX + DIGEST_BYTES + 28;
 
 /// What this end is ready for.
 #[derive(Clone, Copy, Debug)]
@@ -223,7 +223,7 @@ impl<D: Payload> Connection<D> {
         let bytes = u32::try_from(length).expect("MDTS is below 4 GiB");
         let chunk = data::Chunk { cid, ttag: 0, offset: 0, bytes, last: true, success };
         let agreement = &self.sending;
-        self.outbox.push(HEADER_BYTES_MAX, |out| data::encode(out, Role::Controller, &chunk, agreement));
+        self.outbox.push(DATA_HEADER_BYTES_MAX, |out| data::encode(out, Role::Controller, &chunk, agreement));
         let digest = agreement.data_digest.then(|| digest::data(data.crc32c(0..length)));
         self.outbox.push_data(data, 0..length);
         if let Some(digest) = digest {

@@ -15,7 +15,7 @@ use std::ops::Range;
 use crate::connection::Wanted;
 use crate::connection::framing::{Frame, Framing};
 use crate::connection::outbox::{Outbox, Payload};
-use crate::pdu::header::{self, Agreement, HEADER_BYTES_MAX, Role};
+use crate::pdu::header::{self, Agreement, DATA_HEADER_BYTES_MAX, HEADER_BYTES_MAX, Role};
 use crate::pdu::{PduError, capsule, data, digest, icreq, icresp, r2t, term_req};
 use crate::spec::cqe::Cqe;
 use crate::spec::sqe::Sqe;
@@ -399,7 +399,7 @@ impl<D: Payload + Clone> Connection<D> {
             let chunk =
                 data::Chunk { cid: request.cid, ttag: request.ttag, offset, bytes, last, success: false };
             let agreement = &self.sending;
-            self.outbox.push(HEADER_BYTES_MAX, |out| data::encode(out, Role::Host, &chunk, agreement));
+            self.outbox.push(DATA_HEADER_BYTES_MAX, |out| data::encode(out, Role::Host, &chunk, agreement));
             let range = offset as usize..(offset + bytes) as usize;
             push_data(&mut self.outbox, agreement, data.clone(), range);
             request.remaining.start += bytes;

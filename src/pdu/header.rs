@@ -11,8 +11,11 @@ use crate::spec::tcp::{CommonHeader, DIGEST_BYTES, PduType, TERMINATE_DATA_BYTES
 
 /// Length of the common header in bytes.
 pub const COMMON_BYTES: usize = size_of::<CommonHeader>();
-/// The longest header with digest and padding in bytes: what a sender needs room for.
-pub const HEADER_BYTES_MAX: usize = 128;
+/// The longest header with digest and padding, in bytes: what a sender needs room for. It is that of a command
+/// capsule with a header digest (76 bytes) where data is aligned to 72 bytes.
+pub const HEADER_BYTES_MAX: usize = 144;
+/// The longest header of a data PDU with digest and padding, in bytes: 28 bytes, padded to 128.
+pub const DATA_HEADER_BYTES_MAX: usize = 128;
 
 const FLAGS_OFFSET: u8 = 1;
 const HLEN_OFFSET: u8 = 2;
@@ -221,7 +224,7 @@ pub(crate) fn outgoing(
         plen = pdo + data_bytes + agreement.data_end_bytes();
         flags |= if agreement.data_digest { flags::DATA_DIGEST } else { 0 };
     }
-    let pdo = u8::try_from(pdo).expect("data starts at 128 at most");
+    let pdo = u8::try_from(pdo).expect("data starts at 144 at most");
     let plen = u32::try_from(plen).expect("data of one command is shorter than 4 GiB");
     CommonHeader { pdu_type, flags, hlen, pdo, plen: plen.into() }
 }
