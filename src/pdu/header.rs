@@ -128,21 +128,16 @@ fn shape(pdu_type: PduType, from: Role) -> Option<Shape> {
 pub fn layout(header: &CommonHeader, from: Role, agreement: &Agreement) -> Result<Layout, PduError> {
     let field = |offset| PduError::HeaderField { offset };
     let shape = shape(header.pdu_type, from).ok_or(field(0))?;
-    let header_digest = shape.digests && agreement.header_digest;
-    if shape.digests && (header.flags & flags::HEADER_DIGEST != 0) != header_digest {
-        return Err(field(FLAGS_OFFSET));
-    }
-    let data_digest_flag = shape.digests && shape.data && header.flags & flags::DATA_DIGEST != 0;
-    if data_digest_flag && !agreement.data_digest {
+    let hlen = usize::from(shape.hlen);
+    let header_end = if shape.digests { agreement.header_end(hlen) } else { hlen };
+    let total = header.plen.get() as usize;
+    if shape.digests && !flags_match(header, total > header_end, agreement) {
         return Err(field(FLAGS_OFFSET));
     }
     if header.hlen != shape.hlen {
         return Err(field(HLEN_OFFSET));
     }
-    let hlen = usize::from(shape.hlen);
-    let header_end = hlen + if header_digest { DIGEST_BYTES } else { 0 };
-    let total = header.plen.get() as usize;
-    let mut layout = Layout {
+    let layout = Layout {
         pdu_type: header.pdu_type,
         flags: header.flags,
         hlen,
@@ -152,45 +147,46 @@ pub fn layout(header: &CommonHeader, from: Role, agreement: &Agreement) -> Resul
         data_digest: false,
         total,
     };
-    if total == header_end {
-        return Ok(layout);
-    }
-    if !shape.data || total < header_end {
-        return Err(field(PLEN_OFFSET));
-    }
-    if !shape.digests {
+    match total.checked_sub(header_end) {
+        Some(0) => Ok(layout),
+        Some(_) if shape.data && shape.digests => with_data(layout, usize::from(header.pdo), agreement),
         // Terminate requests: the offending header follows at once, PDO is reserved.
-        layout.data_bytes = total - header_end;
-        return if layout.data_bytes <= TERMINATE_DATA_BYTES_MAX {
-            Ok(layout)
-        } else {
-            Err(field(PLEN_OFFSET))
-        };
+        Some(data_bytes) if shape.data && data_bytes <= TERMINATE_DATA_BYTES_MAX => {
+            Ok(Layout { data_bytes, ..layout })
+        }
+        _ => Err(field(PLEN_OFFSET)),
     }
-    if data_digest_flag != agreement.data_digest {
-        return Err(field(FLAGS_OFFSET));
-    }
-    layout.data_digest = data_digest_flag;
-    layout.data_start = usize::from(header.pdo);
-    if layout.data_start < header_end || !layout.data_start.is_multiple_of(agreement.alignment) {
+}
+
+/// The digest flags say what was agreed on. A capsule without data may set DDGSTF or not: there is no digest.
+fn flags_match(header: &CommonHeader, has_data: bool, agreement: &Agreement) -> bool {
+    let header_digest = header.flags & flags::HEADER_DIGEST != 0;
+    let data_digest = header.flags & flags::DATA_DIGEST != 0;
+    let data_matches = match header.pdu_type {
+        PduType::H2C_DATA | PduType::C2H_DATA => data_digest == agreement.data_digest,
+        PduType::CAPSULE_CMD if has_data => data_digest == agreement.data_digest,
+        PduType::CAPSULE_CMD => !data_digest || agreement.data_digest,
+        // The bit is reserved elsewhere.
+        _ => true,
+    };
+    header_digest == agreement.header_digest && data_matches
+}
+
+/// Completes the layout of a PDU that has something behind its header: data that starts at `pdo`.
+fn with_data(layout: Layout, pdo: usize, agreement: &Agreement) -> Result<Layout, PduError> {
+    let field = |offset| PduError::HeaderField { offset };
+    if pdo < layout.header_end || pdo > layout.total || !pdo.is_multiple_of(agreement.alignment) {
         return Err(field(PDO_OFFSET));
     }
-    layout.data_bytes =
-        total.checked_sub(layout.data_start + agreement.data_end_bytes()).ok_or(field(PLEN_OFFSET))?;
-    if layout.data_bytes == 0 {
+    let data_bytes = layout.total.saturating_sub(pdo + agreement.data_end_bytes());
+    if data_bytes == 0 {
         return Err(field(PLEN_OFFSET));
     }
-    match header.pdu_type {
-        PduType::CAPSULE_CMD if layout.data_bytes > agreement.capsule_bytes_max as usize => {
-            Err(field(PLEN_OFFSET))
-        }
-        PduType::H2C_DATA if layout.data_bytes > agreement.data_bytes_max as usize => {
-            Err(PduError::LimitExceeded)
-        }
-        PduType::C2H_DATA if layout.data_bytes > agreement.data_bytes_max as usize => {
-            Err(PduError::OutOfRange)
-        }
-        _ => Ok(layout),
+    match layout.pdu_type {
+        PduType::CAPSULE_CMD if data_bytes > agreement.capsule_bytes_max as usize => Err(field(PLEN_OFFSET)),
+        PduType::H2C_DATA if data_bytes > agreement.data_bytes_max as usize => Err(PduError::LimitExceeded),
+        PduType::C2H_DATA if data_bytes > agreement.data_bytes_max as usize => Err(PduError::OutOfRange),
+        _ => Ok(Layout { data_start: pdo, data_bytes, data_digest: agreement.data_digest, ..layout }),
     }
 }
 
