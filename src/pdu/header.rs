@@ -47,13 +47,14 @@ pub struct Agreement {
 }
 
 impl Agreement {
-    /// Before ICReq and ICResp: no digests, no alignment, no data.
+    /// Before ICReq and ICResp: no digests, no alignment, and no limits yet: a PDU with data is well formed
+    /// then, but out of sequence.
     pub const NONE: Self = Self {
         header_digest: false,
         data_digest: false,
         alignment: 4,
-        capsule_bytes_max: 0,
-        data_bytes_max: 0,
+        capsule_bytes_max: u32::MAX,
+        data_bytes_max: u32::MAX,
     };
 
     /// Where data starts behind a header of `hlen` bytes.

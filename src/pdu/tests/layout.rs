@@ -56,6 +56,8 @@ const C: Role = Role::Controller;
 
 /// Type, FLAGS, HLEN, PDO, PLEN.
 type Fields = (u8, u8, u8, u8, u32);
+/// Header end, data start, data bytes, data digest.
+type Parts = (usize, usize, usize, bool);
 
 fn judge(fields: Fields, from: Role, agreement: &Agreement) -> Result<Layout, PduError> {
     let (pdu_type, flags, hlen, pdo, plen) = fields;
@@ -137,7 +139,7 @@ fn what_is_right_or_reserved_is_taken() {
     let both = agreement(true, true, 4);
     let aligned = agreement(false, true, 128);
     //  from, agreement, fields -> header_end, data_start, data_bytes, data_digest
-    let rows: &[(&str, Role, &Agreement, Fields, (usize, usize, usize, bool))] = &[
+    let rows: &[(&str, Role, &Agreement, Fields, Parts)] = &[
         ("ICReq, FLAGS and PDO reserved", H, &Agreement::NONE, (0, 0xff, 128, 9, 128), (128, 128, 0, false)),
         ("ICReq with digests agreed", H, &both, (0, 0, 128, 0, 128), (128, 128, 0, false)),
         ("ICResp", C, &Agreement::NONE, (1, 0, 128, 0, 128), (128, 128, 0, false)),
@@ -146,6 +148,13 @@ fn what_is_right_or_reserved_is_taken() {
         ("capsule without data, DDGSTF", H, &both, (4, 3, 72, 0, 76), (76, 76, 0, false)),
         ("capsule without data, no DDGSTF", H, &both, (4, 1, 72, 0, 76), (76, 76, 0, false)),
         ("capsule with 8 KiB", H, &both, (4, 3, 72, 76, 76 + 8192 + 4), (76, 76, 8192, true)),
+        (
+            "before ICReq there is no limit",
+            H,
+            &Agreement::NONE,
+            (4, 0, 72, 72, 72 + 8193),
+            (72, 72, 8193, false),
+        ),
         ("more padding than needed", H, &plain, (4, 0, 72, 252, 253), (72, 252, 1, false)),
         ("H2CData of MAXH2CDATA", H, &plain, (6, 0, 24, 24, 24 + 131_072), (24, 24, 131_072, false)),
         ("C2HData aligned to 128", C, &aligned, (7, 2, 24, 128, 128 + 512 + 4), (24, 128, 512, true)),
