@@ -12,8 +12,6 @@ pub const FLAGS_OFFSET: u8 = 1;
 pub const CCCID_OFFSET: u8 = 8;
 /// Offset of TTAG in bytes, for errors.
 pub const TTAG_OFFSET: u8 = 10;
-/// Offset of DATAO in bytes, for errors.
-pub const DATAO_OFFSET: u8 = 12;
 /// Offset of DATAL in bytes, for errors.
 pub const DATAL_OFFSET: u8 = 16;
 
@@ -37,8 +35,8 @@ pub struct Chunk {
 /// Judges the header of a data PDU.
 ///
 /// # Errors
-/// [`PduError::HeaderField`] where DATAL is not what PLEN says or the PDU carries nothing, where offset plus length
-/// overflow, or where SUCCESS comes without LAST_PDU.
+/// [`PduError::HeaderField`] where DATAL is not what PLEN says or the PDU carries nothing, or where SUCCESS comes
+/// without LAST_PDU; [`PduError::OutOfRange`] where offset plus length overflow.
 pub fn decode(bytes: &[u8], layout: &Layout) -> Result<Chunk, PduError> {
     let field = |offset| PduError::HeaderField { offset };
     let (pdu, _) = DataPdu::ref_from_prefix(bytes).map_err(|_| field(4))?;
@@ -52,7 +50,7 @@ pub fn decode(bytes: &[u8], layout: &Layout) -> Result<Chunk, PduError> {
         return Err(field(DATAL_OFFSET));
     }
     if pdu.datao.get().checked_add(length).is_none() {
-        return Err(field(DATAO_OFFSET));
+        return Err(PduError::OutOfRange);
     }
     let ttag = if layout.pdu_type == PduType::H2C_DATA { pdu.ttag.get() } else { 0 };
     Ok(Chunk { cid: pdu.cccid.get(), ttag, offset: pdu.datao.get(), bytes: length, last, success })

@@ -8,7 +8,6 @@ use crate::spec::tcp::{PduType, R2t};
 
 /// Offset of CCCID in bytes, for errors.
 pub const CCCID_OFFSET: u8 = 8;
-const R2TO_OFFSET: u8 = 12;
 const R2TL_OFFSET: u8 = 16;
 
 /// A controller asks for part of a command's data.
@@ -27,14 +26,14 @@ pub struct Request {
 /// Judges an R2T.
 ///
 /// # Errors
-/// [`PduError::HeaderField`] for a length of 0 and where offset plus length overflow.
+/// [`PduError::HeaderField`] for a length of 0, [`PduError::OutOfRange`] where offset plus length overflow.
 pub fn decode(bytes: &[u8]) -> Result<Request, PduError> {
     let (pdu, _) = R2t::ref_from_prefix(bytes).map_err(|_| PduError::HeaderField { offset: 4 })?;
     if pdu.r2tl.get() == 0 {
         return Err(PduError::HeaderField { offset: R2TL_OFFSET });
     }
     if pdu.r2to.get().checked_add(pdu.r2tl.get()).is_none() {
-        return Err(PduError::HeaderField { offset: R2TO_OFFSET });
+        return Err(PduError::OutOfRange);
     }
     Ok(Request { cid: pdu.cccid.get(), ttag: pdu.ttag.get(), offset: pdu.r2to.get(), bytes: pdu.r2tl.get() })
 }
