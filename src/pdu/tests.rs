@@ -1,5 +1,7 @@
 //! Tests of the PDU codec.
 
+mod golden;
+mod judgement;
 mod layout;
 
 use zerocopy::FromBytes;
@@ -25,4 +27,11 @@ fn sqe() -> Sqe {
 fn cqe() -> Cqe {
     let bytes: [u8; 16] = std::array::from_fn(|index| 0x40 + u8::try_from(index).expect("below 16"));
     Cqe::read_from_bytes(&bytes).expect("an entry has 16 bytes")
+}
+
+/// The bytes that `text` spells, blanks ignored.
+fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u32> = text.chars().filter_map(|digit| digit.to_digit(16)).collect();
+    assert!(digits.len().is_multiple_of(2));
+    digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).expect("two digits")).collect()
 }
