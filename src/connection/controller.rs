@@ -181,7 +181,8 @@ impl<D: Payload> Connection<D> {
     /// Looks at the unconsumed `bytes`; returns how many it took, and what happened.
     ///
     /// # Errors
-    /// The peer's mistake; the C2HTermReq is queued and [`Connection::is_ended`].
+    /// The peer's mistake; the C2HTermReq is queued (unless it was a malformed H2CTermReq) and
+    /// [`Connection::is_ended`].
     pub fn next<'b>(&mut self, bytes: &'b [u8]) -> Result<(usize, Event<'b>), PduError> {
         if let Some((ttag, intact)) = self.completed.take() {
             return Ok((0, Event::Transferred { ttag, intact }));
@@ -369,9 +370,9 @@ impl<D: Payload> Connection<D> {
     /// Queues the terminate request for `error`, quoting the header at the start of `bytes`.
     fn terminate(&mut self, error: PduError, bytes: &[u8]) {
         self.state = State::Ended;
-        let hlen = header::common(bytes).map_or(bytes.len(), |common| usize::from(common.hlen));
-        let offending = &bytes[..hlen.min(bytes.len())];
-        self.outbox
-            .push(term_req::BYTES_MAX, |out| term_req::encode(out, Role::Controller, error, offending));
+        if let Some(offending) = term_req::quotation(bytes) {
+            self.outbox
+                .push(term_req::BYTES_MAX, |out| term_req::encode(out, Role::Controller, error, offending));
+        }
     }
 }

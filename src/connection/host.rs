@@ -208,7 +208,8 @@ impl<D: Payload + Clone> Connection<D> {
     /// Looks at the unconsumed `bytes`; returns how many it took, and what happened.
     ///
     /// # Errors
-    /// The peer's mistake; the H2CTermReq is queued and [`Connection::is_ended`].
+    /// The peer's mistake; the H2CTermReq is queued (unless it was a malformed C2HTermReq) and
+    /// [`Connection::is_ended`].
     pub fn next<'b>(&mut self, bytes: &'b [u8]) -> Result<(usize, Event<'b>), PduError> {
         if let Some((cqe, intact)) = self.completed.take() {
             return Ok((0, Event::Completed { cqe, intact }));
@@ -412,9 +413,9 @@ impl<D: Payload + Clone> Connection<D> {
 
     fn terminate(&mut self, error: PduError, bytes: &[u8]) {
         self.state = State::Ended;
-        let hlen = header::common(bytes).map_or(bytes.len(), |common| usize::from(common.hlen));
-        let offending = &bytes[..hlen.min(bytes.len())];
-        if self.outbox.fits(1, term_req::BYTES_MAX) {
+        if let Some(offending) = term_req::quotation(bytes)
+            && self.outbox.fits(1, term_req::BYTES_MAX)
+        {
             self.outbox.push(term_req::BYTES_MAX, |out| term_req::encode(out, Role::Host, error, offending));
         }
     }

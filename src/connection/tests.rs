@@ -1,1 +1,4 @@
 //! Tests of both ends of a connection.
+
+mod exchange;
+mod pair;

@@ -27,6 +27,15 @@ pub fn decode(bytes: &[u8]) -> Result<Termination, PduError> {
     Ok(Termination { status: FatalStatus(request.fes.get()), information: request.fei.get() })
 }
 
+/// What a terminate request quotes of the refused PDU at the start of `bytes`: as much of its header as is here.
+/// `None` if that PDU is a terminate request itself, which is not answered by another one (section 3.5).
+pub fn quotation(bytes: &[u8]) -> Option<&[u8]> {
+    let Some(common) = header::common(bytes) else { return Some(bytes) };
+    let hlen = usize::from(common.hlen).max(header::COMMON_BYTES);
+    let terminates = matches!(common.pdu_type, PduType::H2C_TERM_REQ | PduType::C2H_TERM_REQ);
+    (!terminates).then_some(&bytes[..hlen.min(bytes.len())])
+}
+
 /// Writes the terminate request that `from` sends because of `error`, quoting the header `offending` (at most its
 /// first 128 bytes); returns its length.
 pub fn encode(out: &mut [u8], from: Role, error: PduError, offending: &[u8]) -> usize {
