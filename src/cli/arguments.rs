@@ -20,20 +20,23 @@ set-up are needed for that.";
 /// What follows the options in `--help`.
 const AFTER: &str = "\
 OUTPUT:
-  Standard output gets what a script may want to read: each listening address, the answer of `check`, the schema.
-  Standard error gets the log.
+  Standard output gets what a script may want to read: each listening address, the answer
+  of `check`, the schema. Standard error gets the log.
 
 SIGNALS:
   SIGINT, SIGTERM   Finish the commands in flight, close the connections, exit with 0.
 
 EXIT STATUS:
   0   Done; `serve`: stopped by a signal.
-  1   A configuration was refused, the target could not start, or it failed; standard error says why.
+  1   A configuration was refused, the target could not start, or it failed; standard
+      error says why.
   2   The command line or the environment is wrong.
 
 ENVIRONMENT:
-  CORELANE_LOG      Log filter when neither --log-level nor -v nor -q is given, such as \"warn,corelane::nvmf=debug\".
-  STATE_DIRECTORY   State directory when neither --state-dir nor \"state_dir\" names one; systemd sets it.
+  CORELANE_LOG      Log filter, such as \"warn,corelane::nvmf=debug\", when neither
+                    --log-level nor -v nor -q is given.
+  STATE_DIRECTORY   State directory (systemd sets it) when neither --state-dir nor
+                    \"state_dir\" names one.
   XDG_STATE_HOME    Otherwise, the directory \"corelane\" in this one.
   HOME              Otherwise, the directory \".local/state/corelane\" in this one.
   NO_COLOR          When set and not empty, the log has no colours.
