@@ -11,7 +11,7 @@
 
 use crate::connection::Wanted;
 use crate::connection::framing::{Frame, Framing};
-use crate::connection::outbox::{Outbox, Payload};
+use crate::connection::outbox::{Outbox, Payload, SPARE_BYTES, SPARE_ITEMS};
 use crate::pdu::header::{self, Agreement, DATA_HEADER_BYTES_MAX, Role};
 use crate::pdu::{PduError, capsule, data, digest, icreq, icresp, r2t, term_req};
 use crate::spec::cqe::Cqe;
@@ -117,7 +117,7 @@ impl<D: Payload> Connection<D> {
             state: State::AwaitingIcreq,
             framing: Framing::new(Role::Host),
             sending: Agreement::NONE,
-            outbox: Outbox::new((answers + 1) * ANSWER_BYTES_MAX + term_req::BYTES_MAX, answers * 4 + 2),
+            outbox: Outbox::new(answers * ANSWER_BYTES_MAX + SPARE_BYTES, answers * 4 + SPARE_ITEMS),
             transfers: vec![Transfer::Idle; usize::from(options.entries)].into_boxed_slice(),
             completed: None,
         }
@@ -175,6 +175,7 @@ impl<D: Payload> Connection<D> {
     /// Gives back every payload that was not sent.
     pub fn abandon(&mut self, done: impl FnMut(D)) {
         self.state = State::Ended;
+        self.completed = None;
         self.outbox.clear(done);
     }
 

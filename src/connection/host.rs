@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use crate::connection::Wanted;
 use crate::connection::framing::{Frame, Framing};
-use crate::connection::outbox::{Outbox, Payload};
+use crate::connection::outbox::{Outbox, Payload, SPARE_BYTES, SPARE_ITEMS};
 use crate::pdu::header::{self, Agreement, DATA_HEADER_BYTES_MAX, HEADER_BYTES_MAX, Role};
 use crate::pdu::{PduError, capsule, data, digest, icreq, icresp, r2t, term_req};
 use crate::spec::cqe::Cqe;
@@ -123,7 +123,7 @@ impl<D: Payload + Clone> Connection<D> {
         assert!(options.entries > 0);
         let entries = usize::from(options.entries);
         let mut outbox =
-            Outbox::new((entries + 2) * CAPSULE_BYTES_MAX * 2 + term_req::BYTES_MAX, entries * 4 + 4);
+            Outbox::new((entries + 2) * CAPSULE_BYTES_MAX * 2 + SPARE_BYTES, entries * 4 + 4 + SPARE_ITEMS);
         let request = icreq::Request {
             header_digest: options.header_digest,
             data_digest: options.data_digest,
@@ -413,9 +413,7 @@ impl<D: Payload + Clone> Connection<D> {
 
     fn terminate(&mut self, error: PduError, bytes: &[u8]) {
         self.state = State::Ended;
-        if let Some(offending) = term_req::quotation(bytes)
-            && self.outbox.fits(1, term_req::BYTES_MAX)
-        {
+        if let Some(offending) = term_req::quotation(bytes) {
             self.outbox.push(term_req::BYTES_MAX, |out| term_req::encode(out, Role::Host, error, offending));
         }
     }

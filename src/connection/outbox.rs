@@ -6,6 +6,15 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
+use crate::pdu::term_req;
+
+/// What [`Outbox::fits`] keeps free of answers in the ring, in bytes: a terminate request, and what the first header
+/// that does not fit behind the last leaves unused at the end of the ring. A queue's worth of headers wraps once.
+pub const SPARE_BYTES: usize = 2 * term_req::BYTES_MAX;
+/// What [`Outbox::fits`] keeps free of answers, in items. Bytes join the bytes before them, so there is one item of
+/// them before each payload, one behind the last, and one more where the ring wraps.
+pub const SPARE_ITEMS: usize = 2;
+
 /// Data of the owner's that is sent from where it lies.
 pub trait Payload {
     /// Length in bytes, not 0.
@@ -77,11 +86,11 @@ impl<D> Outbox<D> {
         self.items.is_empty()
     }
 
-    /// `headers` more headers of `bytes` each, every one with a payload, find room.
-    pub fn fits(&self, headers: usize, bytes: usize) -> bool {
-        // One header may have to leave the end of the ring unused.
-        self.ring.len() - self.used >= (headers + 1) * bytes
-            && self.items_max - self.items.len() >= headers * 2
+    /// `answers` more answers of at most `bytes` header bytes each, every one with at most one payload, find room,
+    /// and a terminate request after them.
+    pub fn fits(&self, answers: usize, bytes: usize) -> bool {
+        self.ring.len() - self.used >= answers * bytes + SPARE_BYTES
+            && self.items_max - self.items.len() >= answers * 2 + SPARE_ITEMS
     }
 
     /// Queues at most `max` header bytes that `write` puts into the slice it is given; it returns how many.
