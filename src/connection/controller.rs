@@ -371,7 +371,7 @@ impl<D: Payload> Connection<D> {
     /// Queues the terminate request for `error`, quoting the header at the start of `bytes`.
     fn terminate(&mut self, error: PduError, bytes: &[u8]) {
         self.state = State::Ended;
-        if let Some(offending) = term_req::quotation(bytes) {
+        if let Some(offending) = term_req::quotation(bytes, Role::Host) {
             self.outbox
                 .push(term_req::BYTES_MAX, |out| term_req::encode(out, Role::Controller, error, offending));
         }

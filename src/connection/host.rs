@@ -413,7 +413,7 @@ impl<D: Payload + Clone> Connection<D> {
 
     fn terminate(&mut self, error: PduError, bytes: &[u8]) {
         self.state = State::Ended;
-        if let Some(offending) = term_req::quotation(bytes) {
+        if let Some(offending) = term_req::quotation(bytes, Role::Controller) {
             self.outbox.push(term_req::BYTES_MAX, |out| term_req::encode(out, Role::Host, error, offending));
         }
     }

@@ -2,5 +2,7 @@
 
 mod capacity;
 mod exchange;
+mod outbox;
 mod pair;
 mod wire;
+mod wrong_host;

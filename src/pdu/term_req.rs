@@ -27,13 +27,12 @@ pub fn decode(bytes: &[u8]) -> Result<Termination, PduError> {
     Ok(Termination { status: FatalStatus(request.fes.get()), information: request.fei.get() })
 }
 
-/// What a terminate request quotes of the refused PDU at the start of `bytes`: as much of its header as is here.
-/// `None` if that PDU is a terminate request itself, which is not answered by another one (section 3.5).
-pub fn quotation(bytes: &[u8]) -> Option<&[u8]> {
+/// What a terminate request quotes of the refused PDU at the start of `bytes`, which `from` sent: as much of its header
+/// as is here. `None` if that PDU is a terminate request itself, which is not answered by another one (section 3.5).
+pub fn quotation(bytes: &[u8], from: Role) -> Option<&[u8]> {
     let Some(common) = header::common(bytes) else { return Some(bytes) };
     let hlen = usize::from(common.hlen).max(header::COMMON_BYTES);
-    let terminates = matches!(common.pdu_type, PduType::H2C_TERM_REQ | PduType::C2H_TERM_REQ);
-    (!terminates).then_some(&bytes[..hlen.min(bytes.len())])
+    (common.pdu_type != pdu_type(from)).then_some(&bytes[..hlen.min(bytes.len())])
 }
 
 /// Writes the terminate request that `from` sends because of `error`, quoting the header `offending` (at most its
@@ -41,13 +40,9 @@ pub fn quotation(bytes: &[u8]) -> Option<&[u8]> {
 pub fn encode(out: &mut [u8], from: Role, error: PduError, offending: &[u8]) -> usize {
     let quoted = &offending[..offending.len().min(TERMINATE_DATA_BYTES_MAX)];
     let (status, information) = error.wire();
-    let pdu_type = match from {
-        Role::Host => PduType::H2C_TERM_REQ,
-        Role::Controller => PduType::C2H_TERM_REQ,
-    };
     let plen = u32::try_from(size_of::<TermReq>() + quoted.len()).expect("152 bytes at most");
     let pdu = TermReq {
-        header: CommonHeader { pdu_type, flags: 0, hlen: 24, pdo: 0, plen: plen.into() },
+        header: CommonHeader { pdu_type: pdu_type(from), flags: 0, hlen: 24, pdo: 0, plen: plen.into() },
         fes: status.0.into(),
         fei: information.into(),
         reserved: [0; 10],
@@ -55,4 +50,11 @@ pub fn encode(out: &mut [u8], from: Role, error: PduError, offending: &[u8]) -> 
     let header_bytes = header::write(out, &pdu, &Agreement::NONE);
     out[header_bytes..header_bytes + quoted.len()].copy_from_slice(quoted);
     header_bytes + quoted.len()
+}
+
+fn pdu_type(from: Role) -> PduType {
+    match from {
+        Role::Host => PduType::H2C_TERM_REQ,
+        Role::Controller => PduType::C2H_TERM_REQ,
+    }
 }
