@@ -5,6 +5,7 @@
 //! open enumerations are new types with constants. Section numbers are those of the NVMe base specification 2.1 and the
 //! NVM command set specification 1.0.
 
+pub mod abort;
 pub mod cqe;
 pub mod discovery;
 pub mod event;

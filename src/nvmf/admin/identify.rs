@@ -1,0 +1,221 @@
+//! The Identify command (NVMe base 2.1, section 5.1.13; NVM command set 1.0, section 4.1.5).
+
+use zerocopy::{FromZeros, IntoBytes};
+
+use crate::bdev::{Features, Geometry};
+use crate::nvmf::admin::{Context, Reply};
+use crate::nvmf::controller::{AERL_Z, Controller, KAS, VERSION};
+use crate::nvmf::io::{DATASET_RANGE_BYTES_MAX, DATASET_RANGES_MAX, WRITE_ZEROES_SIZE_LOG2_PAGES};
+use crate::nvmf::namespace::{Namespace, NamespaceTable};
+use crate::nvmf::options::Options;
+use crate::nvmf::subsystem::Served;
+use crate::spec::identify::command_set::{CommandSets, NvmController};
+use crate::spec::identify::controller::{
+    Cmic, ControllerType, Ctratt, Frmw, IdentifyController, Lpa, Oaes, Oncs, Sgls, Vwc,
+};
+use crate::spec::identify::descriptor::{DescriptorHead, IdentifierType};
+use crate::spec::identify::namespace::{
+    Dlfeat, IdentifyNamespace, IndependentNamespace, IndependentNsfeat, NMIC_SHARED, NSTAT_READY,
+};
+use crate::spec::identify::{Cns, Csi, IDENTIFY_BYTES};
+use crate::spec::nqn::Nqn;
+use crate::spec::sqe::Sqe;
+use crate::spec::status::Status;
+use crate::spec::{NSID_ALL, text};
+
+/// ACL: outstanding Abort commands, 0-based. They complete at once, so this is no limit.
+const ACL_Z: u8 = 3;
+
+/// CNTID FFFFh: the controller that is asked.
+const THIS_CONTROLLER: u16 = 0xffff;
+
+pub(super) fn execute(controller: &Controller, context: &Context<'_>, sqe: &Sqe) -> Result<Reply, Status> {
+    let cns = Cns(sqe.identify().cns());
+    let mut page = match context.served(controller) {
+        Some((served, namespaces)) => {
+            let io = Io { controller, options: context.options, served, namespaces };
+            io.page(cns, sqe)?
+        }
+        None if cns == Cns::CONTROLLER => {
+            discovery_controller(controller, context.options).as_bytes().to_vec()
+        }
+        None => return Err(Status::INVALID_FIELD),
+    };
+    assert!(page.len() <= IDENTIFY_BYTES);
+    page.resize(IDENTIFY_BYTES, 0);
+    Reply::to_host(sqe, page)
+}
+
+/// What is identified on an I/O controller.
+struct Io<'a> {
+    controller: &'a Controller,
+    options: &'a Options,
+    served: &'a Served,
+    namespaces: &'a NamespaceTable,
+}
+
+impl Io<'_> {
+    /// The structure; zeros at its end may be left out.
+    fn page(&self, cns: Cns, sqe: &Sqe) -> Result<Vec<u8>, Status> {
+        let nsid = sqe.nsid.get();
+        let nvm = Csi(sqe.identify_options().csi()) == Csi::NVM;
+        match cns {
+            Cns::NAMESPACE => {
+                self.of_active(nsid, |namespace| identify_namespace(namespace).as_bytes().to_vec())
+            }
+            Cns::CONTROLLER => Ok(self.controller().as_bytes().to_vec()),
+            Cns::ACTIVE_NAMESPACES => self.active_namespaces(nsid),
+            Cns::NAMESPACE_DESCRIPTORS => self.descriptors(nsid),
+            // Without protection information every field of the NVM command set's page is zero.
+            Cns::COMMAND_SET_NAMESPACE if nvm => self.of_active(nsid, |_| Vec::new()),
+            Cns::COMMAND_SET_CONTROLLER if nvm => Ok(nvm_controller(self.namespaces).as_bytes().to_vec()),
+            Cns::COMMAND_SET_ACTIVE_NAMESPACES if nvm => self.active_namespaces(nsid),
+            Cns::INDEPENDENT_NAMESPACE => {
+                self.of_active(nsid, |namespace| independent_namespace(namespace).as_bytes().to_vec())
+            }
+            Cns::COMMAND_SETS => self.command_sets(sqe.identify().cntid()),
+            _ => Err(Status::INVALID_FIELD),
+        }
+    }
+
+    /// The page of an active namespace; zeros for an inactive one.
+    fn of_active(&self, nsid: u32, page: impl Fn(&Namespace) -> Vec<u8>) -> Result<Vec<u8>, Status> {
+        Ok(self.namespaces.find_active(nsid)?.map_or_else(Vec::new, page))
+    }
+
+    /// CNS 02h and 07h: active NSIDs above `after`, ascending, as many as fit.
+    fn active_namespaces(&self, after: u32) -> Result<Vec<u8>, Status> {
+        if after >= NSID_ALL - 1 {
+            return Err(Status::INVALID_NAMESPACE);
+        }
+        let nsids = self.namespaces.iter().map(|namespace| namespace.nsid).filter(|nsid| *nsid > after);
+        Ok(nsids.take(IDENTIFY_BYTES / size_of::<u32>()).flat_map(u32::to_le_bytes).collect())
+    }
+
+    /// CNS 03h: UUID and command set.
+    fn descriptors(&self, nsid: u32) -> Result<Vec<u8>, Status> {
+        let namespace = self.namespaces.find_active(nsid)?.ok_or(Status::INVALID_NAMESPACE)?;
+        let head = |nidt, nidl| DescriptorHead { nidt, nidl, reserved: [0; 2] };
+        let mut list = Vec::new();
+        list.extend_from_slice(head(IdentifierType::UUID, 16).as_bytes());
+        list.extend_from_slice(namespace.uuid.as_bytes());
+        list.extend_from_slice(head(IdentifierType::CSI, 1).as_bytes());
+        list.push(Csi::NVM.0);
+        Ok(list)
+    }
+
+    /// CNS 1Ch: one combination, the NVM command set.
+    fn command_sets(&self, cntid: u16) -> Result<Vec<u8>, Status> {
+        if cntid != THIS_CONTROLLER && cntid != self.controller.cntlid {
+            return Err(Status::INVALID_FIELD);
+        }
+        Ok(CommandSets::new().with_nvm(true).into_bits().to_le_bytes().to_vec())
+    }
+
+    fn controller(&self) -> IdentifyController {
+        let subsystem = &self.served.subsystem;
+        let options = self.options;
+        let mut page = identity(self.controller, options, &subsystem.nqn);
+        page.sn = text::space_padded(&subsystem.serial);
+        page.mn = text::space_padded(&subsystem.model);
+        page.cmic = Cmic::new().with_mports(true).with_mctrs(true).into_bits();
+        page.cntrltype = ControllerType::IO;
+        page.acl_z = ACL_Z;
+        page.frmw = Frmw::new().with_slot_1_read_only(true).with_slots(1).into_bits();
+        page.lpa = Lpa::new().with_command_effects(true).with_extended_data(true).into_bits();
+        page.sqes = 0x66;
+        page.cqes = 0x44;
+        page.nn.set(self.namespaces.nsid_max());
+        page.mnan.set(self.namespaces.nsid_max());
+        page.oncs.set(optional_commands(self.namespaces).into_bits());
+        page.vwc = write_cache(self.namespaces).into_bits();
+        page.ioccsz.set((64 + options.in_capsule_bytes) / 16);
+        page.iorcsz.set(1);
+        page
+    }
+}
+
+/// CNS 01h of a discovery controller.
+fn discovery_controller(controller: &Controller, options: &Options) -> IdentifyController {
+    let mut page = identity(controller, options, &Nqn::discovery());
+    page.sn = text::space_padded("");
+    page.mn = text::space_padded("Corelane discovery");
+    page.oaes.set(Oaes::new().with_discovery(true).into_bits());
+    page.cntrltype = ControllerType::DISCOVERY;
+    page.lpa = Lpa::new().with_extended_data(true).into_bits();
+    page
+}
+
+/// What all controllers of this target say.
+fn identity(controller: &Controller, options: &Options, subnqn: &Nqn) -> IdentifyController {
+    let entries = if controller.is_discovery() { options.admin_entries_max } else { options.io_entries_max };
+    let mut page = IdentifyController::new_zeroed();
+    page.fr = text::space_padded(&options.firmware);
+    page.mdts = options.mdts;
+    page.cntlid.set(controller.cntlid);
+    page.ver.set(VERSION.into_bits());
+    page.ctratt.set(Ctratt::new().with_hids(true).into_bits());
+    page.aerl_z = AERL_Z;
+    page.kas.set(KAS);
+    page.maxcmd.set(u16::try_from(entries).unwrap_or(u16::MAX));
+    page.sgls.set(Sgls::new().with_support(1).with_offset(true).with_transport(true).into_bits());
+    page.subnqn = subnqn.to_wire();
+    page.msdbd = 1;
+    page
+}
+
+/// ONCS: what the devices of all namespaces can do.
+pub(super) fn optional_commands(namespaces: &NamespaceTable) -> Oncs {
+    let all = |what: fn(&Features) -> bool| namespaces.all(|n| what(&n.bdev.geometry().features));
+    Oncs::new()
+        .with_compare(all(|features| features.compare))
+        .with_dataset_management(all(|features| features.deallocate))
+        .with_write_zeroes(all(|features| features.write_zeroes))
+        .with_save_select(true)
+}
+
+/// VWC. Flush takes one namespace at a time.
+pub(super) fn write_cache(namespaces: &NamespaceTable) -> Vwc {
+    let none = namespaces.all(|namespace| !namespace.bdev.geometry().volatile_write_cache);
+    Vwc::new().with_present(!none).with_flush_all(Vwc::FLUSH_ALL_NOT_SUPPORTED)
+}
+
+/// CNS 06h: limits beside MDTS. The limit of a range counts blocks of whatever size, so the largest block decides.
+fn nvm_controller(namespaces: &NamespaceTable) -> NvmController {
+    let block_sizes = namespaces.iter().map(|namespace| namespace.bdev.geometry().block_size);
+    let largest = block_sizes.max().unwrap_or(Geometry::BLOCK_SIZE_MIN);
+    let blocks = DATASET_RANGE_BYTES_MAX / u64::from(largest);
+    let ranges = u8::try_from(DATASET_RANGES_MAX).unwrap_or(u8::MAX);
+    let mut page = NvmController::new_zeroed();
+    page.wzsl = WRITE_ZEROES_SIZE_LOG2_PAGES;
+    page.dmrl = ranges;
+    page.dmrsl.set(u32::try_from(blocks).unwrap_or(u32::MAX));
+    page.dmsl.set(blocks * u64::from(ranges));
+    page
+}
+
+fn identify_namespace(namespace: &Namespace) -> IdentifyNamespace {
+    let geometry = namespace.bdev.geometry();
+    let mut page = IdentifyNamespace::new_zeroed();
+    page.nsze.set(geometry.blocks);
+    page.ncap.set(geometry.blocks);
+    page.nuse.set(geometry.blocks);
+    page.nvmcap.set(u128::from(geometry.bytes()));
+    page.nmic = NMIC_SHARED;
+    let features = geometry.features;
+    let zeros = features.deallocate && features.deallocated_reads_zeros;
+    let dlfeat = Dlfeat::new().with_reads(if zeros { Dlfeat::READS_ZEROS } else { 0 });
+    page.dlfeat = dlfeat.with_write_zeroes_deallocates(zeros && features.write_zeroes).into_bits();
+    // A shift of a 32-bit block size is below 32.
+    page.lbaf[0].lbads = u8::try_from(namespace.block_shift()).unwrap_or(u8::MAX);
+    page
+}
+
+fn independent_namespace(namespace: &Namespace) -> IndependentNamespace {
+    let cached = namespace.bdev.geometry().volatile_write_cache;
+    let mut page = IndependentNamespace::new_zeroed();
+    page.nsfeat = IndependentNsfeat::new().with_no_volatile_write_cache(!cached).into_bits();
+    page.nmic = NMIC_SHARED;
+    page.nstat = NSTAT_READY;
+    page
+}

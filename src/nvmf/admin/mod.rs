@@ -1,0 +1,146 @@
+//! Commands of an admin queue: which are taken when, and what they answer (NVMe base 2.1, sections 5 and 6).
+//!
+//! Every command here either succeeds, or changes nothing and fails with a status that says "do not retry".
+
+mod fabrics;
+mod features;
+mod identify;
+mod log_pages;
+
+use std::collections::VecDeque;
+
+use corelane_reactors::clock::Time;
+
+use crate::nvmf::controller::{Controller, Kind};
+use crate::nvmf::namespace::NamespaceTable;
+use crate::nvmf::options::Options;
+use crate::nvmf::subsystem::Served;
+use crate::nvmf::target::Action;
+use crate::spec::abort::AbortResult;
+use crate::spec::opcode::AdminOpcode;
+use crate::spec::sqe::{Fused, Psdt, Sqe};
+use crate::spec::status::Status;
+
+/// SQID of the admin queue.
+const ADMIN_QUEUE: u16 = 0;
+
+/// What an admin command answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a command that is never completed hangs its host"]
+pub enum Reply {
+    /// Complete it now.
+    Done {
+        /// The status of the completion.
+        status: Status,
+        /// DW0 of the completion.
+        dw0: u32,
+        /// DW1 of the completion.
+        dw1: u32,
+        /// What to send to the host first; never more than the command's SGL describes, often less, empty for commands
+        /// without data.
+        data: Vec<u8>,
+    },
+    /// An Asynchronous Event Request was kept: [`Action::Complete`] will name its CID, unless the admin queue ends.
+    Deferred,
+}
+
+impl Reply {
+    /// Failed with this status, exactly as it is.
+    pub(super) fn failed(status: Status) -> Self {
+        Self::Done { status, dw0: 0, dw1: 0, data: Vec::new() }
+    }
+
+    fn success() -> Self {
+        Self::value(0)
+    }
+
+    fn value(dw0: u32) -> Self {
+        Self::Done { status: Status::SUCCESS, dw0, dw1: 0, data: Vec::new() }
+    }
+
+    /// Succeeded with data, if the host made room for it.
+    fn to_host(sqe: &Sqe, data: Vec<u8>) -> Result<Self, Status> {
+        let room = usize::try_from(sqe.dptr.length.get()).unwrap_or(usize::MAX);
+        if data.len() > room {
+            return Err(Status::DATA_SGL_LENGTH_INVALID);
+        }
+        Ok(Self::Done { status: Status::SUCCESS, dw0: 0, dw1: 0, data })
+    }
+}
+
+/// What commands need beside their controller.
+pub(super) struct Context<'a> {
+    pub(super) now: Time,
+    pub(super) options: &'a Options,
+    pub(super) subsystems: &'a [Served],
+    /// GENCTR of the discovery log.
+    pub(super) generation: u64,
+    pub(super) actions: &'a mut VecDeque<Action>,
+}
+
+impl Context<'_> {
+    /// The subsystem and the namespaces of an I/O controller.
+    ///
+    /// `None` for discovery controllers.
+    fn served<'a>(&'a self, controller: &'a Controller) -> Option<(&'a Served, &'a NamespaceTable)> {
+        match &controller.kind {
+            Kind::Discovery => None,
+            Kind::Io { subsystem, namespaces } => Some((&self.subsystems[*subsystem], namespaces)),
+        }
+    }
+}
+
+/// Carries out one command of the admin queue of `controller`. `data` is what the host sent with it.
+pub(super) fn execute(
+    controller: &mut Controller,
+    context: &mut Context<'_>,
+    sqe: &Sqe,
+    data: &[u8],
+) -> Reply {
+    controller.keep_alive.command(context.now);
+    dispatch(controller, context, sqe, data).unwrap_or_else(|status| Reply::failed(status.with_dnr()))
+}
+
+fn dispatch(
+    controller: &mut Controller,
+    context: &mut Context<'_>,
+    sqe: &Sqe,
+    data: &[u8],
+) -> Result<Reply, Status> {
+    if sqe.psdt() != Psdt::SGL || sqe.fused() != Fused::NORMAL {
+        return Err(Status::INVALID_FIELD);
+    }
+    let opcode = sqe.admin_opcode();
+    if opcode == AdminOpcode::FABRICS {
+        return fabrics::execute(controller, context, sqe);
+    }
+    if !controller.is_ready() {
+        return Err(Status::COMMAND_SEQUENCE_ERROR);
+    }
+    match opcode {
+        AdminOpcode::IDENTIFY => identify::execute(controller, context, sqe),
+        AdminOpcode::GET_LOG_PAGE => log_pages::execute(controller, context, sqe),
+        AdminOpcode::GET_FEATURES => features::read(controller, context, sqe),
+        AdminOpcode::SET_FEATURES => features::write(controller, context, sqe, data),
+        AdminOpcode::ASYNC_EVENT_REQUEST => event_request(controller, sqe),
+        AdminOpcode::ABORT => Ok(abort(controller, context, sqe)),
+        AdminOpcode::KEEP_ALIVE => {
+            controller.keep_alive.restart(context.now);
+            Ok(Reply::success())
+        }
+        _ => Err(Status::INVALID_OPCODE),
+    }
+}
+
+/// Section 5.1.2.
+fn event_request(controller: &mut Controller, sqe: &Sqe) -> Result<Reply, Status> {
+    let event = controller.event_request(sqe.cid.get())?;
+    Ok(event.map_or(Reply::Deferred, |event| Reply::value(event.into())))
+}
+
+/// Section 5.1.1. Everything but an Asynchronous Event Request ends soon by itself, and is let run.
+fn abort(controller: &mut Controller, context: &mut Context<'_>, sqe: &Sqe) -> Reply {
+    let abort = sqe.abort();
+    let aborted = abort.sqid() == ADMIN_QUEUE && controller.abort_event_request(abort.cid(), context.actions);
+    Reply::value(AbortResult::new().with_not_aborted(!aborted).into())
+}

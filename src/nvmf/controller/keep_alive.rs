@@ -1,0 +1,64 @@
+//! The keep alive timer (NVMe base 2.1, section 3.9) and the idle limit of discovery controllers without one.
+
+use std::time::Duration;
+
+use corelane_reactors::clock::Time;
+
+/// KAS: the granularity in units of 100 ms.
+pub const KAS: u16 = 10;
+
+const GRANULARITY_MS: u32 = KAS as u32 * 100;
+
+/// What a discovery controller without a keep alive timer gets between two commands (base 2.1, section 3.1.3.3.1: no
+/// less than two minutes).
+const DISCOVERY_IDLE: Duration = Duration::from_secs(120);
+
+/// When the association is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepAlive {
+    kato: u32,
+    idle_limit: bool,
+    since: Time,
+}
+
+impl KeepAlive {
+    /// A timer of `kato` milliseconds, rounded up to whole [`KAS`] units; 0 is none. `discovery` gives a limit on
+    /// idleness where there is none.
+    pub fn new(now: Time, kato: u32, discovery: bool) -> Self {
+        let mut timer = Self { kato: 0, idle_limit: discovery, since: now };
+        timer.set(now, kato);
+        timer
+    }
+
+    /// KATO in milliseconds, rounded.
+    pub fn kato(&self) -> u32 {
+        self.kato
+    }
+
+    /// Sets KATO, and starts the timer again.
+    pub fn set(&mut self, now: Time, kato: u32) {
+        self.kato = kato.div_ceil(GRANULARITY_MS).saturating_mul(GRANULARITY_MS);
+        self.since = now;
+    }
+
+    /// A Keep Alive command came.
+    pub fn restart(&mut self, now: Time) {
+        self.since = now;
+    }
+
+    /// Some command came: only the idle limit counts those. Traffic based keep alive is not claimed.
+    pub fn command(&mut self, now: Time) {
+        if self.kato == 0 {
+            self.since = now;
+        }
+    }
+
+    /// When the association is lost if nothing comes.
+    pub fn deadline(&self) -> Option<Time> {
+        match self.kato {
+            0 if self.idle_limit => Some(self.since + DISCOVERY_IDLE),
+            0 => None,
+            kato => Some(self.since + Duration::from_millis(kato.into())),
+        }
+    }
+}

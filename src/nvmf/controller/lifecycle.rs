@@ -1,0 +1,145 @@
+//! The states of a controller and what moves it between them (NVMe base 2.1, sections 3.5, 3.6 and 3.7).
+//!
+//! ```text
+//!               Enable                       Disable (queues open)
+//!   Disabled ------------> Ready ------------------------------> Disabling
+//!      ^ ^                   | Shutdown                              | QueuesGone
+//!      | '-------------------+---------------------------------------'
+//!      |       Disable       v            QueuesGone
+//!      '---- ShutDown <--- ShuttingDown ------------> ShutDown
+//!
+//!   Failed: CSTS.CFS; entered when enabling with an unsupported CC, when queues do not close in time, and when the
+//!   association is lost; left by Disable.
+//! ```
+
+use corelane_reactors::clock::Time;
+
+use crate::spec::register::{Cc, Csts, ShutdownStatus};
+use crate::spec::status::Status;
+
+/// Where a controller is between reset and reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifecycle {
+    /// CC.EN is 0 and everything is at rest.
+    Disabled,
+    /// Commands are taken.
+    Ready,
+    /// CC.EN went to 0; the I/O queues are being closed. CSTS.RDY stays 1 until they are.
+    Disabling {
+        /// When they must be closed.
+        until: Time,
+    },
+    /// The host announced a shutdown; the I/O queues are being closed.
+    ShuttingDown {
+        /// When they must be closed.
+        until: Time,
+    },
+    /// The shutdown is complete.
+    ShutDown,
+    /// A fatal error (CSTS.CFS).
+    Failed,
+}
+
+/// What happens to a controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// CC.EN went from 0 to 1.
+    Enable {
+        /// CC asks for what there is.
+        supported: bool,
+    },
+    /// CC.EN went from 1 to 0.
+    Disable,
+    /// CC.SHN left 00b.
+    Shutdown,
+    /// The last I/O queue is closed.
+    QueuesGone,
+    /// The time for closing the queues is over.
+    Overdue,
+    /// The admin queue ended, or the keep alive timer expired.
+    AssociationLost,
+}
+
+/// What a transition depends on beside state and event.
+#[derive(Clone, Copy, Debug)]
+pub struct Closing {
+    /// I/O queues are open.
+    pub queues: bool,
+    /// When they must be closed if they are to be closed now.
+    pub until: Time,
+}
+
+impl Lifecycle {
+    /// The next state.
+    ///
+    /// # Errors
+    /// Command Sequence Error where the host enables a controller whose reset is still going on; nothing changes.
+    pub fn next(self, event: Event, closing: Closing) -> Result<Self, Status> {
+        let until = closing.until;
+        let disabling = if closing.queues { Self::Disabling { until } } else { Self::Disabled };
+        let shutting_down = if closing.queues { Self::ShuttingDown { until } } else { Self::ShutDown };
+        Ok(match (self, event) {
+            (Self::Disabled | Self::ShutDown, Event::Enable { supported: true }) => Self::Ready,
+            (Self::Disabled | Self::ShutDown, Event::Enable { supported: false }) => Self::Failed,
+            (
+                Self::Ready | Self::Disabling { .. } | Self::ShuttingDown { .. } | Self::Failed,
+                Event::Enable { .. },
+            ) => {
+                return Err(Status::COMMAND_SEQUENCE_ERROR);
+            }
+
+            (Self::Disabled, Event::Disable) => Self::Disabled,
+            (Self::Ready | Self::ShuttingDown { .. } | Self::ShutDown | Self::Failed, Event::Disable) => {
+                disabling
+            }
+            (Self::Disabling { .. }, Event::Disable) => self,
+
+            (Self::Disabled | Self::Ready | Self::Disabling { .. } | Self::Failed, Event::Shutdown) => {
+                shutting_down
+            }
+            (Self::ShuttingDown { .. } | Self::ShutDown, Event::Shutdown) => self,
+
+            (Self::Disabling { .. }, Event::QueuesGone) => Self::Disabled,
+            (Self::ShuttingDown { .. }, Event::QueuesGone) => Self::ShutDown,
+            (Self::Disabled | Self::Ready | Self::ShutDown | Self::Failed, Event::QueuesGone) => self,
+
+            (Self::Disabling { .. } | Self::ShuttingDown { .. }, Event::Overdue) => Self::Failed,
+            (Self::Disabled | Self::Ready | Self::ShutDown | Self::Failed, Event::Overdue) => self,
+
+            (
+                Self::Disabled
+                | Self::Ready
+                | Self::Disabling { .. }
+                | Self::ShuttingDown { .. }
+                | Self::ShutDown
+                | Self::Failed,
+                Event::AssociationLost,
+            ) => Self::Failed,
+        })
+    }
+
+    /// CSTS in this state, with this CC.
+    pub fn csts(self, cc: Cc) -> Csts {
+        let csts = Csts::new();
+        match self {
+            Self::Disabled => csts,
+            Self::Ready | Self::Disabling { .. } => csts.with_rdy(true),
+            Self::ShuttingDown { .. } => csts.with_rdy(cc.en()).with_shst(ShutdownStatus::OCCURRING),
+            Self::ShutDown => csts.with_rdy(cc.en()).with_shst(ShutdownStatus::COMPLETE),
+            Self::Failed => csts.with_cfs(true),
+        }
+    }
+
+    /// When this state must have ended.
+    pub fn deadline(self) -> Option<Time> {
+        match self {
+            Self::Disabling { until } | Self::ShuttingDown { until } => Some(until),
+            Self::Disabled | Self::Ready | Self::ShutDown | Self::Failed => None,
+        }
+    }
+
+    /// Whether admin commands other than fabrics commands are taken.
+    pub fn is_ready(self) -> bool {
+        self == Self::Ready
+    }
+}
