@@ -109,7 +109,8 @@ impl Extent {
         let reason = io::Error::last_os_error();
         let Some(start) = NonNull::new(start) else {
             let wanted = mapped / hugepages.page_bytes;
-            return Err(match wanted.checked_sub(hugepages.available) {
+            let available = Hugepages::read().map_or(0, |hugepages| hugepages.available);
+            return Err(match wanted.checked_sub(available) {
                 None | Some(0) => ExtentError::Refused { bytes: mapped, reason },
                 Some(missing) => ExtentError::Hugepages { wanted, missing, page_bytes: hugepages.page_bytes },
             });
