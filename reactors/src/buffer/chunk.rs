@@ -60,8 +60,8 @@ pub(super) struct Pool {
     /// First free chunk, or `NONE`.
     free: Cell<u32>,
     free_count: Cell<u32>,
-    /// Counts up, wrapping, with each chunk that comes back.
-    returns: Cell<u64>,
+    /// Counts up, wrapping, with each chunk that comes back or is left with one hold.
+    releases: Cell<u64>,
 }
 
 /// Book-keeping of one chunk.
@@ -99,7 +99,7 @@ impl Chunks {
             accounts: vec![Cell::new(0); accounts].into_boxed_slice(),
             free: Cell::new(0),
             free_count: Cell::new(last),
-            returns: Cell::new(0),
+            releases: Cell::new(0),
         })))
     }
 
@@ -146,10 +146,10 @@ impl Chunks {
         self.0.accounts[account].get() as usize
     }
 
-    /// A number that changes whenever a chunk comes back.
+    /// A number that changes whenever a chunk comes back or loses its last lease: a taker that found none can try again.
     #[must_use]
-    pub fn returns(&self) -> u64 {
-        self.0.returns.get()
+    pub fn releases(&self) -> u64 {
+        self.0.releases.get()
     }
 }
 
@@ -281,7 +281,9 @@ impl Pool {
             charged.set(charged.get() - 1);
             state.next.set(self.free.replace(index));
             self.free_count.set(self.free_count.get() + 1);
-            self.returns.set(self.returns.get().wrapping_add(1));
+        }
+        if holds <= 2 {
+            self.releases.set(self.releases.get().wrapping_add(1));
         }
     }
 

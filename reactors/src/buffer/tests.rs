@@ -16,16 +16,28 @@ fn chunk_returns_with_its_last_hold() {
     let part = whole.slice(2..5);
     let copy = part.clone();
     assert!(!chunk.is_sole());
-    let returns = chunks.returns();
+    let releases = chunks.releases();
     drop(chunk);
     drop(whole);
+    assert_eq!((chunks.free(), chunks.held(0)), (1, 1));
+    assert_eq!(chunks.releases(), releases);
     drop(part);
     assert_eq!((chunks.free(), chunks.held(0)), (1, 1));
-    assert_eq!(chunks.returns(), returns);
     assert_eq!(copy.as_ref(), b"cei");
     drop(copy);
     assert_eq!((chunks.free(), chunks.held(0)), (2, 0));
-    assert_ne!(chunks.returns(), returns);
+    assert_ne!(chunks.releases(), releases);
+}
+
+#[test]
+fn losing_the_last_lease_counts_as_a_release() {
+    let chunks = Chunks::new(1, 4096, 1).unwrap();
+    let chunk = filled(&chunks, b"received");
+    let lease = chunk.lease();
+    let releases = chunks.releases();
+    drop(lease);
+    assert!(chunk.is_sole());
+    assert_ne!(chunks.releases(), releases);
 }
 
 #[test]

@@ -46,8 +46,8 @@ pub(super) struct Engine {
     ready: VecDeque<SocketId>,
     /// Sockets that wait for a chunk.
     starved: VecDeque<SocketId>,
-    /// What `Chunks::returns` was when `starved` was looked through last.
-    returns_seen: u64,
+    /// What `Chunks::releases` was when `starved` was looked through last.
+    releases_seen: u64,
 }
 
 impl Engine {
@@ -64,7 +64,7 @@ impl Engine {
             },
             ready: VecDeque::with_capacity(options.sockets_max),
             starved: VecDeque::with_capacity(options.sockets_max),
-            returns_seen: 0,
+            releases_seen: 0,
         })
     }
 
@@ -113,7 +113,7 @@ impl Engine {
     }
 
     pub(super) fn pending(&self) -> bool {
-        !self.ready.is_empty() || self.chunks_came_back()
+        !self.ready.is_empty() || self.chunks_were_released()
     }
 
     pub(super) fn send(&mut self, id: SocketId, segments: &[Segment]) -> Sent {
@@ -166,16 +166,18 @@ impl Engine {
         Some(socket)
     }
 
-    fn chunks_came_back(&self) -> bool {
-        !self.starved.is_empty() && self.supply.chunks.returns() != self.returns_seen
+    fn chunks_were_released(&self) -> bool {
+        !self.starved.is_empty() && self.supply.chunks.releases() != self.releases_seen
     }
 
-    /// Lets the sockets that waited for a chunk try again, in their order, once one has come back.
+    /// Lets the sockets that waited for a chunk try again, in their order, once there may be one: it came back, or it
+    /// lost its last lease while its socket has nothing to receive.
     fn release_starved(&mut self) {
-        if !self.chunks_came_back() {
+        if !self.chunks_were_released() {
             return;
         }
-        self.returns_seen = self.supply.chunks.returns();
+        self.slots.all().for_each(Socket::give_back);
+        self.releases_seen = self.supply.chunks.releases();
         for _ in 0..self.starved.len() {
             let Some(id) = self.starved.pop_front() else { break };
             if let Some(socket) = self.slots.find(id) {

@@ -36,7 +36,7 @@ pub struct Options {
     /// can count on half of it being contiguous.
     pub chunk_bytes: usize,
     /// Number of receive chunks that all sockets share. A socket holds one while it has untaken bytes or leases, so
-    /// with fewer than `sockets_max` a few slow peers can make the others wait. Their memory is only used once it
+    /// with fewer than `sockets_max` slow peers can make the others wait. Their memory is only used once it
     /// was received into.
     pub chunks: usize,
     /// Most sockets at a time, and the bound of [`SocketId::index`].

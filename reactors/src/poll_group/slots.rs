@@ -54,6 +54,11 @@ impl Slots {
         slot.socket.as_mut().filter(|_| slot.generation == id.generation)
     }
 
+    /// All sockets.
+    pub(super) fn all(&mut self) -> impl Iterator<Item = &mut Socket> {
+        self.slots.iter_mut().filter_map(|slot| slot.socket.as_mut())
+    }
+
     /// Whether there is a socket with this id.
     pub(super) fn contains(&self, id: SocketId) -> bool {
         self.slots

@@ -29,7 +29,7 @@ const SEND_CALLS_MAX: usize = 16;
 /// A socket of a group.
 pub(super) struct Socket {
     pub(super) stream: TcpStream,
-    /// The chunk being filled; given back whenever it is empty and nobody has a lease of it.
+    /// The chunk being filled.
     chunk: Option<Chunk>,
     /// Bytes that came with the socket, until there is a chunk for them.
     carried: Vec<u8>,
@@ -151,6 +151,11 @@ impl Socket {
         if let Err(Starved) = result {
             self.intake = Intake::Starved;
         }
+        self.give_back();
+    }
+
+    /// Gives the chunk back if nobody needs it. A chunk that has leases is kept and filled on.
+    pub(super) fn give_back(&mut self) {
         if self.chunk.as_ref().is_some_and(|chunk| chunk.unread() == 0 && chunk.is_sole()) {
             self.chunk = None;
         }
