@@ -105,6 +105,7 @@ impl Engine {
             socket.queued = false;
             socket.serve(id, &self.supply, handler);
             if socket.intake == Intake::Starved {
+                assert!(self.starved.len() < self.starved.capacity());
                 self.starved.push_back(id);
             }
             self.enqueue(id);
@@ -147,6 +148,7 @@ impl Engine {
             && socket.is_ready()
         {
             socket.queued = true;
+            assert!(self.ready.len() < self.ready.capacity());
             self.ready.push_back(id);
         }
     }

@@ -116,16 +116,21 @@ fn idle_socket_does_not_keep_the_chunk_of_its_former_leases() {
 fn closing_a_waiting_socket_forgets_it() {
     let mut group = group(1, 2);
     let (mut far, near) = pair();
-    let id = group.add(near, &[]).unwrap();
+    let mut id = group.add(near, &[]).unwrap();
+    let mut fars = Vec::new();
     let (mut recorder, kept) = keeper();
     far.write_all(&pattern(3 * 4096)).unwrap();
     drive(&mut group, &mut recorder, |recorder| recorder.taken.len() == 4096);
     drive_quiet(&mut group, &mut recorder);
-    group.close(id);
-    let (mut far, near) = pair();
-    group.add(near, &[]).unwrap();
-    far.write_all(b"next").unwrap();
-    drive_quiet(&mut group, &mut recorder);
+    // More often than there are places in the list of the waiting.
+    for _ in 0..20 {
+        group.close(id);
+        let (mut far, near) = pair();
+        id = group.add(near, &[]).unwrap();
+        far.write_all(b"next").unwrap();
+        drive_quiet(&mut group, &mut recorder);
+        fars.push(far);
+    }
     kept.borrow_mut().clear();
     assert!(group.pending());
     drive(&mut group, &mut recorder, |recorder| recorder.taken.ends_with(b"next"));
