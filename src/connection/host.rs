@@ -336,6 +336,10 @@ impl<D: Payload + Clone> Connection<D> {
             Some(Slot::Plain | Slot::Write { .. }) => Err(PduError::Sequence),
             Some(&Slot::Read { expected, received, .. }) => {
                 let end = chunk.offset + chunk.bytes;
+                if received == expected {
+                    // LAST_PDU was there: nothing more may follow, wherever it belongs.
+                    return Err(PduError::Sequence);
+                }
                 if end > expected {
                     return Err(PduError::OutOfRange);
                 }

@@ -5,4 +5,5 @@ mod exchange;
 mod outbox;
 mod pair;
 mod wire;
+mod wrong_controller;
 mod wrong_host;
