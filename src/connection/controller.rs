@@ -134,10 +134,13 @@ impl<D: Payload> Connection<D> {
         connection
     }
 
-    /// What another thread needs to go on; `None` unless the connection is open, between two PDUs, and all that was
-    /// queued is sent.
+    /// What another thread needs to go on; `None` unless the connection is open, between two PDUs, awaits no data, and
+    /// all that was queued is sent.
     pub fn moved(&self) -> Option<Moved> {
-        let quiet = self.outbox.is_empty() && self.framing.wanted().is_none();
+        let quiet = self.outbox.is_empty()
+            && self.framing.is_between()
+            && self.completed.is_none()
+            && self.transfers.iter().all(|transfer| matches!(transfer, Transfer::Idle));
         let moved = Moved { receiving: *self.framing.agreement(), sending: self.sending };
         (self.state == State::Ready && quiet).then_some(moved)
     }

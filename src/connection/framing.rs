@@ -122,6 +122,11 @@ impl Framing {
         }
     }
 
+    /// The next byte of the stream is the first of a PDU, or belongs to a header that was shown and not taken.
+    pub fn is_between(&self) -> bool {
+        matches!(self.state, State::Between)
+    }
+
     /// `bytes` of what was [`Framing::wanted`] were received in place; `append` continues a CRC32C over them.
     /// True if they end the PDU and no digest follows.
     pub fn direct(&mut self, bytes: u32, append: impl FnOnce(u32) -> u32) -> bool {

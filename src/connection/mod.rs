@@ -18,6 +18,9 @@ pub mod framing;
 pub mod host;
 pub mod outbox;
 
+#[cfg(test)]
+mod tests;
+
 pub use outbox::{Outbox, Payload, Piece};
 
 /// Where the next bytes of the stream belong.

@@ -19,6 +19,8 @@ pub mod term_req;
 
 #[cfg(test)]
 pub(crate) mod golden;
+#[cfg(test)]
+mod tests;
 
 pub use error::PduError;
 pub use header::{Agreement, Layout, Role};

@@ -1,6 +1,6 @@
 //! What two well-behaved ends do with each other, whatever the network does to the boundaries between bytes.
 
-use super::pair::{Completion, Flow, Pair, Random, Written, pattern};
+use super::pair::{Completion, Flow, Pair, Random, TARGET, Written, pattern};
 use crate::connection::{controller, host};
 
 const DIGESTS: [(bool, bool); 4] = [(false, false), (true, false), (false, true), (true, true)];
@@ -133,18 +133,41 @@ fn digests_are_used_only_where_both_ends_want_them() {
 }
 
 #[test]
-fn a_larger_queue_keeps_what_was_agreed_on() {
-    let mut pair = Pair::open(true, true, Flow::Bytes(5000), 7);
-    pair.write(31, 8192, true);
-    pair.run();
-    pair.controller.resize(128, 16_384);
-    pair.write(0, 16_384, true);
-    pair.write(1, 16_384, false);
-    pair.read(2, 8192, true);
-    pair.run();
-    assert_eq!(pair.completions.len(), 4);
-    assert!(pair.completions.iter().all(|completion| completion.intact));
-    assert_eq!(pair.written[1].data, *pattern(0, 16_384).0);
+fn a_connection_that_moves_keeps_what_was_agreed_on() {
+    for (header_digest, data_digest) in DIGESTS {
+        let mut pair = Pair::open(header_digest, data_digest, Flow::Bytes(5000), 7);
+        pair.write(31, 8192, true);
+        pair.run();
+        let moved = pair.controller.moved().expect("nothing is under way");
+        pair.controller = controller::Connection::resume(
+            moved,
+            &controller::Options { entries: 128, capsule_bytes_max: 16_384, ..TARGET },
+        );
+        assert!(pair.controller.is_open());
+        pair.write(0, 16_384, true);
+        pair.write(1, 16_384, false);
+        pair.read(2, 8192, true);
+        pair.run();
+        assert_eq!(pair.completions.len(), 4);
+        assert!(pair.completions.iter().all(|completion| completion.intact));
+        assert_eq!(pair.written[1].data, *pattern(0, 16_384).0);
+    }
+}
+
+#[test]
+fn a_connection_moves_only_between_pdus() {
+    for data_digest in [false, true] {
+        let mut pair = Pair::open(true, data_digest, Flow::Bytes(1), 7);
+        let (mut moves, mut stays) = (0, 0);
+        pair.write(0, 64, false);
+        while pair.turn() {
+            let busy = pair.transfer_under_way() || !pair.controller.outbox().is_empty();
+            assert_eq!(pair.controller.moved().is_none(), busy);
+            (moves, stays) = (moves + usize::from(!busy), stays + usize::from(busy));
+        }
+        // At least the data and both digests went by, byte by byte, while it could not.
+        assert!(moves > 64 && stays > 64 + 8, "{moves} {stays}");
+    }
 }
 
 #[test]

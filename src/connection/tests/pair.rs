@@ -68,6 +68,15 @@ pub(super) fn cqe(cid: u16) -> Cqe {
     Cqe { cid: cid.into(), ..Cqe::default() }
 }
 
+/// A target that agrees to all digests.
+pub(super) const TARGET: controller::Options = controller::Options {
+    entries: 32,
+    capsule_bytes_max: 8192,
+    h2c_data_bytes_max: 4096,
+    header_digest: true,
+    data_digest: true,
+};
+
 /// All bytes that wait in an outbox.
 pub(super) fn queued(outbox: &Outbox<Blob>) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -170,13 +179,7 @@ impl Pair {
     pub(super) fn open(header_digest: bool, data_digest: bool, flow: Flow, seed: u64) -> Self {
         let mut pair = Self::new(
             &host::Options { entries: 32, header_digest, data_digest, transfer_bytes_max: 1 << 20 },
-            &controller::Options {
-                entries: 32,
-                capsule_bytes_max: 8192,
-                h2c_data_bytes_max: 4096,
-                header_digest: true,
-                data_digest: true,
-            },
+            &TARGET,
             flow,
             seed,
         );
@@ -198,6 +201,11 @@ impl Pair {
 
     pub(super) fn flush(&mut self, cid: u16) {
         self.host.submit(&sqe(FLUSH, cid, 0, false), host::Data::None);
+    }
+
+    /// The target has asked for data that has not all arrived.
+    pub(super) fn transfer_under_way(&self) -> bool {
+        !self.transfers.is_empty()
     }
 
     /// Bytes that the host has sent so far, or sends next.
