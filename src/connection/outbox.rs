@@ -33,6 +33,21 @@ pub enum Piece<'a, D> {
     Data(&'a D, Range<usize>),
 }
 
+impl<D> Piece<'_, D> {
+    /// Length in bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Data(_, range) => range.len(),
+        }
+    }
+
+    /// True for a piece without bytes, which [`Outbox::pieces`] never shows.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 #[derive(Debug)]
 enum Item<D> {
     /// `span` is `length` plus what was left free before it at the end of the ring.

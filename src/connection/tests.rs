@@ -2,6 +2,7 @@
 
 mod capacity;
 mod exchange;
+mod fuzzing;
 mod outbox;
 mod pair;
 mod wire;

@@ -61,7 +61,20 @@ pub(super) fn h2c_data(
 }
 
 pub(super) fn c2h_data(cid: u16, offset: u32, data: &[u8], last: bool, success: bool) -> Vec<u8> {
+    c2h_data_digests(cid, offset, data, (last, success), false, false)
+}
+
+/// `ends`: LAST_PDU and SUCCESS.
+pub(super) fn c2h_data_digests(
+    cid: u16,
+    offset: u32,
+    data: &[u8],
+    ends: (bool, bool),
+    header_digest: bool,
+    data_digest: bool,
+) -> Vec<u8> {
+    let agreement = agreed(header_digest, data_digest);
     let bytes = u32::try_from(data.len()).unwrap();
-    let chunk = data::Chunk { cid, ttag: 0, offset, bytes, last, success };
-    build(&Agreement::NONE, data, |out| data::encode(out, Role::Controller, &chunk, &Agreement::NONE))
+    let chunk = data::Chunk { cid, ttag: 0, offset, bytes, last: ends.0, success: ends.1 };
+    build(&agreement, data, |out| data::encode(out, Role::Controller, &chunk, &agreement))
 }
