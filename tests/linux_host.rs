@@ -16,8 +16,8 @@ const OTHER_NQN: &str = "nqn.2026-11.io.corelane:disk1";
 const UUID: &str = "6f1b9a5c-6f0e-4c3e-8d6a-0d2f5c1b7a11";
 /// Of namespace 1 of [`NQN`], 4,096 bytes each.
 const BLOCKS: u64 = 65_536;
-/// The features that NVMe base 2.1, figure 32, makes mandatory, the volatile write cache and the keep alive timer.
-const FEATURES: &str = "0x01 0x02 0x05 0x06 0x07 0x0a 0x0b 0x0f";
+/// The features that NVMe base 2.1, section 3.1.3.6, makes mandatory for I/O controllers, and the keep alive timer.
+const FEATURES: &str = "0x01 0x02 0x04 0x05 0x07 0x0a 0x0b 0x0f";
 
 #[test]
 fn linux_makes_a_file_system_and_finds_its_data_again() {

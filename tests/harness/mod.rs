@@ -2,6 +2,7 @@
 //!
 //! Invariant: no process outlives its [`Server`], whatever the test does.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -28,7 +29,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts the server with this configuration and a state directory of its own, and waits until it listens on as many
-    /// addresses as the configuration has listeners. Panics with the server's log when it does not.
+    /// addresses as the configuration has. Panics with the server's log when it does not.
     pub(crate) fn start(mut configuration: Value) -> Self {
         let wanted = count_listeners(&configuration);
         assert!(wanted > 0, "a server without listeners cannot be waited for");
@@ -108,10 +109,12 @@ impl Drop for Server {
     }
 }
 
-/// How many addresses the configuration asks to listen on.
+/// How many addresses the configuration asks to listen on: subsystems share a listener that they write alike.
 fn count_listeners(configuration: &Value) -> usize {
     let subsystems = configuration["subsystems"].as_array().expect("subsystems");
-    subsystems.iter().map(|subsystem| subsystem["listeners"].as_array().expect("listeners").len()).sum()
+    let listeners =
+        subsystems.iter().flat_map(|subsystem| subsystem["listeners"].as_array().expect("listeners"));
+    listeners.map(Value::to_string).collect::<BTreeSet<_>>().len()
 }
 
 /// The address in a line `listening tcp ADDRESS:PORT` of the server's output; none in any other line.

@@ -7,7 +7,7 @@ set -euo pipefail
 export ADDRESS=127.0.0.1 PORT=4420 NQN=nqn.2026-11.io.corelane:disk0 NQN2=nqn.2026-11.io.corelane:disk1
 export SERIAL=CL0001 MODEL=Corelane UUID=6f1b9a5c-6f0e-4c3e-8d6a-0d2f5c1b7a11 BLOCKS=65536
 # The kernel's target lacks the Compare command and most features, and checks less.
-export STRICT=no FEATURES="0x06 0x07 0x0b 0x0f"
+export STRICT=no FEATURES="0x07 0x0b 0x0f"
 
 null_device ram0 size=256 blocksize=4096 memory_backed=1 discard=1
 null_device void size=1024 blocksize=512

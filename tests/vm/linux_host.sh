@@ -159,9 +159,14 @@ read_logs() {
 }
 
 read_features() {
-  local feature
+  local feature scope vwc
+  # The volatile write cache is a feature of controllers that have one.
+  vwc=$(nvme id-ctrl "$(controller "$NQN")" | awk '$1 == "vwc" {print $3}')
+  ((vwc % 2 == 0)) || FEATURES+=" 0x06"
   for feature in $FEATURES; do
-    holds "get-feature $feature" "$(nvme get-feature "$(controller "$NQN")" -f "$feature")" 'Current value:'
+    scope=()
+    [[ $feature == 0x05 ]] && scope=(-n 1) # Error Recovery belongs to a namespace
+    holds "get-feature $feature" "$(nvme get-feature "$(controller "$NQN")" -f "$feature" "${scope[@]}")" 'Current value:'
   done
   holds "the keep alive timer" "$(nvme get-feature "$(controller "$NQN")" -f 0x0f)" \
     "Current value: *0*x?0*$(printf %x $((keep_alive * 1000)))\$"
