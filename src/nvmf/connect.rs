@@ -1,4 +1,5 @@
-//! Reads a Connect command: everything that can be refused without knowing the target (NVMe base 2.1, section 6.3).
+//! Reads a Connect command: everything that can be refused without knowing the target (NVMe base 2.1, section
+//! 6.3).
 
 use std::mem::offset_of;
 

@@ -44,8 +44,8 @@ pub(super) fn log_page(viewer: &Viewer<'_>, generation: u64, subsystems: &[Serve
     page
 }
 
-/// The address under which the host reaches a listener; `None` when it is a wildcard of a family that the host did not
-/// come by, because no address of it is known.
+/// The address under which the host reaches a listener; `None` when it is a wildcard of a family that the
+/// host did not come by, because no address of it is known.
 fn reported(listener: SocketAddr, local: SocketAddr) -> Option<SocketAddr> {
     let (bound, came) = (listener.ip().to_canonical(), local.ip().to_canonical());
     let ip = match bound {

@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use crate::spec::nqn::Nqn;
 
-/// HOSTID: the 128-bit host identifier (NVMe base 2.1, section 5.1.25.1.28). Reservations know hosts by it alone.
+/// HOSTID: the 128-bit host identifier (NVMe base 2.1, section 5.1.25.1.28). Reservations know hosts by it
+/// alone.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostId(pub [u8; 16]);
 

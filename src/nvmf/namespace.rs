@@ -61,8 +61,8 @@ impl NamespaceTable {
     /// The active namespace of this NSID.
     ///
     /// # Errors
-    /// Invalid Namespace or Format for 0, FFFFFFFFh and what is above NN; Invalid Field in Command for a valid NSID
-    /// that is inactive (NVMe base 2.1, section 3.2.1). Both without DNR.
+    /// Invalid Namespace or Format for 0, FFFFFFFFh and what is above NN; Invalid Field in Command for a
+    /// valid NSID that is inactive (NVMe base 2.1, section 3.2.1). Both without DNR.
     pub fn find(&self, nsid: u32) -> Result<&Namespace, Status> {
         self.find_active(nsid)?.ok_or(Status::INVALID_FIELD)
     }

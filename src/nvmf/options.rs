@@ -1,9 +1,11 @@
-//! Limits of the target that hosts see. Every value here was checked by whoever made it; nothing below checks again.
+//! Limits of the target that hosts see. Every value here was checked by whoever made it; nothing below checks
+//! again.
 
 /// What the target offers, and to how many.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Controllers, of all subsystems and discovery together; one more is answered Controller Busy. At least 1.
+    /// Controllers, of all subsystems and discovery together; one more is answered Controller Busy. At least
+    /// 1.
     pub controllers_max: usize,
     /// I/O queues of one controller, 1 to 65,534.
     pub io_queues_max: u16,

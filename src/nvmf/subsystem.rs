@@ -10,8 +10,8 @@ use crate::spec::NSID_ALL;
 use crate::spec::fabrics::CNTLID_MAX;
 use crate::spec::nqn::Nqn;
 
-/// NSIDs up to this are valid in every subsystem, so that NN need not change when a namespace is added. Every I/O queue
-/// keeps a table of NN entries.
+/// NSIDs up to this are valid in every subsystem, so that NN need not change when a namespace is added. Every
+/// I/O queue keeps a table of NN entries.
 const NSID_MAX_LEAST: u32 = 256;
 
 /// What a subsystem is made of.

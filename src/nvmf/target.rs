@@ -42,8 +42,8 @@ pub struct Arrival {
     pub peer: SocketAddr,
 }
 
-/// A Connect that succeeded. The transport completes it with `dw0`, and with SQHD FFFFh where flow control is off
-/// (NVMe base 2.1, section 6.3).
+/// A Connect that succeeded. The transport completes it with `dw0`, and with SQHD FFFFh where flow control is
+/// off (NVMe base 2.1, section 6.3).
 #[derive(Debug)]
 pub enum Connected {
     /// An admin queue: a new controller.
@@ -235,7 +235,8 @@ impl Target {
     pub fn tick(&mut self, now: Time) {
         for controller in self.controllers.values_mut() {
             if controller.tick(now, &mut self.actions) {
-                tracing::warn!(host = %controller.host.nqn, cntlid = controller.cntlid, "keep alive timer expired");
+                let (host, cntlid) = (&controller.host.nqn, controller.cntlid);
+                tracing::warn!(%host, cntlid, "keep alive timer expired");
             }
         }
     }
@@ -269,8 +270,8 @@ impl Target {
         self.subsystems.iter().position(|served| served.subsystem.nqn == *nqn)
     }
 
-    /// The index of the subsystem that a Connect names, if the host may have it here; `None` for discovery. A subsystem
-    /// that does not listen at this address is not there.
+    /// The index of the subsystem that a Connect names, if the host may have it here; `None` for discovery. A
+    /// subsystem that does not listen at this address is not there.
     fn reach(&self, request: &Request, arrival: &Arrival) -> Result<Option<usize>, Refusal> {
         if request.subnqn.is_discovery() {
             return Ok(None);

@@ -180,7 +180,8 @@ pub(super) fn write_cache(namespaces: &NamespaceTable) -> Vwc {
     Vwc::new().with_present(!none).with_flush_all(Vwc::FLUSH_ALL_NOT_SUPPORTED)
 }
 
-/// CNS 06h: limits beside MDTS. The limit of a range counts blocks of whatever size, so the largest block decides.
+/// CNS 06h: limits beside MDTS. The limit of a range counts blocks of whatever size, so the largest block
+/// decides.
 fn nvm_controller(namespaces: &NamespaceTable) -> NvmController {
     let block_sizes = namespaces.iter().map(|namespace| namespace.bdev.geometry().block_size);
     let largest = block_sizes.max().unwrap_or(Geometry::BLOCK_SIZE_MIN);

@@ -135,8 +135,8 @@ fn discovery(controller: &Controller, context: &Context<'_>) -> Vec<u8> {
     log_page(&viewer, context.generation, context.subsystems)
 }
 
-/// What is known of the health: the counts of the I/O side, and how long the process has run. Nothing wears out, so all
-/// the spare is there. Everything else is zero, which the specification reads as "not reported".
+/// What is known of the health: the counts of the I/O side, and how long the process has run. Nothing wears
+/// out, so all the spare is there. Everything else is zero, which the specification reads as "not reported".
 fn smart(counts: IoCounts, now: Time) -> Smart {
     const SECONDS_PER_HOUR: u64 = 3600;
     let units = |bytes: u64| u128::from(bytes.div_ceil(512_000));

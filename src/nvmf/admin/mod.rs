@@ -36,11 +36,12 @@ pub enum Reply {
         dw0: u32,
         /// DW1 of the completion.
         dw1: u32,
-        /// What to send to the host first; never more than the command's SGL describes, often less, empty for commands
-        /// without data.
+        /// What to send to the host first; never more than the command's SGL describes, often less, empty for
+        /// commands without data.
         data: Vec<u8>,
     },
-    /// An Asynchronous Event Request was kept: [`Action::Complete`] will name its CID, unless the admin queue ends.
+    /// An Asynchronous Event Request was kept: [`Action::Complete`] will name its CID, unless the admin queue
+    /// ends.
     Deferred,
 }
 

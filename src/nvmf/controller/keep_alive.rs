@@ -9,8 +9,8 @@ pub const KAS: u16 = 10;
 
 const GRANULARITY_MS: u32 = KAS as u32 * 100;
 
-/// What a discovery controller without a keep alive timer gets between two commands (base 2.1, section 3.1.3.3.1: no
-/// less than two minutes).
+/// What a discovery controller without a keep alive timer gets between two commands (base 2.1, section
+/// 3.1.3.3.1: no less than two minutes).
 const DISCOVERY_IDLE: Duration = Duration::from_secs(120);
 
 /// When the association is given up.
@@ -22,8 +22,8 @@ pub struct KeepAlive {
 }
 
 impl KeepAlive {
-    /// A timer of `kato` milliseconds, rounded up to whole [`KAS`] units; 0 is none. `discovery` gives a limit on
-    /// idleness where there is none.
+    /// A timer of `kato` milliseconds, rounded up to whole [`KAS`] units; 0 is none. `discovery` gives a
+    /// limit on idleness where there is none.
     pub fn new(now: Time, kato: u32, discovery: bool) -> Self {
         let mut timer = Self { kato: 0, idle_limit: discovery, since: now };
         timer.set(now, kato);

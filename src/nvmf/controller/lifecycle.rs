@@ -7,10 +7,10 @@
 //!      | '-------------------+---------------------------------------'
 //!      |       Disable       v            QueuesGone
 //!      '---- ShutDown <--- ShuttingDown ------------> ShutDown
-//!
-//!   Failed: CSTS.CFS; entered when enabling with an unsupported CC, when queues do not close in time, and when the
-//!   association is lost; left by Disable.
 //! ```
+//!
+//! [`Lifecycle::Failed`] (CSTS.CFS) is entered when enabling with an unsupported CC, when queues do not close
+//! in time, and when the association is lost; Disable leaves it.
 
 use corelane_reactors::clock::Time;
 
@@ -73,7 +73,8 @@ impl Lifecycle {
     /// The next state.
     ///
     /// # Errors
-    /// Command Sequence Error where the host enables a controller whose reset is still going on; nothing changes.
+    /// Command Sequence Error where the host enables a controller whose reset is still going on; nothing
+    /// changes.
     pub fn next(self, event: Event, closing: Closing) -> Result<Self, Status> {
         let until = closing.until;
         let disabling = if closing.queues { Self::Disabling { until } } else { Self::Disabled };

@@ -1,4 +1,5 @@
-//! One controller: an association with a host, from the Connect of its admin queue until all its queues are closed.
+//! One controller: an association with a host, from the Connect of its admin queue until all its queues are
+//! closed.
 
 mod events;
 mod keep_alive;
@@ -6,6 +7,9 @@ mod lifecycle;
 mod property;
 mod queues;
 pub(super) mod values;
+
+#[cfg(test)]
+mod tests;
 
 pub use events::{AERL_Z, Notice};
 pub use keep_alive::{KAS, KeepAlive};
@@ -30,7 +34,8 @@ use crate::spec::log_page::LogPageId;
 use crate::spec::register::{Cc, Csts, Property, Shutdown};
 use crate::spec::status::Status;
 
-/// Names a controller for as long as the target lives; never used twice. CNTLIDs are used again, these are not.
+/// Names a controller for as long as the target lives; never used twice. CNTLIDs are used again, these are
+/// not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ControllerId(pub(super) u64);
 
@@ -51,7 +56,8 @@ enum AdminQueue {
     Closed,
 }
 
-/// A controller. Invariant: no I/O queue is opened unless the state is [`Lifecycle::Ready`] and the admin queue is open.
+/// A controller. Invariant: no I/O queue is opened unless the state is [`Lifecycle::Ready`] and the admin
+/// queue is open.
 #[derive(Debug)]
 pub(super) struct Controller {
     pub(super) id: ControllerId,

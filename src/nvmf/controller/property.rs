@@ -42,8 +42,8 @@ pub(super) fn read(property: Property, options: &Options, cc: Cc, csts: Csts) ->
     }
 }
 
-/// Whether a controller can be enabled with this CC: round robin, 4 KiB pages, the NVM command set by itself or with
-/// all others, and, where there are I/O queues, their entry sizes.
+/// Whether a controller can be enabled with this CC: round robin, 4 KiB pages, the NVM command set by itself
+/// or with all others, and, where there are I/O queues, their entry sizes.
 pub(super) fn is_supported(cc: Cc, io_queues: bool) -> bool {
     let entries = !io_queues || (cc.iosqes() == 6 && cc.iocqes() == 4);
     let command_set = matches!(cc.css(), Cc::CSS_NVM | Cc::CSS_ALL);

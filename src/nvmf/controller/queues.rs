@@ -8,7 +8,8 @@ enum Queue {
     Closing,
 }
 
-/// I/O queues by QID. A queue exists from the moment its Connect is accepted until the transport says it is closed.
+/// I/O queues by QID. A queue exists from the moment its Connect is accepted until the transport says it is
+/// closed.
 #[derive(Debug, Default)]
 pub(super) struct Queues {
     queues: BTreeMap<u16, Queue>,

@@ -1,0 +1,242 @@
+//! Feeds arbitrary commands to a target. Whatever peers send, it must not panic, and what it promises must
+//! hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use corelane_reactors::clock::Time;
+use uuid::Uuid;
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
+
+use crate::bdev::Null;
+use crate::nvmf::admin::Reply;
+use crate::nvmf::controller::{AERL_Z, ControllerId};
+use crate::nvmf::host::Hosts;
+use crate::nvmf::namespace::Namespace;
+use crate::nvmf::options::Options;
+use crate::nvmf::subsystem::{Counting, IoCounts, Subsystem};
+use crate::nvmf::target::{Action, Arrival, Connected, Target};
+use crate::spec::fabrics::{CNTLID_DYNAMIC, Connect, ConnectData, FabricsHeader, PropertySize};
+use crate::spec::nqn::Nqn;
+use crate::spec::opcode::{AdminOpcode, FabricsType};
+use crate::spec::sgl::SglDescriptor;
+use crate::spec::sqe::Sqe;
+use crate::spec::status::Status;
+
+const NQN: &str = "nqn.2026-11.io.corelane:fuzz";
+
+/// Commands of one run.
+const STEPS_MAX: usize = 256;
+
+#[derive(Debug)]
+struct Nothing;
+
+impl Counting for Nothing {
+    fn counts(&self) -> IoCounts {
+        IoCounts::default()
+    }
+}
+
+/// What the transport would know.
+struct Peer {
+    target: Target,
+    arrival: Arrival,
+    now: Time,
+    controllers: Vec<ControllerId>,
+    deferred: BTreeMap<ControllerId, BTreeSet<u16>>,
+    queues: BTreeSet<(ControllerId, u16)>,
+    to_close: Vec<(ControllerId, Option<u16>)>,
+}
+
+/// Reads `bytes` as steps: a byte that says what to do, and what that takes.
+///
+/// # Panics
+/// When the target breaks a promise.
+pub fn fuzz(bytes: &[u8]) {
+    let Some(mut peer) = Peer::new() else { return };
+    let mut rest = bytes;
+    for _ in 0..STEPS_MAX {
+        let Some((step, after)) = rest.split_first() else { break };
+        rest = after;
+        let (sqe, after) =
+            Sqe::read_from_prefix(rest).map_or((Sqe::new_zeroed(), &[][..]), |(sqe, after)| (sqe, after));
+        match step % 8 {
+            0 => peer.connect(&sqe, after.get(..size_of::<ConnectData>()).unwrap_or(after)),
+            1 => peer.connect_well(step / 8, &sqe),
+            2 => peer.enable(step / 8),
+            3 => peer.close_one(),
+            4 => peer.pass(step / 8),
+            _ => peer.admin(step / 8, &sqe, after),
+        }
+        if matches!(step % 8, 0 | 1 | 5..) {
+            rest = after;
+        }
+        peer.act();
+    }
+    peer.end();
+}
+
+impl Peer {
+    fn new() -> Option<Self> {
+        let mut target = Target::new(Options { controllers_max: 8, ..Options::default() });
+        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 4420));
+        let bdev = Arc::new(Null::new("null", 1 << 30, 512).ok()?);
+        let subsystem = Subsystem {
+            nqn: Nqn::lenient(NQN).ok()?,
+            serial: "CL0001".to_owned(),
+            model: "Corelane".to_owned(),
+            hosts: Hosts::Any,
+            listeners: vec![local],
+            namespaces: vec![Namespace { nsid: 1, uuid: Uuid::from_u128(1), bdev }],
+            counting: Arc::new(Nothing),
+        };
+        target.add_subsystem(subsystem).ok()?;
+        Some(Self {
+            target,
+            arrival: Arrival { local, peer: local },
+            now: Time::ORIGIN,
+            controllers: Vec::new(),
+            deferred: BTreeMap::new(),
+            queues: BTreeSet::new(),
+            to_close: Vec::new(),
+        })
+    }
+
+    fn connect(&mut self, sqe: &Sqe, data: &[u8]) {
+        match self.target.connect(self.now, sqe, data, &self.arrival) {
+            Ok(Connected::Admin { controller, .. }) => self.controllers.push(controller),
+            Ok(Connected::Io { ticket, .. }) => {
+                assert!(self.queues.insert((ticket.controller, ticket.qid)));
+            }
+            Err(refusal) => {
+                assert!(!refusal.status.is_success() && !refusal.status.is(Status::INVALID_FIELD))
+            }
+        }
+    }
+
+    /// A Connect that is right but for what `sqe` makes of it.
+    fn connect_well(&mut self, choice: u8, sqe: &Sqe) {
+        let mut data = ConnectData::new_zeroed();
+        data.hostid[0] = 1;
+        let subnqn = if choice & 1 == 0 { NQN } else { crate::spec::nqn::DISCOVERY_NQN };
+        data.subnqn = crate::spec::text::nul_padded(subnqn);
+        data.hostnqn = crate::spec::text::nul_padded("nqn.2026-11.io.corelane:host");
+        let qid = if choice & 2 == 0 { 0 } else { sqe.cid.get() % 4 };
+        data.cntlid.set(if qid == 0 { CNTLID_DYNAMIC } else { u16::from(choice / 4) });
+        let connect = Connect {
+            header: FabricsHeader::of(FabricsType::CONNECT, 1, SglDescriptor::in_capsule(0, 1024)),
+            recfmt: 0.into(),
+            qid: qid.into(),
+            sqsize_z: 31.into(),
+            cattr: sqe.flags,
+            reserved: 0,
+            kato: sqe.cdw10,
+            reserved_end: [0; 12],
+        };
+        self.connect(&connect.into(), data.as_bytes());
+    }
+
+    fn pick(&self, choice: u8) -> Option<ControllerId> {
+        let index = usize::from(choice).checked_rem(self.controllers.len())?;
+        self.controllers.get(index).copied()
+    }
+
+    fn enable(&mut self, choice: u8) {
+        let mut sqe = Sqe::of(AdminOpcode::FABRICS.0, 2, 0);
+        let bytes = sqe.as_mut_bytes();
+        bytes[4] = FabricsType::PROPERTY_SET.0;
+        bytes[40] = PropertySize::FOUR.0;
+        bytes[44] = 0x14;
+        bytes[48..52].copy_from_slice(&0x0046_0001u32.to_le_bytes());
+        self.admin(choice, &sqe, &[]);
+    }
+
+    fn admin(&mut self, choice: u8, sqe: &Sqe, data: &[u8]) {
+        let Some(controller) = self.pick(choice) else { return };
+        let mut sqe = *sqe;
+        if choice & 1 == 0 {
+            // Otherwise hardly any command would get past the first check.
+            sqe.flags = 0x40;
+        }
+        if choice & 2 == 0 {
+            let opcodes = [0x02, 0x06, 0x08, 0x09, 0x0a, 0x0c, 0x18, 0x7f];
+            sqe.opcode = opcodes[usize::from(sqe.opcode) % opcodes.len()];
+        }
+        let deferred = self.deferred.entry(controller).or_default();
+        match self.target.admin(self.now, controller, &sqe, data) {
+            Reply::Done { status, data, .. } => {
+                assert!(
+                    u64::try_from(data.len()).is_ok_and(|bytes| bytes <= u64::from(sqe.dptr.length.get()))
+                );
+                assert!(data.is_empty() || status.is_success());
+            }
+            // The transport would have refused a CID that is in use.
+            Reply::Deferred => {
+                deferred.insert(sqe.cid.get());
+                assert!(deferred.len() <= usize::from(AERL_Z) + 1);
+            }
+        }
+    }
+
+    fn pass(&mut self, choice: u8) {
+        self.now = self.now + Duration::from_secs(u64::from(choice).pow(2));
+        self.target.tick(self.now);
+        assert!(self.target.next_deadline().is_none_or(|deadline| deadline > self.now));
+    }
+
+    /// Notes what the target asks for.
+    fn act(&mut self) {
+        while let Some(action) = self.target.next_action() {
+            match action {
+                Action::CloseQueue { controller, qid } => {
+                    assert!(self.queues.contains(&(controller, qid)));
+                    self.to_close.push((controller, Some(qid)));
+                }
+                Action::CloseAdmin { controller } => {
+                    assert!(self.controllers.contains(&controller));
+                    self.to_close.push((controller, None));
+                }
+                Action::Complete { controller, cid, .. } => {
+                    assert!(self.controllers.contains(&controller));
+                    self.deferred.entry(controller).or_default().remove(&cid);
+                }
+            }
+        }
+    }
+
+    /// Reports the oldest close, or makes one up.
+    fn close_one(&mut self) {
+        let close = if self.to_close.is_empty() {
+            self.controllers.first().map(|controller| (*controller, None))
+        } else {
+            Some(self.to_close.remove(0))
+        };
+        match close {
+            Some((controller, Some(qid))) => {
+                self.queues.remove(&(controller, qid));
+                self.target.queue_closed(self.now, controller, qid);
+            }
+            Some((controller, None)) => {
+                self.controllers.retain(|other| *other != controller);
+                self.deferred.remove(&controller);
+                self.target.admin_closed(self.now, controller);
+            }
+            None => {}
+        }
+    }
+
+    /// When every socket is gone, nothing is left.
+    fn end(&mut self) {
+        for controller in std::mem::take(&mut self.controllers) {
+            self.target.admin_closed(self.now, controller);
+        }
+        while self.target.next_action().is_some() {}
+        for (controller, qid) in std::mem::take(&mut self.queues) {
+            self.target.queue_closed(self.now, controller, qid);
+        }
+        assert_eq!(self.target.controllers().count(), 0);
+        assert_eq!(self.target.next_deadline(), None);
+    }
+}

@@ -1,0 +1,240 @@
+//! Disable, shutdown, keep alive, loss of queues, Abort and Asynchronous Event Request.
+
+use super::{DISK0, ENABLE, HOST, Rig, SHUT_DOWN, Wish, command, subsystem};
+use crate::nvmf::admin::Reply;
+use crate::nvmf::controller::ControllerId;
+use crate::nvmf::host::Hosts;
+use crate::nvmf::target::Action;
+use crate::spec::nqn::DISCOVERY_NQN;
+use crate::spec::opcode::AdminOpcode;
+use crate::spec::register::ShutdownStatus;
+use crate::spec::sqe::Sqe;
+use crate::spec::status::Status;
+
+const DISCOVERY_CHANGED: u32 = 0x0070_f002;
+const AEC_DISCOVERY: u32 = 1 << 31;
+
+fn close(controller: ControllerId, qid: u16) -> Action {
+    Action::CloseQueue { controller, qid }
+}
+
+fn aborted(controller: ControllerId, cid: u16) -> Action {
+    Action::Complete { controller, cid, status: Status::ABORT_REQUESTED, dw0: 0 }
+}
+
+fn event_request(cid: u16) -> Sqe {
+    Sqe::of(AdminOpcode::ASYNC_EVENT_REQUEST.0, cid, 0)
+}
+
+fn keep_alive() -> Sqe {
+    command(AdminOpcode::KEEP_ALIVE, 0, 0, 0)
+}
+
+#[test]
+fn a_controller_is_disabled_only_when_its_queues_are_closed() {
+    let mut rig = Rig::new();
+    let controller = rig.ready();
+    rig.io_queue(controller, 1).unwrap();
+    rig.io_queue(controller, 2).unwrap();
+    assert_eq!(rig.set_cc(controller, 0), Status::SUCCESS);
+    assert_eq!(rig.actions(), [close(controller, 1), close(controller, 2)]);
+    assert!(rig.csts(controller).rdy());
+    rig.io_queue(controller, 3).unwrap_err();
+    assert_eq!(rig.set_cc(controller, ENABLE), Status::COMMAND_SEQUENCE_ERROR.with_dnr());
+    rig.target.queue_closed(rig.now, controller, 1);
+    assert!(rig.csts(controller).rdy());
+    rig.target.queue_closed(rig.now, controller, 2);
+    assert!(!rig.csts(controller).rdy());
+    assert_eq!(rig.actions(), []);
+    rig.enable(controller);
+    rig.io_queue(controller, 1).unwrap();
+}
+
+#[test]
+fn a_shutdown_is_complete_only_when_the_queues_are_closed() {
+    let mut rig = Rig::new();
+    let controller = rig.ready();
+    rig.io_queue(controller, 1).unwrap();
+    assert_eq!(rig.set_cc(controller, SHUT_DOWN), Status::SUCCESS);
+    assert_eq!(rig.actions(), [close(controller, 1)]);
+    assert_eq!(rig.csts(controller).shst(), ShutdownStatus::OCCURRING);
+    assert_eq!(rig.status(controller, &keep_alive()), Status::COMMAND_SEQUENCE_ERROR.with_dnr());
+    rig.target.queue_closed(rig.now, controller, 1);
+    assert_eq!(rig.csts(controller).shst(), ShutdownStatus::COMPLETE);
+    assert_eq!(rig.set_cc(controller, 0), Status::SUCCESS);
+    assert_eq!(rig.csts(controller).into_bits(), 0);
+    rig.enable(controller);
+}
+
+#[test]
+fn queues_that_do_not_close_in_time_are_a_fatal_error() {
+    for cc in [0, SHUT_DOWN] {
+        let mut rig = Rig::new();
+        let controller = rig.ready();
+        rig.io_queue(controller, 1).unwrap();
+        assert_eq!(rig.set_cc(controller, cc), Status::SUCCESS);
+        rig.pass(14_999);
+        assert!(!rig.csts(controller).cfs());
+        rig.pass(1);
+        assert!(rig.csts(controller).cfs());
+        assert_eq!(rig.target.next_deadline(), None);
+        rig.target.queue_closed(rig.now, controller, 1);
+        assert!(rig.csts(controller).cfs());
+    }
+}
+
+#[test]
+fn a_reset_brings_the_defaults_back_and_ends_event_requests() {
+    let mut rig = Rig::new();
+    let controller = rig.ready();
+    let set = command(AdminOpcode::SET_FEATURES, 0, 0x01, 0x0102_0303);
+    let get = command(AdminOpcode::GET_FEATURES, 0, 0x01, 0);
+    assert_eq!(rig.status(controller, &set), Status::SUCCESS);
+    assert_eq!(rig.done(controller, &get).1, 0x0102_0303);
+    assert_eq!(rig.send(controller, &event_request(5)), Reply::Deferred);
+    assert_eq!(rig.set_cc(controller, 0), Status::SUCCESS);
+    assert_eq!(rig.actions(), [aborted(controller, 5)]);
+    rig.enable(controller);
+    assert_eq!(rig.done(controller, &get).1, 0);
+}
+
+#[test]
+fn a_keep_alive_timer_is_rounded_up_and_restarted_by_keep_alive_alone() {
+    let mut rig = Rig::new();
+    let mut wish = Wish::admin(DISK0);
+    wish.connect.kato.set(4_001);
+    let controller = rig.admin_queue(&wish);
+    rig.enable(controller);
+    rig.io_queue(controller, 1).unwrap();
+    assert_eq!(rig.done(controller, &command(AdminOpcode::GET_FEATURES, 0, 0x0f, 0)).1, 5_000);
+    rig.pass(4_999);
+    assert_eq!(rig.status(controller, &keep_alive()), Status::SUCCESS);
+    rig.pass(4_999);
+    assert_eq!(rig.done(controller, &command(AdminOpcode::GET_FEATURES, 0, 0x0f, 0)).1, 5_000);
+    assert_eq!(rig.actions(), []);
+    rig.pass(1);
+    assert_eq!(rig.actions(), [close(controller, 1), Action::CloseAdmin { controller }]);
+    assert!(rig.csts(controller).cfs());
+    rig.io_queue(controller, 2).unwrap_err();
+    rig.pass(60_000);
+    assert_eq!(rig.actions(), []);
+    rig.target.admin_closed(rig.now, controller);
+    rig.target.queue_closed(rig.now, controller, 1);
+    assert_eq!(rig.target.controllers().count(), 0);
+}
+
+#[test]
+fn a_keep_alive_timer_can_be_changed_and_switched_off() {
+    let mut rig = Rig::new();
+    let controller = rig.ready();
+    assert_eq!(rig.target.next_deadline(), None);
+    let rows = [(1, 1_000), (1_000, 1_000), (u32::MAX, u32::MAX), (0, 0)];
+    for (set, kept) in rows {
+        assert_eq!(
+            rig.status(controller, &command(AdminOpcode::SET_FEATURES, 0, 0x0f, set)),
+            Status::SUCCESS
+        );
+        assert_eq!(rig.done(controller, &command(AdminOpcode::GET_FEATURES, 0, 0x0f, 0)).1, kept);
+        assert_eq!(rig.target.next_deadline().is_some(), kept != 0);
+    }
+}
+
+#[test]
+fn a_discovery_controller_without_a_timer_is_closed_when_it_is_idle() {
+    let mut rig = Rig::new();
+    let controller = rig.admin_queue(&Wish::admin(DISCOVERY_NQN));
+    rig.pass(119_000);
+    rig.enable(controller);
+    rig.pass(119_999);
+    assert_eq!(rig.actions(), []);
+    rig.pass(1);
+    assert_eq!(rig.actions(), [Action::CloseAdmin { controller }]);
+}
+
+#[test]
+fn the_end_of_the_admin_queue_closes_the_others_without_completions() {
+    let mut rig = Rig::new();
+    let controller = rig.ready();
+    rig.io_queue(controller, 7).unwrap();
+    assert_eq!(rig.send(controller, &event_request(1)), Reply::Deferred);
+    rig.target.admin_closed(rig.now, controller);
+    assert_eq!(rig.actions(), [close(controller, 7)]);
+    assert!(rig.target.association(controller).is_some());
+    rig.target.queue_closed(rig.now, controller, 7);
+    assert!(rig.target.association(controller).is_none());
+    // Late reports of what is gone are nothing.
+    rig.target.queue_closed(rig.now, controller, 7);
+    rig.target.admin_closed(rig.now, controller);
+}
+
+#[test]
+fn a_queue_that_ends_by_itself_leaves_the_controller_ready() {
+    let mut rig = Rig::new();
+    let controller = rig.ready();
+    rig.io_queue(controller, 1).unwrap();
+    rig.target.queue_closed(rig.now, controller, 1);
+    assert!(rig.csts(controller).rdy());
+    assert_eq!(rig.actions(), []);
+    rig.io_queue(controller, 1).unwrap();
+}
+
+#[test]
+fn a_fifth_event_request_is_too_many() {
+    let mut rig = Rig::new();
+    let controller = rig.ready();
+    for cid in 0..4 {
+        assert_eq!(rig.send(controller, &event_request(cid)), Reply::Deferred);
+    }
+    let limit = Status::ASYNC_EVENT_LIMIT_EXCEEDED.with_dnr();
+    assert_eq!(rig.status(controller, &event_request(4)), limit);
+}
+
+#[test]
+fn abort_ends_an_event_request_and_lets_everything_else_run() {
+    let mut rig = Rig::new();
+    let controller = rig.ready();
+    assert_eq!(rig.send(controller, &event_request(3)), Reply::Deferred);
+    let rows = [(3 << 16 | 1, 1, false), (4 << 16, 1, false), (3 << 16, 0, true), (3 << 16, 1, false)];
+    for (cdw10, dw0, ends) in rows {
+        let abort = command(AdminOpcode::ABORT, 0, cdw10, 0);
+        assert_eq!(rig.done(controller, &abort), (Status::SUCCESS, dw0, Vec::new()), "{cdw10:x}");
+        let expected = if ends { vec![aborted(controller, 3)] } else { Vec::new() };
+        assert_eq!(rig.actions(), expected, "{cdw10:x}");
+    }
+}
+
+#[test]
+fn a_change_of_the_discovery_log_is_told_once_until_it_is_read() {
+    let mut rig = Rig::new();
+    let watching = rig.discovery(HOST);
+    let deaf = rig.discovery(HOST);
+    let configure = command(AdminOpcode::SET_FEATURES, 0, 0x0b, AEC_DISCOVERY);
+    assert_eq!(rig.status(watching, &configure), Status::SUCCESS);
+    assert_eq!(rig.send(watching, &event_request(1)), Reply::Deferred);
+    assert_eq!(rig.send(deaf, &event_request(1)), Reply::Deferred);
+    let mut added = 0;
+    let mut add = |rig: &mut Rig| {
+        added += 1;
+        let nqn = format!("nqn.2026-11.io.corelane:added{added}");
+        rig.target.add_subsystem(subsystem(&nqn, Hosts::Any, Vec::new())).unwrap();
+        rig.actions()
+    };
+    let told =
+        Action::Complete { controller: watching, cid: 1, status: Status::SUCCESS, dw0: DISCOVERY_CHANGED };
+    assert_eq!(add(&mut rig), [told]);
+    assert_eq!(rig.send(watching, &event_request(2)), Reply::Deferred);
+    assert_eq!(add(&mut rig), []);
+    let (retain, clear) = (1u32 << 15, 0u32);
+    let read = |flags: u32| command(AdminOpcode::GET_LOG_PAGE, 0, 0x70 | flags | 3 << 16, 0);
+    assert_eq!(rig.status(watching, &read(retain)), Status::SUCCESS);
+    assert_eq!(add(&mut rig), []);
+    assert_eq!(rig.status(watching, &read(clear)), Status::SUCCESS);
+    assert_eq!(rig.done(watching, &command(AdminOpcode::ABORT, 0, 2 << 16, 0)).1, 0);
+    assert_eq!(
+        rig.actions(),
+        [Action::Complete { controller: watching, cid: 2, status: Status::ABORT_REQUESTED, dw0: 0 }]
+    );
+    // Nobody waits: the next request is answered at once.
+    assert_eq!(add(&mut rig), []);
+    assert_eq!(rig.done(watching, &event_request(6)), (Status::SUCCESS, DISCOVERY_CHANGED, Vec::new()));
+}
