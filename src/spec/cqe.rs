@@ -7,8 +7,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::status::Status;
 
-/// A completion as it stands in a completion queue or a response capsule (section 4.2.1). On fabrics the phase bit is
-/// reserved and zero (base 2.1, section 4.2.2).
+/// A completion as it stands in a completion queue or a response capsule (section 4.2.1). On fabrics the
+/// phase bit is reserved and zero (base 2.1, section 4.2.2).
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,
 )]

@@ -1,4 +1,5 @@
-//! Features: identifiers, and the dwords and data of Get and Set Features (NVMe base 2.1, sections 5.1.11 and 5.1.25).
+//! Features: identifiers, and the dwords and data of Get and Set Features (NVMe base 2.1, sections 5.1.11 and
+//! 5.1.25).
 
 use std::mem::offset_of;
 

@@ -1,9 +1,10 @@
-//! Bytes that NVMe defines: commands, completions, registers, Identify pages, fabrics and TCP structures. No behaviour.
+//! Bytes that NVMe defines: commands, completions, registers, Identify pages, fabrics and TCP structures. No
+//! behaviour.
 //!
-//! Every structure on the wire is declared here once, with its size and offsets asserted at compile time, and made of
-//! unaligned little endian fields, so that any byte slice of the right length is one. Unknown values are representable:
-//! open enumerations are new types with constants. Section numbers are those of the NVMe base specification 2.1 and the
-//! NVM command set specification 1.0.
+//! Every structure on the wire is declared here once, with its size and offsets asserted at compile time, and
+//! made of unaligned little endian fields, so that any byte slice of the right length is one. Unknown values
+//! are representable: open enumerations are new types with constants. Section numbers are those of the NVMe
+//! base specification 2.1 and the NVM command set specification 1.0.
 
 pub mod abort;
 pub mod cqe;

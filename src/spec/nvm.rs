@@ -1,4 +1,5 @@
-//! Dwords of the NVM command set's I/O commands, and the Dataset Management range (NVM command set 1.0, section 3.2).
+//! Dwords of the NVM command set's I/O commands, and the Dataset Management range (NVM command set 1.0,
+//! section 3.2).
 
 use std::mem::offset_of;
 
@@ -17,7 +18,8 @@ pub struct BlockCount {
     __: u8,
     /// STC: storage tag check.
     pub stc: bool,
-    /// DEAC of Write Zeroes: the blocks should be deallocated. In other commands reserved, or part of the directive type.
+    /// DEAC of Write Zeroes: the blocks should be deallocated. In other commands reserved, or part of the
+    /// directive type.
     pub deac: bool,
     /// PRINFO: protection information.
     #[bits(4)]

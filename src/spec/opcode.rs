@@ -33,7 +33,8 @@ impl AdminOpcode {
     pub const FORMAT_NVM: Self = Self(0x80);
 }
 
-/// An opcode on an I/O queue of the NVM command set (NVM command set 1.0, section 3.2; reservations: base 2.1, section 7).
+/// An opcode on an I/O queue of the NVM command set (NVM command set 1.0, section 3.2; reservations: base
+/// 2.1, section 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NvmOpcode(pub u8);
 

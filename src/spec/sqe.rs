@@ -1,7 +1,8 @@
 //! The submission queue entry: the 64 bytes of a command (NVMe base 2.1, section 4.1).
 //!
-//! Opcodes mean different things on admin and I/O queues, so the entry keeps the raw byte; who knows the queue asks for
-//! [`Sqe::admin_opcode`] or [`Sqe::nvm_opcode`]. Fabrics commands have layouts of their own in [`super::fabrics`].
+//! Opcodes mean different things on admin and I/O queues, so the entry keeps the raw byte; who knows the
+//! queue asks for [`Sqe::admin_opcode`] or [`Sqe::nvm_opcode`]. Fabrics commands have layouts of their own in
+//! [`super::fabrics`].
 
 use std::mem::offset_of;
 
@@ -98,7 +99,8 @@ impl Sqe {
         Fused(self.flags & 0b11)
     }
 
-    /// A command of this opcode and identifier that uses SGLs; everything else zero. For initiators and tests.
+    /// A command of this opcode and identifier that uses SGLs; everything else zero. For initiators and
+    /// tests.
     pub fn of(opcode: u8, cid: u16, nsid: u32) -> Self {
         let mut sqe = Self::new_zeroed();
         sqe.opcode = opcode;

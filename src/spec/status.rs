@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// Status code, type, retry delay, "more" and "do not retry": bits 15:1 of the last dword's upper half, shifted down
-/// by the phase bit.
+/// Status code, type, retry delay, "more" and "do not retry": bits 15:1 of the last dword's upper half,
+/// shifted down by the phase bit.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Status(u16);
 

@@ -1,7 +1,7 @@
 //! Text fields of fixed size (NVMe base 2.1, section 1.4.2).
 
-/// An ASCII string field: left justified, filled with spaces. What does not fit, or is not printable ASCII, is left out
-/// or replaced by `?`: the configuration has checked it before.
+/// An ASCII string field: left justified, filled with spaces. What does not fit, or is not printable ASCII,
+/// is left out or replaced by `?`: the configuration has checked it before.
 pub fn space_padded<const N: usize>(text: &str) -> [u8; N] {
     let mut field = [b' '; N];
     for (slot, byte) in field.iter_mut().zip(text.bytes()) {

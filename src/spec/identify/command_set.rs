@@ -1,5 +1,5 @@
-//! Structures of the I/O command sets: CNS 05h, 06h and 1Ch (NVM command set 1.0, sections 4.1.5.3 and 4.1.5.4; NVMe
-//! base 2.1, section 5.1.13.2.19).
+//! Structures of the I/O command sets: CNS 05h, 06h and 1Ch (NVM command set 1.0, sections 4.1.5.3 and
+//! 4.1.5.4; NVMe base 2.1, section 5.1.13.2.19).
 
 use std::mem::offset_of;
 
@@ -28,7 +28,8 @@ const _: () = {
     assert!(offset_of!(NvmNamespace, pic) == 8 && offset_of!(NvmNamespace, elbaf) == 12);
 };
 
-/// I/O Command Set specific Identify Controller of the NVM command set, CNS 06h, 4,096 bytes. Zero means "no limit".
+/// I/O Command Set specific Identify Controller of the NVM command set, CNS 06h, 4,096 bytes. Zero means "no
+/// limit".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct NvmController {

@@ -6,7 +6,8 @@ use bitfield_struct::bitfield;
 use zerocopy::little_endian::{U16, U32, U64, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// The structure of 4,096 bytes. Fields of features that are far from this target are kept together as reserved.
+/// The structure of 4,096 bytes. Fields of features that are far from this target are kept together as
+/// reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct IdentifyController {

@@ -1,4 +1,5 @@
-//! Identify Namespace: CNS 00h, and CNS 08h (NVMe base 2.1, section 5.1.13.2.8; NVM command set 1.0, section 4.1.5.1).
+//! Identify Namespace: CNS 00h, and CNS 08h (NVMe base 2.1, section 5.1.13.2.8; NVM command set 1.0, section
+//! 4.1.5.1).
 
 use std::mem::offset_of;
 
