@@ -48,6 +48,7 @@ struct Peer {
     deferred: BTreeMap<ControllerId, BTreeSet<u16>>,
     queues: BTreeSet<(ControllerId, u16)>,
     to_close: Vec<(ControllerId, Option<u16>)>,
+    asked: BTreeSet<(ControllerId, Option<u16>)>,
 }
 
 /// Reads `bytes` as steps: a byte that says what to do, and what that takes.
@@ -101,6 +102,7 @@ impl Peer {
             deferred: BTreeMap::new(),
             queues: BTreeSet::new(),
             to_close: Vec::new(),
+            asked: BTreeSet::new(),
         })
     }
 
@@ -192,10 +194,12 @@ impl Peer {
             match action {
                 Action::CloseQueue { controller, qid } => {
                     assert!(self.queues.contains(&(controller, qid)));
+                    assert!(self.asked.insert((controller, Some(qid))));
                     self.to_close.push((controller, Some(qid)));
                 }
                 Action::CloseAdmin { controller } => {
                     assert!(self.controllers.contains(&controller));
+                    assert!(self.asked.insert((controller, None)));
                     self.to_close.push((controller, None));
                 }
                 Action::Complete { controller, cid, .. } => {
@@ -216,6 +220,7 @@ impl Peer {
         match close {
             Some((controller, Some(qid))) => {
                 self.queues.remove(&(controller, qid));
+                self.asked.remove(&(controller, Some(qid)));
                 self.target.queue_closed(self.now, controller, qid);
             }
             Some((controller, None)) => {

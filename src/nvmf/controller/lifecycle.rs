@@ -1,12 +1,13 @@
 //! The states of a controller and what moves it between them (NVMe base 2.1, sections 3.5, 3.6 and 3.7).
 //!
 //! ```text
-//!               Enable                       Disable (queues open)
-//!   Disabled ------------> Ready ------------------------------> Disabling
-//!      ^ ^                   | Shutdown                              | QueuesGone
-//!      | '-------------------+---------------------------------------'
-//!      |       Disable       v            QueuesGone
-//!      '---- ShutDown <--- ShuttingDown ------------> ShutDown
+//!              Enable            Disable                QueuesGone
+//!   Disabled ---------> Ready ----------> Disabling ----------------> Disabled
+//!                         |                   | Shutdown
+//!                         | Shutdown          v        QueuesGone             Disable
+//!                         '-----------> ShuttingDown ----------> ShutDown ----------> Disabled
+//!
+//!   With no I/O queue open, Disable and Shutdown lead to Disabled and ShutDown at once.
 //! ```
 //!
 //! [`Lifecycle::Failed`] (CSTS.CFS) is entered when enabling with an unsupported CC, when queues do not close

@@ -168,6 +168,18 @@ fn the_end_of_the_admin_queue_closes_the_others_without_completions() {
 }
 
 #[test]
+fn a_queue_is_asked_to_close_once() {
+    let mut rig = Rig::new();
+    let controller = rig.ready();
+    rig.io_queue(controller, 1).unwrap();
+    assert_eq!(rig.set_cc(controller, SHUT_DOWN), Status::SUCCESS);
+    assert_eq!(rig.actions(), [close(controller, 1)]);
+    assert_eq!(rig.set_cc(controller, 0), Status::SUCCESS);
+    rig.target.admin_closed(rig.now, controller);
+    assert_eq!(rig.actions(), []);
+}
+
+#[test]
 fn a_queue_that_ends_by_itself_leaves_the_controller_ready() {
     let mut rig = Rig::new();
     let controller = rig.ready();
