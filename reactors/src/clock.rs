@@ -111,3 +111,7 @@ impl VirtualClock {
         Time(self.0.load(Ordering::Relaxed))
     }
 }
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;

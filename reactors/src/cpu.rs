@@ -58,3 +58,7 @@ impl fmt::Display for PinError {
 }
 
 impl error::Error for PinError {}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;

@@ -456,3 +456,7 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("nothing panics while it holds this lock")
 }
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;

@@ -56,3 +56,7 @@ impl Idleness {
             }
     }
 }
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;

@@ -239,3 +239,7 @@ impl<M: Send> fmt::Debug for Slot<M> {
         f.debug_struct("Slot").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;

@@ -142,3 +142,12 @@ impl Grace {
         self.sample.passed(&self.quiescence)
     }
 }
+
+#[cfg(test)]
+#[cfg(loom)]
+#[path = "published/loom.rs"]
+mod loom_tests;
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;

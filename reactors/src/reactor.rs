@@ -281,6 +281,12 @@ impl Reactor {
         }
     }
 
+    /// Whether a publisher has to wait for its next turn's end.
+    #[cfg(test)]
+    pub(crate) fn is_running(&self) -> bool {
+        self.presence.is_running()
+    }
+
     fn wake_up(&mut self) {
         if self.settled {
             self.rise();
@@ -373,8 +379,8 @@ impl<'a> Turn<'a> {
         self.quiescence
     }
 
-    /// A turn without a reactor, for the models.
-    #[cfg(all(test, loom))]
+    /// A turn without a reactor, for models and tests.
+    #[cfg(test)]
     pub(crate) fn modelled(presence: &'a Presence) -> Turn<'a> {
         assert!(presence.is_running());
         Turn {
@@ -409,3 +415,7 @@ impl std::error::Error for RunError {
         }
     }
 }
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;

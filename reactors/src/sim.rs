@@ -34,7 +34,7 @@ enum State {
     /// Something happened since its last turn, or it has not had one.
     Fresh,
     /// Its last turn was idle and nothing has happened since; it goes on spinning.
-    Idle,
+    Idle { may_park: bool },
     /// It would wait in the kernel.
     Settled,
     /// It was told to stop.
@@ -100,8 +100,11 @@ impl Simulation {
     pub fn step(&mut self) -> Step {
         let now = self.clock.now();
         self.reactors.iter_mut().for_each(|simulated| simulated.look(now));
-        if !self.reactors.iter().any(|simulated| simulated.state == State::Fresh) {
-            return self.jump();
+        if !self.is_fresh() {
+            self.settle_all();
+            if !self.is_fresh() {
+                return self.jump();
+            }
         }
         let awake = self.reactors.iter().filter(|simulated| simulated.is_awake()).count();
         let chosen = self.random.below(awake);
@@ -112,7 +115,7 @@ impl Simulation {
             Activity::Busy => self.stir(),
             Activity::Idle { until, may_park } => {
                 simulated.until = until;
-                simulated.state = State::Idle;
+                simulated.state = State::Idle { may_park };
                 // Some idle reactors park at once and some spin on: both must work.
                 if may_park && self.random.below(2) == 0 && simulated.reactor.settle(until) {
                     simulated.state = State::Settled;
@@ -141,6 +144,26 @@ impl Simulation {
         condition()
     }
 
+    fn is_fresh(&self) -> bool {
+        self.reactors.iter().any(|simulated| simulated.state == State::Fresh)
+    }
+
+    /// Nothing happens any more, so whoever may park does. That is itself an event, for graces, to
+    /// those who may not.
+    fn settle_all(&mut self) {
+        let mut settled = false;
+        for simulated in &mut self.reactors {
+            if simulated.state == (State::Idle { may_park: true }) {
+                settled = true;
+                let asleep = simulated.reactor.settle(simulated.until);
+                simulated.state = if asleep { State::Settled } else { State::Fresh };
+            }
+        }
+        if settled {
+            self.stir();
+        }
+    }
+
     fn jump(&mut self) -> Step {
         let running = self.reactors.iter().filter(|simulated| simulated.state != State::Ended);
         let Some(to) = running.filter_map(|simulated| simulated.until).min() else { return Step::Quiet };
@@ -152,7 +175,7 @@ impl Simulation {
     /// Something happened: idle reactors have to look again.
     fn stir(&mut self) {
         for simulated in &mut self.reactors {
-            if simulated.state == State::Idle {
+            if matches!(simulated.state, State::Idle { .. }) {
                 simulated.state = State::Fresh;
             }
         }
@@ -161,7 +184,7 @@ impl Simulation {
 
 impl Simulated {
     fn is_awake(&self) -> bool {
-        matches!(self.state, State::Fresh | State::Idle)
+        matches!(self.state, State::Fresh | State::Idle { .. })
     }
 
     /// What a reactor notices by itself: a stop, a wake-up, its time, work given to it meanwhile.
@@ -177,7 +200,7 @@ impl Simulated {
                     self.state = State::Fresh;
                 }
             }
-            State::Idle => {
+            State::Idle { .. } => {
                 if self.reactor.has_ready_poller() || self.until.is_some_and(|until| until <= now) {
                     self.state = State::Fresh;
                 }
@@ -202,3 +225,7 @@ impl Random {
         usize::try_from(wide >> 64).expect("less than the bound")
     }
 }
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;

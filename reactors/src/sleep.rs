@@ -13,7 +13,8 @@ use crate::sync::{AtomicBool, Ordering, fence};
 /// Whether one reactor sleeps, or is about to. Set by that reactor only, taken back by anybody.
 pub(crate) struct ParkFlag {
     /// Partner of every store by a `publish` given to [`ParkFlag::announce`]. Relaxed throughout:
-    /// the two fences order it.
+    /// the two fences order it. Written by read-modify-writes only, which sleeping can afford: so the
+    /// writes of all threads follow each other, in the model too.
     parked: AtomicBool,
 }
 
@@ -25,7 +26,7 @@ impl ParkFlag {
     /// The sleeper's half. True: nothing to do was found, and whoever publishes from now on wakes.
     /// False: the flag is down again and the reactor stays awake.
     pub(crate) fn settle(&self, look_again: impl FnOnce() -> bool) -> bool {
-        self.parked.store(true, Ordering::Relaxed);
+        self.parked.swap(true, Ordering::Relaxed);
         // Partner: the fence in `announce`.
         fence(Ordering::SeqCst);
         if look_again() {
@@ -37,7 +38,7 @@ impl ParkFlag {
 
     /// The sleeper is awake again.
     pub(crate) fn rise(&self) {
-        self.parked.store(false, Ordering::Relaxed);
+        self.parked.swap(false, Ordering::Relaxed);
     }
 
     /// The sender's half: `publish` makes work visible, `wake` ends the kernel's wait and runs at
@@ -57,3 +58,8 @@ impl ParkFlag {
         self.parked.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+#[cfg(loom)]
+#[path = "sleep/loom.rs"]
+mod loom_tests;

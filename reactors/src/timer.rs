@@ -131,7 +131,7 @@ impl<T> Wheel<T> {
                 break;
             }
             if steps == 0 {
-                self.earliest = now;
+                // `earliest` has passed, and stays: more may be due.
                 return count;
             }
             self.elapsed = self.elapsed.max(place.start);
@@ -317,3 +317,7 @@ fn digit(tick: u64, level: usize) -> usize {
 fn narrow(value: usize) -> u8 {
     u8::try_from(value).expect("below 64")
 }
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;

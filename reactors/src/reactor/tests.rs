@@ -1,0 +1,203 @@
+//! Turns and the two halves of sleeping, on the tests' own thread.
+
+use std::{cell::RefCell, rc::Rc, thread, time::Duration};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+
+use super::*;
+use crate::{
+    cpu,
+    group::{Group, Layout},
+};
+
+fn group(clock: Clock) -> Group {
+    let cpu = cpu::allowed()[0];
+    Group::new(&Layout { management: cpu, io: vec![cpu] }, IdlePolicy::Park, clock).unwrap()
+}
+
+/// Answers as told, and notes its name at each turn.
+struct Scripted {
+    name: &'static str,
+    answer: Poll,
+    calls: Rc<RefCell<Vec<&'static str>>>,
+}
+
+impl Poller for Scripted {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn poll(&mut self, _turn: &Turn<'_>) -> Poll {
+        self.calls.borrow_mut().push(self.name);
+        self.answer
+    }
+}
+
+#[test]
+fn phases_run_in_order_whatever_the_order_of_adding() {
+    let group = group(Clock::simulated().0);
+    let mut reactor = group.local(0);
+    let calls = Rc::default();
+    let mut add = |phase, name| {
+        let poller = Scripted { name, answer: Poll::Busy, calls: Rc::clone(&calls) };
+        reactor.add_poller(phase, Box::new(poller)).unwrap()
+    };
+    add(Phase::Flush, "flush");
+    add(Phase::Timers, "timers 1");
+    add(Phase::Mailbox, "mailbox");
+    let gone = add(Phase::Submit, "submit");
+    add(Phase::Timers, "timers 2");
+    add(Phase::Ingress, "ingress");
+    add(Phase::Completions, "completions");
+    assert!(reactor.remove_poller(gone).is_some());
+    assert!(reactor.remove_poller(gone).is_none());
+    assert_eq!(reactor.turn(), Activity::Busy);
+    assert_eq!(*calls.borrow(), ["mailbox", "completions", "timers 1", "timers 2", "ingress", "flush"]);
+}
+
+#[test]
+fn what_pollers_wait_for_adds_up() {
+    let at = |nanoseconds| Poll::Idle(Wake::At(Time::from_nanos(nanoseconds)));
+    let idle = |until: Option<u64>, may_park| Activity::Idle { until: until.map(Time::from_nanos), may_park };
+    let never = Poll::Idle(Wake::Never);
+    let soon = Poll::Idle(Wake::Soon);
+    let rows = [
+        (vec![], idle(None, true)),
+        (vec![never, never], idle(None, true)),
+        (vec![at(5), never, at(3)], idle(Some(3), true)),
+        (vec![at(5), soon], idle(Some(5), false)),
+        (vec![soon, at(5), Poll::Busy], Activity::Busy),
+    ];
+    for (answers, expected) in rows {
+        let group = group(Clock::simulated().0);
+        let mut reactor = group.local(0);
+        for answer in &answers {
+            let poller = Scripted { name: "scripted", answer: *answer, calls: Rc::default() };
+            reactor.add_poller(Phase::Ingress, Box::new(poller)).unwrap();
+        }
+        assert_eq!(reactor.turn(), expected, "{answers:?}");
+        let stats = group.stats(0);
+        assert_eq!((stats.turns, stats.busy_turns), (1, u64::from(expected == Activity::Busy)));
+    }
+}
+
+#[test]
+fn settles_only_when_there_is_nothing_to_do() {
+    let (clock, hand) = Clock::simulated();
+    let group = group(clock);
+    let (sender, mailbox) = group.mailbox(0, 1);
+    let mut reactor = group.local(0);
+    reactor.add_poller(Phase::Mailbox, mailbox.into_poller("numbers", 1, |_, _: u8| ())).unwrap();
+    let due = Time::from_nanos(10);
+
+    assert!(reactor.settle(Some(due)));
+    assert!(reactor.settle(Some(due)), "settled already");
+    assert_ne!(reactor.turn(), Activity::Busy);
+
+    sender.send(1).unwrap();
+    assert!(!reactor.settle(Some(due)), "a message");
+    assert_eq!(reactor.turn(), Activity::Busy);
+
+    hand.advance_to(due);
+    assert!(!reactor.settle(Some(due)), "a time");
+    assert!(reactor.settle(None));
+    assert_ne!(reactor.turn(), Activity::Busy);
+
+    group.stop();
+    assert!(!reactor.settle(None), "a stop");
+}
+
+fn is_readable(descriptor: BorrowedFd<'_>, wait: bool) -> bool {
+    let timeout = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut descriptors = [PollFd::new(&descriptor, PollFlags::IN)];
+    poll(&mut descriptors, if wait { None } else { Some(&timeout) }).unwrap() == 1
+}
+
+#[test]
+fn another_loop_can_wait_on_the_descriptor() {
+    let group = group(Clock::real());
+    let (sender, mailbox) = group.mailbox(0, 2);
+    let mut reactor = group.local(0);
+    let received = Rc::new(RefCell::new(Vec::new()));
+    let sink = Rc::clone(&received);
+    let poller = mailbox.into_poller("numbers", 2, move |_, number: u8| sink.borrow_mut().push(number));
+    reactor.add_poller(Phase::Mailbox, poller).unwrap();
+    for number in 0..100 {
+        assert!(reactor.settle(None));
+        assert!(!is_readable(reactor.descriptor(), false));
+        let sender = sender.clone();
+        let sending = thread::spawn(move || sender.send(number).unwrap());
+        assert!(is_readable(reactor.descriptor(), true));
+        assert_eq!(reactor.turn(), Activity::Busy);
+        sending.join().unwrap();
+        assert!(!is_readable(reactor.descriptor(), false), "the turn takes the event away");
+    }
+    assert_eq!(*received.borrow(), (0..100).collect::<Vec<u8>>());
+    assert_eq!(group.stats(0).wakes, 100);
+}
+
+#[test]
+fn parks_until_its_time_and_not_less() {
+    let group = group(Clock::real());
+    let mut reactor = group.local(0);
+    for wait in [Duration::from_micros(200), Duration::from_millis(3)] {
+        let _ = reactor.turn();
+        let until = reactor.clock().now() + wait;
+        let parks = group.stats(0).parks;
+        while reactor.clock().now() < until {
+            reactor.park(Some(until)).unwrap();
+        }
+        // The counter and the kernel's clock may differ by a few nanoseconds: a second, short sleep is
+        // legal, spinning is not.
+        assert!(group.stats(0).parks - parks <= 3, "spins");
+    }
+    assert_eq!(group.stats(0).wakes, 0);
+}
+
+/// Work arrives through a descriptor of its own.
+struct Readable {
+    eventfd: Rc<OwnedFd>,
+}
+
+impl Poller for Readable {
+    fn name(&self) -> &str {
+        "readable"
+    }
+
+    fn poll(&mut self, _turn: &Turn<'_>) -> Poll {
+        match rustix::io::read(&self.eventfd, &mut [0; 8]) {
+            Ok(_) => Poll::Busy,
+            Err(_) => Poll::Idle(Wake::Descriptor),
+        }
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.eventfd.as_fd())
+    }
+}
+
+#[test]
+fn a_descriptor_of_a_poller_ends_the_sleep() {
+    let group = group(Clock::real());
+    let mut reactor = group.local(0);
+    let eventfd = Rc::new(eventfd(0, EventfdFlags::NONBLOCK).unwrap());
+    let id = reactor.add_poller(Phase::Ingress, Box::new(Readable { eventfd: Rc::clone(&eventfd) })).unwrap();
+    let twice = Box::new(Readable { eventfd: Rc::clone(&eventfd) });
+    assert!(reactor.add_poller(Phase::Ingress, twice).is_err(), "one descriptor, two pollers");
+    for _ in 0..3 {
+        assert_eq!(reactor.turn(), Activity::Idle { until: None, may_park: true });
+        rustix::io::write(&eventfd, &1u64.to_ne_bytes()).unwrap();
+        reactor.park(None).unwrap();
+        assert_eq!(reactor.turn(), Activity::Busy);
+    }
+    assert!(reactor.remove_poller(id).is_some());
+    rustix::io::write(&eventfd, &1u64.to_ne_bytes()).unwrap();
+    assert!(!is_readable(reactor.descriptor(), false));
+}
+
+#[test]
+#[should_panic(expected = "is_simulated")]
+fn a_simulated_clock_cannot_end_a_sleep() {
+    let group = group(Clock::simulated().0);
+    let _ = group.local(0).run();
+}
