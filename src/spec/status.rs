@@ -231,3 +231,13 @@ impl fmt::Debug for Status {
         }
     }
 }
+
+impl fmt::Display for Status {
+    /// The name of the status, or its type and code in hexadecimal.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => formatter.write_str(name),
+            None => write!(formatter, "status {:x}h/{:02x}h", self.kind().0, self.code()),
+        }
+    }
+}
