@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::nvmf::host::Hosts;
+use crate::nvmf::io::LaneCounts;
 use crate::nvmf::namespace::{Namespace, NamespaceTable};
 use crate::spec::NSID_ALL;
 use crate::spec::fabrics::CNTLID_MAX;
@@ -52,6 +53,12 @@ pub struct IoCounts {
 pub trait Counting: Send + Sync + std::fmt::Debug {
     /// The counts so far.
     fn counts(&self) -> IoCounts;
+
+    /// Where the I/O reactor `index` counts; one that nobody reads unless the implementor says otherwise.
+    fn lane(&self, index: usize) -> Arc<LaneCounts> {
+        let _ = index;
+        Arc::default()
+    }
 }
 
 /// Why a subsystem cannot be added.

@@ -13,7 +13,7 @@ use crate::nvmf::controller::{Controller, ControllerId, KeepAlive, Kind, Notice}
 use crate::nvmf::host::{Host, HostId};
 use crate::nvmf::namespace::NamespaceTable;
 use crate::nvmf::options::Options;
-use crate::nvmf::subsystem::{CntlidCircle, Served, Subsystem, SubsystemError};
+use crate::nvmf::subsystem::{CntlidCircle, Counting, Served, Subsystem, SubsystemError};
 use crate::spec::fabrics::{CNTLID_DYNAMIC, Connect, ConnectAccepted, ConnectData};
 use crate::spec::nqn::Nqn;
 use crate::spec::sqe::Sqe;
@@ -81,6 +81,8 @@ pub struct IoTicket {
     pub host: HostId,
     /// Where its commands find their namespaces.
     pub namespaces: Arc<NamespaceTable>,
+    /// Where the I/O reactors count for the subsystem.
+    pub counting: Arc<dyn Counting>,
 }
 
 /// A Connect that failed: what the transport completes it with, before it closes the connection.
@@ -343,7 +345,7 @@ impl Target {
         if request.entries > self.options.io_entries_max {
             return Err(Refusal::in_command(offset_of!(Connect, sqsize_z)));
         }
-        let Kind::Io { namespaces, .. } = &controller.kind else {
+        let Kind::Io { subsystem, namespaces } = &controller.kind else {
             return Err(wrong_controller());
         };
         let ticket = IoTicket {
@@ -353,6 +355,7 @@ impl Target {
             flow_control: request.flow_control,
             host: controller.host.id,
             namespaces: Arc::clone(namespaces),
+            counting: Arc::clone(&self.subsystems[*subsystem].subsystem.counting),
         };
         controller.open_queue(request.qid).map_err(Refusal::of)?;
         Ok(Connected::Io { ticket, dw0: accepted(controller.cntlid) })

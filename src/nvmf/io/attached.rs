@@ -2,10 +2,9 @@
 //!
 //! Invariant: `by_nsid[nsid - 1]` is the namespace `nsid`, or none where it is inactive.
 
-use std::sync::Arc;
-
-use crate::bdev::{Bdev, Geometry, OpenError};
+use crate::bdev::{Geometry, OpenError};
 use crate::nvmf::io::Channels;
+use crate::nvmf::namespace::{Namespace, NamespaceTable};
 use crate::spec::status::Status;
 
 /// A namespace as one reactor serves it.
@@ -25,24 +24,15 @@ pub struct Namespaces {
 }
 
 impl Namespaces {
-    /// Opens what is needed of `namespaces` (NSID and bdev) on this reactor; `nsid_max` is the controller's NN.
+    /// Opens the bdevs of all namespaces of `table` on this reactor.
     ///
     /// # Errors
     /// What the bdev says that could not be opened.
-    ///
-    /// # Panics
-    /// If an NSID is 0 or above `nsid_max`.
-    pub fn open<'a>(
-        namespaces: impl Iterator<Item = (u32, &'a Arc<dyn Bdev>)>,
-        nsid_max: u32,
-        channels: &mut Channels,
-    ) -> Result<Self, OpenError> {
-        let mut by_nsid = vec![None; nsid_max as usize];
-        for (nsid, bdev) in namespaces {
-            assert!(nsid > 0);
-            assert!(nsid <= nsid_max);
+    pub fn open(table: &NamespaceTable, channels: &mut Channels) -> Result<Self, OpenError> {
+        let mut by_nsid = vec![None; table.nsid_max() as usize];
+        for Namespace { nsid, bdev, .. } in table.iter() {
             let channel = channels.open(bdev)?;
-            by_nsid[nsid as usize - 1] = Some(Attached { nsid, geometry: *bdev.geometry(), channel });
+            by_nsid[*nsid as usize - 1] = Some(Attached { nsid: *nsid, geometry: *bdev.geometry(), channel });
         }
         Ok(Self { by_nsid: by_nsid.into_boxed_slice() })
     }

@@ -7,10 +7,12 @@
 
 mod attached;
 mod channels;
+mod counts;
 mod request;
 
 pub use attached::{Attached, Namespaces};
 pub use channels::{Channels, status_of};
+pub use counts::{Counts, LaneCounts};
 pub use request::{Limits, Operation, Request, Transfer, decode};
 
 /// Ranges of one Dataset Management command that the target accepts (DMRL).

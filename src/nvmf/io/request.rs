@@ -65,6 +65,16 @@ pub enum Transfer {
     ToHost(u32),
 }
 
+impl Transfer {
+    /// Its length in bytes.
+    pub fn bytes(self) -> u32 {
+        match self {
+            Self::None => 0,
+            Self::InCapsule(bytes) | Self::FromHost(bytes) | Self::ToHost(bytes) => bytes,
+        }
+    }
+}
+
 /// A command that can be carried out.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
