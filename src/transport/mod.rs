@@ -1,1 +1,70 @@
-//! Joins a connection to a socket of a poll group and to the NVM subsystem.
+//! Joins connections to the sockets of a poll group and to the NVM subsystem: one [`Endpoint`] per reactor.
+//!
+//! A connection begins on the management reactor: [`listener`] accepts it, ICReq and Connect are answered there, and
+//! admin queues stay there. An accepted I/O queue moves to its I/O reactor by message, with its socket, what was
+//! agreed on, and its unread bytes. A silent or hostile peer never reaches an I/O reactor.
+//!
+//! What must hold: the socket index of a queue is not reused before every command of the queue has come back from its
+//! bdev; a queue that ends tells the management reactor, which closes what depends on it.
+
+mod admin_queue;
+mod counters;
+mod data;
+mod endpoint;
+mod io_queue;
+mod link;
+mod listener;
+mod management;
+mod message;
+mod pollers;
+mod queues;
+mod slots;
+mod submission;
+
+use std::time::Duration;
+
+pub use counters::Counters;
+pub use endpoint::{Endpoint, EndpointError, EndpointRole};
+pub use listener::{ListenError, Listener, listen};
+pub use management::Management;
+pub use message::{IoMail, ManagementMail};
+pub use pollers::{Mail, attach};
+
+/// The largest in-capsule data of an I/O queue, in bytes; Identify announces it as IOCCSZ.
+pub const IN_CAPSULE_BYTES: u32 = 8192;
+
+/// Sizes and time limits of the transport.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Connections at a time, over all reactors: 1 and up.
+    pub connections_max: usize,
+    /// The largest data transfer of one command in bytes (MDTS): a power of two from 4096.
+    pub transfer_bytes_max: u32,
+    /// Buffers of `transfer_bytes_max` that each I/O queue takes at Connect; commands beyond wait for one.
+    pub buffers_per_queue: usize,
+    /// How long a connection may take to send its ICReq.
+    pub icreq_timeout: Duration,
+    /// How long it may then take to send its Connect command.
+    pub connect_timeout: Duration,
+    /// How long a connection that was told to end is kept for the peer to read why.
+    pub linger: Duration,
+    /// Agree to header digests.
+    pub header_digest: bool,
+    /// Agree to data digests.
+    pub data_digest: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            connections_max: 1024,
+            transfer_bytes_max: 128 << 10,
+            buffers_per_queue: 16,
+            icreq_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(10),
+            linger: Duration::from_secs(1),
+            header_digest: true,
+            data_digest: true,
+        }
+    }
+}

@@ -1,0 +1,459 @@
+//! The queues of one reactor: its sockets, what is on them, and the steps of a turn that serve them.
+//!
+//! Invariants: `table[id.index()]` is the queue of the socket `id`, for as long as the socket is open; a queue is in
+//! `marked` exactly if its link says so; a socket is closed only when no bdev has a command of its queue.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use corelane_reactors::buffer::GatherList;
+use corelane_reactors::clock::Time;
+use corelane_reactors::mailbox::Slot;
+use corelane_reactors::poll_group::{Options, PollGroup, SocketId};
+use corelane_reactors::timer::Wheel;
+
+use crate::connection::controller::{self, Connection};
+use crate::mem::{Buffer, ExtentError, Pool};
+use crate::nvmf::io::{Channels, Limits, Namespaces};
+use crate::spec::status::Status;
+use crate::spec::tcp::ADMIN_IN_CAPSULE_BYTES;
+use crate::transport::admin_queue::{ADMIN_ENTRIES_MAX, AdminQueue, Stage};
+use crate::transport::io_queue::IoQueue;
+use crate::transport::link::{Flushed, Life, Link};
+use crate::transport::message::{Counted, Handover, IoMail, ManagementMail};
+use crate::transport::queues::{Alarm, Queue, Queues, Role, Services};
+use crate::transport::{Counters, IN_CAPSULE_BYTES, Management, Settings};
+
+/// Stretches that one send takes.
+const GATHER_MAX: usize = 512;
+/// Completions that one turn takes from bdevs before it goes on.
+const COMPLETIONS_MAX: usize = 1024;
+/// Alarms that one turn serves.
+const ALARMS_PER_TURN: usize = 64;
+/// MAXH2CDATA that connections announce, in bytes.
+const H2C_DATA_BYTES: u32 = 128 << 10;
+/// Bytes of a receive chunk: what one receive can bring.
+const CHUNK_BYTES: usize = 128 << 10;
+
+/// Why an endpoint cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointError {
+    /// The poll group refused.
+    #[error("cannot set up sockets: {0}")]
+    Sockets(#[from] io::Error),
+    /// There is not enough memory for the buffers.
+    #[error("cannot set up data buffers: {0}")]
+    Memory(#[from] ExtentError),
+}
+
+/// What an endpoint is for.
+pub enum EndpointRole {
+    /// Listeners, new connections and admin queues.
+    Management(Box<Management>),
+    /// I/O queues.
+    Io {
+        /// Which of the I/O reactors this is, from 0.
+        lane: usize,
+        /// Room for its last message.
+        drained: Slot<ManagementMail>,
+    },
+}
+
+/// The queues of one reactor.
+pub struct Endpoint {
+    group: PollGroup,
+    list: GatherList,
+    queues: Queues,
+    alarms: Wheel<Alarm>,
+    completions: Vec<(u64, Status)>,
+    settling: Vec<SocketId>,
+    drained: Option<Slot<ManagementMail>>,
+    draining: bool,
+    open: usize,
+    /// Which of the I/O reactors this is.
+    lane: usize,
+}
+
+impl Endpoint {
+    /// An endpoint without queues. An I/O reactor's takes the memory for as many queues as there may be connections.
+    ///
+    /// # Errors
+    /// [`EndpointError`].
+    pub fn new(
+        settings: &Settings,
+        counters: Arc<Counters>,
+        role: EndpointRole,
+    ) -> Result<Self, EndpointError> {
+        let (management, drained, lane) = match role {
+            EndpointRole::Management(management) => (Some(*management), None, 0),
+            EndpointRole::Io { lane, drained } => (None, Some(drained), lane),
+        };
+        let sockets_max = settings.connections_max;
+        let group = PollGroup::new(&Options {
+            chunk_bytes: CHUNK_BYTES,
+            chunks: sockets_max * 2 + 2,
+            sockets_max,
+            chunks_per_socket: 4,
+        })?;
+        let buffers = settings.connections_max.saturating_mul(settings.buffers_per_queue);
+        let buffers = u32::try_from(buffers).unwrap_or(u32::MAX);
+        let pool = match drained {
+            Some(_) => Some(Pool::new(buffers, settings.transfer_bytes_max as usize)?),
+            None => None,
+        };
+        let services = Services {
+            channels: Channels::new(),
+            counters,
+            now: Time::ORIGIN,
+            management,
+            pool,
+            settings: settings.clone(),
+        };
+        let table = (0..sockets_max).map(|_| None).collect();
+        Ok(Self {
+            group,
+            list: GatherList::new(GATHER_MAX),
+            queues: Queues { table, services, marked: Vec::with_capacity(sockets_max) },
+            alarms: Wheel::with_capacity(sockets_max),
+            completions: Vec::with_capacity(COMPLETIONS_MAX),
+            settling: Vec::with_capacity(sockets_max),
+            drained,
+            draining: false,
+            open: 0,
+            lane,
+        })
+    }
+
+    pub(super) fn group(&self) -> &PollGroup {
+        &self.group
+    }
+
+    /// Live connections on all reactors; on the management reactor only.
+    pub(super) fn live(&self) -> Option<Arc<AtomicUsize>> {
+        self.queues.services.management.as_ref().map(|management| Arc::clone(management.live()))
+    }
+
+    /// Commands that bdevs have.
+    pub(super) fn outstanding(&self) -> usize {
+        self.queues.services.channels.outstanding()
+    }
+
+    /// When to look for completions again while there are outstanding commands: `None` is at once.
+    pub(super) fn next_completion(&self) -> Option<Time> {
+        self.queues.services.channels.deadline()
+    }
+
+    /// Queues wait to be looked after.
+    pub(super) fn has_marked(&self) -> bool {
+        !self.queues.marked.is_empty()
+    }
+
+    /// When something is due.
+    pub(super) fn next_alarm(&self) -> Option<Time> {
+        let management = self.queues.services.management.as_ref();
+        [self.alarms.next(), management.and_then(Management::next_deadline)].into_iter().flatten().min()
+    }
+
+    /// Nothing is left of any queue, here and on the I/O reactors, and none will be taken.
+    pub fn is_drained(&self) -> bool {
+        let io = self.queues.services.management.as_ref().is_none_or(Management::io_is_drained);
+        self.draining && self.open == 0 && io
+    }
+
+    /// Begins a connection that was accepted.
+    pub(super) fn accepted(
+        &mut self,
+        now: Time,
+        stream: TcpStream,
+        addresses: (SocketAddr, SocketAddr),
+        counted: Counted,
+    ) {
+        let settings = &self.queues.services.settings;
+        let connection = Connection::new(&controller::Options {
+            entries: ADMIN_ENTRIES_MAX,
+            capsule_bytes_max: ADMIN_IN_CAPSULE_BYTES,
+            h2c_data_bytes_max: H2C_DATA_BYTES,
+            header_digest: settings.header_digest,
+            data_digest: settings.data_digest,
+        });
+        let deadline = now + settings.icreq_timeout;
+        let (local, peer) = addresses;
+        if self.draining {
+            return;
+        }
+        match self.group.add(stream, &[]) {
+            Err(error) => tracing::warn!(%peer, %error, "cannot serve a connection"),
+            Ok(socket) => {
+                let link = Link::new(socket, connection, peer, counted);
+                self.insert(Queue { link, role: Role::Admin(AdminQueue::new(local)) });
+                self.alarms.insert(deadline, Alarm::Icreq(socket));
+            }
+        }
+    }
+
+    /// Takes a message of an I/O reactor.
+    pub(super) fn management_mail(&mut self, now: Time, mail: ManagementMail) {
+        self.queues.services.now = now;
+        if let Some(management) = self.queues.services.management.as_mut() {
+            management.receive(now, mail);
+        }
+        self.queues.act();
+    }
+
+    /// Takes a message of the management reactor.
+    pub(super) fn mail(&mut self, now: Time, mail: IoMail) {
+        self.queues.services.now = now;
+        match mail {
+            IoMail::Adopt(handover) => self.adopt(*handover),
+            IoMail::Close { controller, qid } => {
+                let found = self.queues.table.iter_mut().flatten().find(|queue| {
+                    matches!(&queue.role, Role::Io(io, _) if io.controller == controller && io.qid == qid)
+                });
+                if let Some(queue) = found {
+                    queue.link.life = Life::Dead;
+                    let socket = queue.link.socket;
+                    self.queues.mark(socket);
+                }
+            }
+            IoMail::Drain => self.drain(),
+        }
+    }
+
+    /// Finishes what is in flight, takes nothing more, and closes; on the management reactor all others, too.
+    /// [`Endpoint::is_drained`] tells when that is done.
+    pub fn drain(&mut self) {
+        self.draining = true;
+        if let Some(management) = self.queues.services.management.as_mut() {
+            management.drain();
+        }
+        let all: Vec<_> = self.queues.table.iter().flatten().map(|queue| queue.link.socket).collect();
+        for socket in all {
+            self.queues.mark(socket);
+        }
+        self.report_drained();
+    }
+
+    fn insert(&mut self, queue: Queue) {
+        let socket = queue.link.socket;
+        let place = &mut self.queues.table[socket.index()];
+        assert!(place.is_none(), "a socket index is in use twice");
+        *place = Some(Box::new(queue));
+        self.open += 1;
+        self.queues.mark(socket);
+    }
+
+    fn adopt(&mut self, handover: Handover) {
+        let Handover { stream, peer, unread, moved, connect, ticket, counted, closed } = handover;
+        let settings = self.queues.services.settings.clone();
+        let entries = u16::try_from(ticket.entries).unwrap_or(u16::MAX);
+        let connection = Connection::resume(
+            moved,
+            &controller::Options {
+                entries,
+                capsule_bytes_max: IN_CAPSULE_BYTES,
+                h2c_data_bytes_max: H2C_DATA_BYTES,
+                header_digest: settings.header_digest,
+                data_digest: settings.data_digest,
+            },
+        );
+        let ended = ManagementMail::Closed { controller: ticket.controller, qid: ticket.qid };
+        let socket = match self.group.add(stream, &unread) {
+            Ok(socket) if !self.draining => socket,
+            Ok(socket) => {
+                self.group.close(socket);
+                return closed.send(ended);
+            }
+            Err(error) => {
+                tracing::warn!(%peer, %error, "cannot serve a queue");
+                return closed.send(ended);
+            }
+        };
+        let mut link = Link::new(socket, connection, peer, counted);
+        let services = &mut self.queues.services;
+        let namespaces = Namespaces::open(&ticket.namespaces, &mut services.channels);
+        let buffers =
+            services.pool.as_ref().map(|pool| take(pool, settings.buffers_per_queue)).unwrap_or_default();
+        let complete = buffers.len() == settings.buffers_per_queue;
+        let limits = Limits { transfer_bytes_max: settings.transfer_bytes_max };
+        let (status, namespaces) = match namespaces {
+            Ok(namespaces) if complete => (Status::SUCCESS, namespaces),
+            Ok(namespaces) => (Status::CONNECT_CONTROLLER_BUSY, namespaces),
+            Err(error) => {
+                tracing::warn!(%peer, %error, "cannot open a namespace for a queue");
+                (Status::INTERNAL_ERROR, Namespaces::default())
+            }
+        };
+        let io = IoQueue::new(&ticket, self.lane, namespaces, buffers, limits);
+        let (cid, dw0) = connect;
+        io.connected(&mut link, cid, status, if status.is_success() { dw0 } else { 0 });
+        if !status.is_success() {
+            link.end();
+        }
+        self.insert(Queue { link, role: Role::Io(io, closed) });
+    }
+
+    /// Receives: one batch. True if there was something.
+    pub(super) fn receive(&mut self, now: Time) -> bool {
+        self.queues.services.now = now;
+        self.group.poll(&mut self.queues) > 0
+    }
+
+    /// Takes completions of bdevs: one batch. True if there were any.
+    pub(super) fn reap(&mut self, now: Time) -> bool {
+        self.queues.services.now = now;
+        if self.outstanding() == 0 {
+            return false;
+        }
+        let completions = &mut self.completions;
+        self.queues.services.channels.poll(|tag, status| completions.push((tag, status)));
+        let any = !self.completions.is_empty();
+        for (tag, status) in self.completions.drain(..) {
+            self.queues.completed(tag, status);
+        }
+        any
+    }
+
+    /// Serves what is due. True if there was something.
+    pub(super) fn tick(&mut self, now: Time) -> bool {
+        self.queues.services.now = now;
+        let queues = &mut self.queues;
+        let mut follow = Vec::new();
+        let rung = self.alarms.expire(now, ALARMS_PER_TURN, |alarm| follow.extend(queues.ring(alarm)));
+        for (at, alarm) in follow {
+            self.alarms.insert(at, alarm);
+        }
+        let Some(management) = self.queues.services.management.as_mut() else { return rung > 0 };
+        let due = management.tick(now);
+        self.queues.act() || due || rung > 0
+    }
+
+    /// Looks after every queue to which something happened: sends, resumes, moves, closes. True if there were any.
+    pub(super) fn settle(&mut self, now: Time) -> bool {
+        self.queues.services.now = now;
+        let acted = self.queues.act();
+        std::mem::swap(&mut self.settling, &mut self.queues.marked);
+        let mut settling = std::mem::take(&mut self.settling);
+        let any = !settling.is_empty();
+        for socket in settling.drain(..) {
+            self.settle_one(socket);
+        }
+        self.settling = settling;
+        any || acted
+    }
+
+    fn settle_one(&mut self, socket: SocketId) {
+        let Queues { table, services, .. } = &mut self.queues;
+        let Some(queue) = table[socket.index()].as_mut() else { return };
+        let Queue { link, role } = &mut **queue;
+        if link.socket != socket {
+            return;
+        }
+        link.marked = false;
+        if link.life == Life::Dead
+            && let Role::Io(io, _) = role
+        {
+            io.abandon(socket, services);
+        }
+        let flushed = link.flush(&mut self.group, &mut self.list, |data| role.sent(data));
+        if let Role::Io(io, _) = role {
+            io.serve_waiting(link, services);
+        }
+        if link.connection.is_ended() || (self.draining && role.is_idle()) {
+            link.end();
+        }
+        if link.paused && link.is_live() && !self.draining && role.has_room(link) {
+            link.paused = false;
+            self.group.resume(socket);
+        }
+        if flushed == Flushed::More || !link.connection.outbox().is_empty() && flushed == Flushed::All {
+            self.queues.mark(socket);
+            return;
+        }
+        let leaving = matches!(role, Role::Admin(admin) if matches!(admin.stage, Stage::Leaving { .. }));
+        match link.life {
+            Life::Live if leaving && flushed == Flushed::All => self.depart(socket),
+            Life::Live => {}
+            Life::Ending { shut: false } if flushed == Flushed::All => {
+                link.life = Life::Ending { shut: true };
+                self.group.shutdown(socket);
+                let wait = if self.draining { Duration::ZERO } else { services.settings.linger };
+                self.alarms.insert(services.now + wait, Alarm::Linger(socket));
+            }
+            Life::Ending { shut: false } => {
+                // The peer does not read: it gets as long as one that does not close.
+                self.alarms.insert(services.now + services.settings.linger, Alarm::Linger(socket));
+            }
+            Life::Ending { shut: true } => {}
+            Life::Dead => self.close(socket),
+        }
+    }
+
+    /// Sends a queue that was accepted to its I/O reactor.
+    fn depart(&mut self, socket: SocketId) {
+        let Queues { table, services, .. } = &mut self.queues;
+        let Some(management) = services.management.as_mut() else { return };
+        let Some(queue) = table[socket.index()].as_ref() else { return };
+        let Some(moved) = queue.link.connection.moved() else { return };
+        let Some(closed) = management.reserve() else { return self.queues.mark(socket) };
+        let Some(queue) = self.queues.table[socket.index()].take() else { return };
+        self.open -= 1;
+        let (stream, unread) = self.group.detach(socket);
+        let Queue { link, role: Role::Admin(admin) } = *queue else { unreachable!("only these leave") };
+        let Stage::Leaving { ticket, cid, dw0 } = admin.stage else { unreachable!("only these leave") };
+        let Link { peer, counted, .. } = link;
+        let handover = Handover { stream, peer, unread, moved, connect: (cid, dw0), ticket, counted, closed };
+        if let Some(management) = self.queues.services.management.as_mut() {
+            management.hand_over(handover);
+        }
+    }
+
+    fn close(&mut self, socket: SocketId) {
+        let place = &mut self.queues.table[socket.index()];
+        let quiet = match place.as_deref() {
+            Some(Queue { role: Role::Io(io, _), .. }) => io.is_quiet(),
+            Some(_) => true,
+            None => return,
+        };
+        if !quiet {
+            return;
+        }
+        let Some(queue) = place.take() else { return };
+        self.open -= 1;
+        self.group.close(socket);
+        let now = self.queues.services.now;
+        let management = self.queues.services.management.as_mut();
+        match queue.role {
+            Role::Io(io, closed) => {
+                let ended = ManagementMail::Closed { controller: io.controller, qid: io.qid };
+                // Its buffers go back to the pool before anybody hears of it.
+                drop(io);
+                closed.send(ended);
+            }
+            Role::Admin(AdminQueue { stage, .. }) => match (stage, management) {
+                (Stage::Admin(controller), Some(management)) => management.admin_closed(now, controller),
+                (Stage::Leaving { ticket, .. }, Some(management)) => {
+                    management.target.queue_closed(now, ticket.controller, ticket.qid);
+                }
+                _ => {}
+            },
+        }
+        self.report_drained();
+    }
+
+    fn report_drained(&mut self) {
+        if self.draining
+            && self.open == 0
+            && let Some(drained) = self.drained.take()
+        {
+            drained.send(ManagementMail::Drained);
+        }
+    }
+}
+
+/// Takes `count` buffers, or as many as there are.
+fn take(pool: &Pool, count: usize) -> Vec<Buffer> {
+    (0..count).map_while(|_| pool.take()).collect()
+}

@@ -1,0 +1,451 @@
+//! An I/O queue pair on its reactor: commands in, bdevs in the middle, data and responses out.
+//!
+//! A command whose bdev completes it inside `submit` needs no slot: a read is answered with lent memory, a write is
+//! copied out of the received bytes. Others take a slot:
+//!
+//! ```text
+//!   Waiting --buffer--> Receiving --all data--> Executing --completion--> answered
+//!      |                                          ^
+//!      +---- (data for the host, or in a capsule) +
+//! ```
+//!
+//! Invariants: a slot's index is its transfer tag; `Waiting` slots are exactly those in `waiting`, in order; a buffer
+//! is in `buffers`, in a slot, or in the outbox; the tag of a pending bdev command names socket and slot.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use corelane_reactors::buffer::{Lease, Segment, SegmentMut};
+use corelane_reactors::poll_group::{SocketId, Taken};
+
+use crate::bdev::Memory;
+use crate::connection::controller::Event;
+use crate::mem::{self, Buffer};
+use crate::nvmf::controller::ControllerId;
+use crate::nvmf::io::{self, LaneCounts, Limits, Namespaces, Operation, Request, Transfer};
+use crate::nvmf::target::IoTicket;
+use crate::spec::opcode::{FabricsType, NvmOpcode};
+use crate::spec::sqe::Sqe;
+use crate::spec::status::Status;
+use crate::transport::data::Data;
+use crate::transport::link::Link;
+use crate::transport::queues::Services;
+use crate::transport::slots::Slots;
+use crate::transport::submission::SubmissionQueue;
+
+#[derive(Debug)]
+enum Stage {
+    /// No buffer is free.
+    Waiting(Option<Lease>),
+    /// The host was asked for the data.
+    Receiving(Buffer),
+    /// The bdev has it; what it touches is kept here.
+    Executing { buffer: Option<Buffer>, _lease: Option<Lease> },
+}
+
+#[derive(Debug)]
+struct Command {
+    cid: u16,
+    request: Request,
+    stage: Stage,
+}
+
+/// An I/O queue pair.
+#[derive(Debug)]
+pub(super) struct IoQueue {
+    pub(super) controller: ControllerId,
+    pub(super) qid: u16,
+    submission: SubmissionQueue,
+    limits: Limits,
+    namespaces: Namespaces,
+    counts: Arc<LaneCounts>,
+    slots: Slots<Command>,
+    waiting: VecDeque<u16>,
+    buffers: Vec<Buffer>,
+    /// Commands that a bdev has.
+    executing: usize,
+}
+
+/// The tag of a pending bdev command: the index of its socket and its slot.
+pub(super) fn tag(socket: SocketId, slot: u16) -> u64 {
+    (socket.index() as u64) << 16 | u64::from(slot)
+}
+
+/// Socket index and slot of a tag.
+pub(super) fn untag(tag: u64) -> (usize, u16) {
+    let [low, high, ..] = tag.to_le_bytes();
+    let index = usize::try_from(tag >> 16).expect("made of a usize");
+    (index, u16::from_le_bytes([low, high]))
+}
+
+impl IoQueue {
+    /// A queue for `ticket`, with the buffers that it may use at a time.
+    pub(super) fn new(
+        ticket: &IoTicket,
+        lane: usize,
+        namespaces: Namespaces,
+        buffers: Vec<Buffer>,
+        limits: Limits,
+    ) -> Self {
+        let entries = u16::try_from(ticket.entries).unwrap_or(u16::MAX);
+        Self {
+            controller: ticket.controller,
+            qid: ticket.qid,
+            submission: SubmissionQueue::connected(ticket.entries, ticket.flow_control),
+            limits,
+            namespaces,
+            counts: ticket.counting.lane(lane),
+            slots: Slots::new(entries),
+            waiting: VecDeque::with_capacity(usize::from(entries)),
+            buffers,
+            executing: 0,
+        }
+    }
+
+    /// No bdev has a command of this queue.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.executing == 0
+    }
+
+    /// Every command is answered.
+    pub(super) fn is_idle(&self) -> bool {
+        self.slots.used() == 0
+    }
+
+    /// More commands can be taken on: a slot is free, and their answers will find room.
+    pub(super) fn has_room(&self, link: &Link) -> bool {
+        self.slots.next().is_some() && link.connection.has_room(self.slots.used())
+    }
+
+    /// Answers the Connect command with which the queue began.
+    pub(super) fn connected(&self, link: &mut Link, cid: u16, status: Status, dw0: u32) {
+        let mut cqe = self.submission.cqe(cid, status);
+        cqe.dw0 = dw0.into();
+        link.connection.respond(&cqe);
+    }
+
+    /// Takes what it can of `bytes`.
+    pub(super) fn received(&mut self, link: &mut Link, services: &mut Services, bytes: &Lease) -> Taken {
+        let stream = bytes.as_ref();
+        let mut taken = 0;
+        loop {
+            if !self.has_room(link) {
+                link.paused = true;
+                return Taken::pause(taken);
+            }
+            let (used, event) = match link.connection.next(&stream[taken..]) {
+                Ok(step) => step,
+                Err(error) => {
+                    services.counters.protocol_errors.add(1);
+                    tracing::debug!(peer = %link.peer, %error, "the host broke the protocol on an I/O queue");
+                    link.end();
+                    return Taken::bytes(stream.len());
+                }
+            };
+            taken += used;
+            match event {
+                Event::Incomplete => return Taken::bytes(taken),
+                Event::Taken | Event::Opened => {}
+                Event::Command { sqe, data, intact } => {
+                    // In-capsule data ends its PDU, but for a digest: find it by address, not by arithmetic.
+                    let start = data.as_ptr().addr() - stream.as_ptr().addr();
+                    self.command(link, services, sqe, bytes, start..start + data.len(), intact);
+                }
+                Event::Data { ttag, offset, bytes } => self.store(ttag, offset, bytes),
+                Event::Transferred { ttag, intact } => self.transferred(link, services, ttag, intact),
+                Event::Terminated(termination) => {
+                    tracing::debug!(peer = %link.peer, ?termination, "the host ended an I/O queue");
+                    link.end();
+                    return Taken::bytes(stream.len());
+                }
+            }
+        }
+    }
+
+    /// Where the next bytes of the stream belong.
+    pub(super) fn wanted(&mut self, link: &Link) -> Option<SegmentMut> {
+        let wanted = link.connection.wanted()?;
+        let Stage::Receiving(buffer) = &self.slots.find(wanted.tag)?.stage else { return None };
+        let start = wanted.offset as usize;
+        Some(buffer.segment_mut(start..start + wanted.bytes as usize))
+    }
+
+    /// `bytes` came where they were wanted.
+    pub(super) fn received_direct(&mut self, link: &mut Link, services: &mut Services, bytes: usize) {
+        let Some(wanted) = link.connection.wanted() else { return };
+        let Some(Command { stage: Stage::Receiving(buffer), .. }) = self.slots.find(wanted.tag) else {
+            return;
+        };
+        let start = wanted.offset as usize;
+        let segment = buffer.segment(start..start + bytes);
+        let bytes = u32::try_from(bytes).expect("not more than was wanted");
+        link.connection.direct(bytes, |crc| mem::crc32c(segment, crc));
+        // The end of a transfer is told without more bytes.
+        if let Ok((_, Event::Transferred { ttag, intact })) = link.connection.next(&[]) {
+            self.transferred(link, services, ttag, intact);
+        }
+    }
+
+    /// A bdev has completed the command in `slot`.
+    pub(super) fn completed(&mut self, link: &mut Link, services: &mut Services, slot: u16, status: Status) {
+        let Some(command) = self.slots.remove(slot) else { unreachable!("a bdev completes a command once") };
+        let Stage::Executing { buffer, .. } = command.stage else {
+            unreachable!("only an executing command is in a bdev");
+        };
+        self.executing -= 1;
+        if !link.is_live() {
+            services.counters.completed_late.add(1);
+        }
+        self.answer(link, command.cid, &command.request, buffer, status);
+        self.serve_waiting(link, services);
+    }
+
+    /// A buffer that was sent is free again.
+    pub(super) fn sent(&mut self, data: Data) {
+        if let Data::Buffer(buffer, _) = data {
+            self.buffers.push(buffer);
+        }
+    }
+
+    /// Goes on with commands that waited for a buffer.
+    pub(super) fn serve_waiting(&mut self, link: &mut Link, services: &mut Services) {
+        while !self.waiting.is_empty() {
+            let Some(buffer) = self.buffers.pop() else { return };
+            let Some(slot) = self.waiting.pop_front() else { unreachable!("it was not empty") };
+            self.start(link, services, slot, buffer);
+        }
+    }
+
+    /// Lets go of every command that no bdev has; asks the others to end. The connection is over.
+    pub(super) fn abandon(&mut self, socket: SocketId, services: &mut Services) {
+        let all: Vec<_> =
+            self.slots.iter().map(|(slot, command)| (slot, command.request.namespace)).collect();
+        for (slot, namespace) in all {
+            let executing =
+                matches!(self.slots.find(slot), Some(Command { stage: Stage::Executing { .. }, .. }));
+            if executing {
+                services.channels.abort(&namespace, tag(socket, slot));
+            } else {
+                self.slots.remove(slot);
+            }
+        }
+        self.waiting.clear();
+    }
+
+    fn respond(&self, link: &mut Link, cid: u16, status: Status) {
+        link.connection.respond(&self.submission.cqe(cid, status));
+    }
+
+    fn command(
+        &mut self,
+        link: &mut Link,
+        services: &mut Services,
+        sqe: &Sqe,
+        bytes: &Lease,
+        data: std::ops::Range<usize>,
+        intact: bool,
+    ) {
+        services.counters.commands.add(1);
+        self.submission.fetched();
+        let cid = sqe.cid.get();
+        if sqe.nvm_opcode() == NvmOpcode::FABRICS {
+            return self.respond(link, cid, fabrics_status(sqe));
+        }
+        let request = match io::decode(sqe, data.len(), &self.namespaces, &self.limits) {
+            Ok(request) => request,
+            Err(status) => return self.respond(link, cid, status),
+        };
+        if !intact {
+            return self.respond(link, cid, Status::TRANSIENT_TRANSPORT_ERROR);
+        }
+        match request.transfer {
+            Transfer::ToHost(_) => self.read(link, services, cid, request),
+            Transfer::FromHost(_) => self.wait_for_buffer(link, services, cid, request, None),
+            Transfer::InCapsule(_) if needs_alignment(&request) => {
+                self.wait_for_buffer(link, services, cid, request, Some(bytes.slice(data)));
+            }
+            Transfer::InCapsule(_) => {
+                let lease = bytes.slice(data);
+                let from = lease.segment();
+                self.execute(
+                    link,
+                    services,
+                    Command { cid, request, stage: executing(None, Some(lease)) },
+                    from,
+                );
+            }
+            Transfer::None => {
+                let command = Command { cid, request, stage: executing(None, None) };
+                self.execute(link, services, command, Segment::empty());
+            }
+        }
+    }
+
+    fn read(&mut self, link: &mut Link, services: &mut Services, cid: u16, request: Request) {
+        if let Operation::Read(blocks) = request.operation
+            && !link.connection.has_data_digest()
+            && let Some(lent) = services.channels.lend(&request.namespace, blocks)
+        {
+            self.counts.count(request.operation, lent.len() as u64, Status::SUCCESS);
+            self.send(link, cid, Data::Lent(lent));
+            return;
+        }
+        self.wait_for_buffer(link, services, cid, request, None);
+    }
+
+    /// Sends data and, unless it is the response itself, the response.
+    fn send(&mut self, link: &mut Link, cid: u16, data: Data) {
+        // SUCCESS in C2HData leaves the host without an SQHD: only where it does not want one.
+        let refused = link.connection.send_data(cid, data, !self.submission.flow_control());
+        if let Some(data) = refused {
+            self.sent(data);
+        } else if self.submission.flow_control() {
+            self.respond(link, cid, Status::SUCCESS);
+        }
+    }
+
+    fn wait_for_buffer(
+        &mut self,
+        link: &mut Link,
+        services: &mut Services,
+        cid: u16,
+        request: Request,
+        lease: Option<Lease>,
+    ) {
+        let slot = self.slots.insert(Command { cid, request, stage: Stage::Waiting(lease) });
+        self.waiting.push_back(slot);
+        self.serve_waiting(link, services);
+    }
+
+    /// The command in `slot` has waited for `buffer`.
+    fn start(&mut self, link: &mut Link, services: &mut Services, slot: u16, buffer: Buffer) {
+        let Some(command) = self.slots.find(slot) else { unreachable!("waiting slots are in use") };
+        let (cid, transfer) = (command.cid, command.request.transfer);
+        match transfer {
+            Transfer::FromHost(bytes) => {
+                command.stage = Stage::Receiving(buffer);
+                link.connection.request_data(cid, slot, bytes);
+            }
+            Transfer::InCapsule(bytes) => {
+                let into = buffer.segment_mut(0..bytes as usize);
+                if let Stage::Waiting(Some(lease)) = &command.stage {
+                    mem::copy(lease.segment(), into);
+                }
+                self.execute_slot(link, services, slot, buffer, bytes);
+            }
+            Transfer::ToHost(bytes) => self.execute_slot(link, services, slot, buffer, bytes),
+            Transfer::None => unreachable!("a command without data needs no buffer"),
+        }
+    }
+
+    fn store(&mut self, ttag: u16, offset: u32, bytes: &[u8]) {
+        let Some(Command { stage: Stage::Receiving(buffer), .. }) = self.slots.find(ttag) else {
+            unreachable!("the connection knows which transfer tags are in use");
+        };
+        let start = offset as usize;
+        mem::copy_in(bytes, buffer.segment_mut(start..start + bytes.len()));
+    }
+
+    fn transferred(&mut self, link: &mut Link, services: &mut Services, ttag: u16, intact: bool) {
+        let Some(command) = self.slots.find(ttag) else {
+            unreachable!("the connection knows which transfer tags are in use");
+        };
+        let Stage::Receiving(buffer) = std::mem::replace(&mut command.stage, Stage::Waiting(None)) else {
+            unreachable!("data was asked for into a buffer");
+        };
+        let Transfer::FromHost(bytes) = command.request.transfer else {
+            unreachable!("only data from the host is transferred");
+        };
+        if intact {
+            return self.execute_slot(link, services, ttag, buffer, bytes);
+        }
+        let cid = command.cid;
+        self.slots.remove(ttag);
+        self.buffers.push(buffer);
+        self.respond(link, cid, Status::TRANSIENT_TRANSPORT_ERROR);
+        self.serve_waiting(link, services);
+    }
+
+    /// Hands a command in a slot, whose data is in `buffer` or will be, to its bdev.
+    fn execute_slot(
+        &mut self,
+        link: &mut Link,
+        services: &mut Services,
+        slot: u16,
+        buffer: Buffer,
+        bytes: u32,
+    ) {
+        let Some(command) = self.slots.find(slot) else { unreachable!("only slots in use are executed") };
+        let (cid, request) = (command.cid, command.request);
+        let (from, into) = match request.transfer {
+            Transfer::ToHost(_) => (Segment::empty(), buffer.segment_mut(0..bytes as usize)),
+            _ => (buffer.segment(0..bytes as usize), SegmentMut::empty()),
+        };
+        command.stage = executing(Some(buffer), None);
+        let tag = tag(link.socket, slot);
+        match services.channels.submit(tag, &request.namespace, request.operation, from, into) {
+            None => self.executing += 1,
+            Some(status) => {
+                let Some(Command { stage: Stage::Executing { buffer, .. }, .. }) = self.slots.remove(slot)
+                else {
+                    unreachable!("it was put there above");
+                };
+                self.answer(link, cid, &request, buffer, status);
+            }
+        }
+    }
+
+    /// Hands a command without a buffer to its bdev; it takes a slot only if it stays there.
+    fn execute(&mut self, link: &mut Link, services: &mut Services, command: Command, from: Segment) {
+        let Some(slot) = self.slots.next() else {
+            unreachable!("no command is taken on without a free slot")
+        };
+        let tag = tag(link.socket, slot);
+        let request = &command.request;
+        match services.channels.submit(tag, &request.namespace, request.operation, from, SegmentMut::empty())
+        {
+            Some(status) => self.answer(link, command.cid, &command.request, None, status),
+            None => {
+                self.slots.insert(command);
+                self.executing += 1;
+            }
+        }
+    }
+
+    fn answer(
+        &mut self,
+        link: &mut Link,
+        cid: u16,
+        request: &Request,
+        buffer: Option<Buffer>,
+        status: Status,
+    ) {
+        self.counts.count(request.operation, u64::from(request.transfer.bytes()), status);
+        match (request.transfer, buffer) {
+            (Transfer::ToHost(bytes), Some(buffer)) if status.is_success() => {
+                self.send(link, cid, Data::Buffer(buffer, bytes as usize));
+            }
+            (_, buffer) => {
+                self.buffers.extend(buffer);
+                self.respond(link, cid, status);
+            }
+        }
+    }
+}
+
+fn executing(buffer: Option<Buffer>, lease: Option<Lease>) -> Stage {
+    Stage::Executing { buffer, _lease: lease }
+}
+
+/// The bdev uses the caller's memory itself, and received bytes lie anywhere.
+fn needs_alignment(request: &Request) -> bool {
+    matches!(request.namespace.geometry.memory, Memory::Callers { alignment } if alignment > 1)
+}
+
+/// What a fabrics command is answered on an I/O queue that is connected (base 2.1, section 3.3.2).
+fn fabrics_status(sqe: &Sqe) -> Status {
+    match sqe.fabrics_type() {
+        Some(FabricsType::CONNECT) => Status::COMMAND_SEQUENCE_ERROR.with_dnr(),
+        _ => Status::INVALID_OPCODE.with_dnr(),
+    }
+}

@@ -1,0 +1,130 @@
+//! A socket and the connection on it: what the queues of every kind have in common.
+//!
+//! ```text
+//!   Live --end (a terminate request is queued, or was read)--> Ending --peer closed, or linger over--> Dead
+//!     +------------- socket closed or failed -----------------------------------------------------------^
+//! ```
+//!
+//! `Dead` is kept until no command of the queue is left in a bdev; then the socket is closed and its index is free.
+
+use std::net::SocketAddr;
+
+use corelane_reactors::buffer::{Gather, GatherList};
+use corelane_reactors::poll_group::{PollGroup, Sent, SocketId};
+
+use crate::connection::Piece;
+use crate::connection::controller::Connection;
+use crate::transport::data::Data;
+use crate::transport::message::Counted;
+
+/// Sends that one flush of one socket makes; the rest waits for the next turn.
+const SENDS_PER_FLUSH: usize = 4;
+
+/// Where a link is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    /// In use.
+    Live,
+    /// Nothing more is taken; what is queued is sent, then the socket is shut down.
+    Ending {
+        /// Everything is sent and the peer was told.
+        shut: bool,
+    },
+    /// The socket is of no use any more.
+    Dead,
+}
+
+/// How far a flush came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flushed {
+    /// Nothing is left to send.
+    All,
+    /// The socket takes no more for now; the poll group will say when it does.
+    Blocked,
+    /// The batch is over.
+    More,
+}
+
+/// A socket and its connection.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) socket: SocketId,
+    pub(super) connection: Connection<Data>,
+    pub(super) peer: SocketAddr,
+    pub(super) life: Life,
+    /// In the endpoint's list of queues to look after.
+    pub(super) marked: bool,
+    /// The poll group was told to stop receiving.
+    pub(super) paused: bool,
+    pub(super) counted: Counted,
+}
+
+impl Link {
+    pub(super) fn new(
+        socket: SocketId,
+        connection: Connection<Data>,
+        peer: SocketAddr,
+        counted: Counted,
+    ) -> Self {
+        Self { socket, connection, peer, life: Life::Live, marked: false, paused: false, counted }
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.life == Life::Live
+    }
+
+    /// Takes nothing more; what is queued still goes out.
+    pub(super) fn end(&mut self) {
+        if self.life == Life::Live {
+            self.life = Life::Ending { shut: false };
+        }
+    }
+
+    /// Sends what is queued, as far as the socket takes it, at most one batch; payloads that are through go to `done`.
+    pub(super) fn flush(
+        &mut self,
+        group: &mut PollGroup,
+        list: &mut GatherList,
+        mut done: impl FnMut(Data),
+    ) -> Flushed {
+        if self.life == Life::Dead {
+            self.connection.abandon(done);
+            return Flushed::All;
+        }
+        for _ in 0..SENDS_PER_FLUSH {
+            if self.connection.outbox().is_empty() {
+                return Flushed::All;
+            }
+            let (sent, asked) = self.send(group, list);
+            match sent {
+                Sent::Bytes(bytes) => {
+                    self.connection.sent(bytes, &mut done);
+                    if bytes < asked {
+                        return Flushed::Blocked;
+                    }
+                }
+                Sent::Blocked | Sent::Pending => return Flushed::Blocked,
+                Sent::Failed(_) => {
+                    self.life = Life::Dead;
+                    self.connection.abandon(done);
+                    return Flushed::All;
+                }
+            }
+        }
+        if self.connection.outbox().is_empty() { Flushed::All } else { Flushed::More }
+    }
+
+    fn send(&self, group: &mut PollGroup, list: &mut GatherList) -> (Sent, usize) {
+        let mut gather = Gather::new(list);
+        for piece in self.connection.outbox().pieces() {
+            if gather.is_full() {
+                break;
+            }
+            match piece {
+                Piece::Bytes(bytes) => gather.bytes(bytes),
+                Piece::Data(data, range) => data.gather(range, &mut gather),
+            }
+        }
+        (group.send_gathered(self.socket, &gather), gather.len())
+    }
+}

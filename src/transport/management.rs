@@ -1,0 +1,153 @@
+//! What the management reactor's endpoint has besides queues: the target, and the ways to the I/O reactors.
+//!
+//! Invariant: `lanes[lane].queues` is the number of `io_queues` on that lane, and each of them holds a reserved slot
+//! for the message that it has ended.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use corelane_reactors::clock::Time;
+use corelane_reactors::mailbox::{Sender, Slot};
+use corelane_reactors::poll_group::SocketId;
+
+use crate::nvmf::controller::ControllerId;
+use crate::nvmf::target::Target;
+use crate::transport::message::{Handover, IoMail, ManagementMail};
+
+/// The way to one I/O reactor.
+#[derive(Debug)]
+struct Lane {
+    mail: Sender<IoMail>,
+    queues: usize,
+}
+
+/// The management side of a target.
+pub struct Management {
+    pub(super) target: Target,
+    pub(super) live: Arc<AtomicUsize>,
+    mail: Sender<ManagementMail>,
+    lanes: Vec<Lane>,
+    admin: HashMap<ControllerId, SocketId>,
+    io_queues: HashMap<(ControllerId, u16), usize>,
+    /// Messages that found no room; they go out with the next turn.
+    unsent: Vec<(usize, IoMail)>,
+    draining: bool,
+    /// I/O reactors that have finished.
+    drained: usize,
+}
+
+impl Management {
+    /// `mail` leads to this reactor, `io` to each I/O reactor.
+    pub fn new(target: Target, mail: Sender<ManagementMail>, io: Vec<Sender<IoMail>>) -> Self {
+        assert!(!io.is_empty());
+        let lanes = io.into_iter().map(|mail| Lane { mail, queues: 0 }).collect();
+        Self {
+            target,
+            live: Arc::new(AtomicUsize::new(0)),
+            mail,
+            lanes,
+            admin: HashMap::new(),
+            io_queues: HashMap::new(),
+            unsent: Vec::new(),
+            draining: false,
+            drained: 0,
+        }
+    }
+
+    /// The target.
+    pub fn target(&mut self) -> &mut Target {
+        &mut self.target
+    }
+
+    /// Live connections, on all reactors.
+    pub fn live(&self) -> &Arc<AtomicUsize> {
+        &self.live
+    }
+
+    pub(super) fn admin_opened(&mut self, controller: ControllerId, socket: SocketId) {
+        self.admin.insert(controller, socket);
+    }
+
+    pub(super) fn admin_socket(&self, controller: ControllerId) -> Option<SocketId> {
+        self.admin.get(&controller).copied()
+    }
+
+    pub(super) fn admin_closed(&mut self, now: Time, controller: ControllerId) {
+        self.admin.remove(&controller);
+        self.target.admin_closed(now, controller);
+    }
+
+    /// Room for the message that a queue has ended; `None` if the mailbox is full: try again in the next turn.
+    pub(super) fn reserve(&self) -> Option<Slot<ManagementMail>> {
+        self.mail.reserve()
+    }
+
+    /// Sends a queue to the I/O reactor that has the fewest.
+    pub(super) fn hand_over(&mut self, handover: Handover) {
+        let lane =
+            (0..self.lanes.len()).min_by_key(|&lane| self.lanes[lane].queues).expect("there is a lane");
+        let (controller, qid) = (handover.ticket.controller, handover.ticket.qid);
+        self.lanes[lane].queues += 1;
+        self.io_queues.insert((controller, qid), lane);
+        self.send(lane, IoMail::Adopt(Box::new(handover)));
+    }
+
+    pub(super) fn close_queue(&mut self, controller: ControllerId, qid: u16) {
+        match self.io_queues.get(&(controller, qid)) {
+            Some(&lane) => self.send(lane, IoMail::Close { controller, qid }),
+            None => tracing::debug!(?controller, qid, "a queue is to be closed that has not arrived"),
+        }
+    }
+
+    /// Takes what an I/O reactor says.
+    pub(super) fn receive(&mut self, now: Time, mail: ManagementMail) {
+        match mail {
+            ManagementMail::Closed { controller, qid } => {
+                if let Some(lane) = self.io_queues.remove(&(controller, qid)) {
+                    self.lanes[lane].queues -= 1;
+                }
+                self.target.queue_closed(now, controller, qid);
+            }
+            ManagementMail::Drained => self.drained += 1,
+        }
+    }
+
+    fn send(&mut self, lane: usize, mail: IoMail) {
+        if let Err(mail) = self.lanes[lane].mail.send(mail) {
+            self.unsent.push((lane, mail));
+        }
+    }
+
+    /// Serves what is due, and sends what found no room before. True if there was something.
+    pub(super) fn tick(&mut self, now: Time) -> bool {
+        let due = self.target.next_deadline().is_some_and(|deadline| deadline <= now);
+        if due {
+            self.target.tick(now);
+        }
+        let waiting = self.unsent.len();
+        for (lane, mail) in std::mem::take(&mut self.unsent) {
+            self.send(lane, mail);
+        }
+        due || waiting > 0
+    }
+
+    /// When something is due.
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        if self.unsent.is_empty() { self.target.next_deadline() } else { Some(Time::ORIGIN) }
+    }
+
+    /// Asks every I/O reactor to finish.
+    pub(super) fn drain(&mut self) {
+        if !std::mem::replace(&mut self.draining, true) {
+            for lane in 0..self.lanes.len() {
+                self.send(lane, IoMail::Drain);
+            }
+        }
+    }
+
+    /// Every I/O reactor has finished.
+    pub(super) fn io_is_drained(&self) -> bool {
+        self.drained == self.lanes.len()
+    }
+}

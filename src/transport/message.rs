@@ -1,0 +1,77 @@
+//! What the management reactor and the I/O reactors tell each other. Only at Connect and at the end of queues, never
+//! on the I/O path.
+
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use corelane_reactors::mailbox::Slot;
+
+use crate::connection::controller::Moved;
+use crate::nvmf::controller::ControllerId;
+use crate::nvmf::target::IoTicket;
+
+/// To an I/O reactor.
+#[derive(Debug)]
+pub enum IoMail {
+    /// Take a queue over and answer its Connect command. Boxed: it happens once in the life of a queue.
+    Adopt(Box<Handover>),
+    /// Close a queue, wherever it stands; [`ManagementMail::Closed`] follows.
+    Close {
+        /// The controller.
+        controller: ControllerId,
+        /// The queue.
+        qid: u16,
+    },
+    /// Finish what is in flight and close every queue; [`ManagementMail::Drained`] follows.
+    Drain,
+}
+
+/// To the management reactor.
+#[derive(Debug)]
+pub enum ManagementMail {
+    /// A queue has ended and all its commands are back.
+    Closed {
+        /// The controller.
+        controller: ControllerId,
+        /// The queue.
+        qid: u16,
+    },
+    /// An I/O reactor has no queue left and takes none any more.
+    Drained,
+}
+
+/// A queue on its way to its I/O reactor.
+#[derive(Debug)]
+pub struct Handover {
+    pub(super) stream: TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) unread: Vec<u8>,
+    pub(super) moved: Moved,
+    /// CID and DW0 for the completion of its Connect command.
+    pub(super) connect: (u16, u32),
+    pub(super) ticket: IoTicket,
+    pub(super) counted: Counted,
+    /// Room for the message that the queue has ended: a duty that cannot be refused.
+    pub(super) closed: Slot<ManagementMail>,
+}
+
+/// One of the connections that the limit counts, for as long as it lives.
+#[derive(Debug)]
+pub(super) struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    /// Counts one more, unless there are `max` already.
+    pub(super) fn new(live: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
+        // Relaxed: a count, it orders nothing else.
+        let counted =
+            live.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| (now < max).then_some(now + 1));
+        counted.ok().map(|_| Self(Arc::clone(live)))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,123 @@
+//! The share of a turn that each part of an endpoint gets.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+
+use corelane_reactors::mailbox::Mailbox;
+use corelane_reactors::poller::{Phase, Poll, Poller, Wake};
+use corelane_reactors::reactor::{Reactor, Turn};
+
+use crate::transport::{Endpoint, IoMail, ManagementMail};
+
+/// Messages that one turn takes.
+const MAIL_PER_TURN: usize = 32;
+
+/// What a reactor receives for its endpoint.
+pub enum Mail {
+    /// On an I/O reactor.
+    Io(Mailbox<IoMail>),
+    /// On the management reactor.
+    Management(Mailbox<ManagementMail>),
+}
+
+/// Adds the pollers of `endpoint` to `reactor`.
+///
+/// # Errors
+/// What the reactor says when it cannot watch a descriptor.
+pub fn attach(reactor: &mut Reactor, endpoint: &Rc<RefCell<Endpoint>>, mail: Mail) -> io::Result<()> {
+    let shared = || Rc::clone(endpoint);
+    let receiver = shared();
+    let mail = match mail {
+        Mail::Io(mailbox) => mailbox.into_poller("queue-mail", MAIL_PER_TURN, move |turn, mail| {
+            receiver.borrow_mut().mail(turn.now(), mail)
+        }),
+        Mail::Management(mailbox) => {
+            mailbox.into_poller("management-mail", MAIL_PER_TURN, move |turn, mail| {
+                receiver.borrow_mut().management_mail(turn.now(), mail);
+            })
+        }
+    };
+    reactor.add_poller(Phase::Mailbox, mail)?;
+    reactor.add_poller(Phase::Completions, Box::new(Completions(shared())))?;
+    reactor.add_poller(Phase::Timers, Box::new(Timers(shared())))?;
+    let descriptor = endpoint.borrow().group().descriptor().try_clone_to_owned()?;
+    reactor.add_poller(Phase::Ingress, Box::new(Sockets { endpoint: shared(), descriptor }))?;
+    reactor.add_poller(Phase::Flush, Box::new(Flush(shared())))?;
+    Ok(())
+}
+
+struct Completions(Rc<RefCell<Endpoint>>);
+
+impl Poller for Completions {
+    fn name(&self) -> &str {
+        "bdev-completions"
+    }
+
+    fn poll(&mut self, turn: &Turn<'_>) -> Poll {
+        let mut endpoint = self.0.borrow_mut();
+        if endpoint.reap(turn.now()) {
+            return Poll::Busy;
+        }
+        if endpoint.outstanding() == 0 {
+            return Poll::Idle(Wake::Never);
+        }
+        Poll::Idle(endpoint.next_completion().map_or(Wake::Soon, Wake::At))
+    }
+}
+
+struct Timers(Rc<RefCell<Endpoint>>);
+
+impl Poller for Timers {
+    fn name(&self) -> &str {
+        "queue-timers"
+    }
+
+    fn poll(&mut self, turn: &Turn<'_>) -> Poll {
+        let mut endpoint = self.0.borrow_mut();
+        if endpoint.tick(turn.now()) {
+            return Poll::Busy;
+        }
+        Poll::Idle(endpoint.next_alarm().map_or(Wake::Never, Wake::At))
+    }
+}
+
+struct Sockets {
+    endpoint: Rc<RefCell<Endpoint>>,
+    descriptor: OwnedFd,
+}
+
+impl Poller for Sockets {
+    fn name(&self) -> &str {
+        "sockets"
+    }
+
+    fn poll(&mut self, turn: &Turn<'_>) -> Poll {
+        if self.endpoint.borrow_mut().receive(turn.now()) { Poll::Busy } else { Poll::Idle(Wake::Descriptor) }
+    }
+
+    fn ready(&self) -> bool {
+        self.endpoint.borrow().group().pending()
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.descriptor.as_fd())
+    }
+}
+
+struct Flush(Rc<RefCell<Endpoint>>);
+
+impl Poller for Flush {
+    fn name(&self) -> &str {
+        "flush"
+    }
+
+    fn poll(&mut self, turn: &Turn<'_>) -> Poll {
+        if self.0.borrow_mut().settle(turn.now()) { Poll::Busy } else { Poll::Idle(Wake::Never) }
+    }
+
+    fn ready(&self) -> bool {
+        self.0.borrow().has_marked()
+    }
+}

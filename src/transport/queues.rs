@@ -1,0 +1,228 @@
+//! The table of a reactor's queues, and what the poll group tells them.
+//!
+//! Invariants: `table[id.index()]` is the queue of the socket `id`, for as long as the socket is open; a queue is in
+//! `marked` exactly if its link says so.
+
+use std::sync::Arc;
+
+use corelane_reactors::buffer::{Lease, SegmentMut};
+use corelane_reactors::clock::Time;
+use corelane_reactors::mailbox::Slot;
+use corelane_reactors::poll_group::{Closed, Handler, SocketId, Taken};
+
+use crate::mem::Pool;
+use crate::nvmf::io::Channels;
+use crate::nvmf::target::Action;
+use crate::spec::status::Status;
+use crate::transport::admin_queue::{AdminQueue, Stage};
+use crate::transport::data::Data;
+use crate::transport::io_queue::{self, IoQueue};
+use crate::transport::link::{Life, Link};
+use crate::transport::message::ManagementMail;
+use crate::transport::{Counters, Management, Settings};
+
+/// Actions of the target that one turn carries out.
+const ACTIONS_PER_TURN: usize = 256;
+
+/// What the queues of a reactor share.
+pub(super) struct Services {
+    pub(super) channels: Channels,
+    pub(super) counters: Arc<Counters>,
+    /// The time of the turn.
+    pub(super) now: Time,
+    /// On the management reactor only.
+    pub(super) management: Option<Management>,
+    pub(super) pool: Option<Pool>,
+    pub(super) settings: Settings,
+}
+
+/// What a queue is.
+#[derive(Debug)]
+pub(super) enum Role {
+    /// On the management reactor: not connected yet, or an admin queue.
+    Admin(AdminQueue),
+    /// On an I/O reactor, with the room for the message that it has ended.
+    Io(IoQueue, Slot<ManagementMail>),
+}
+
+/// A socket, the connection on it, and what they are for.
+#[derive(Debug)]
+pub(super) struct Queue {
+    pub(super) link: Link,
+    pub(super) role: Role,
+}
+
+/// What a queue has a limited time for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Alarm {
+    /// To send its ICReq.
+    Icreq(SocketId),
+    /// To send its Connect command.
+    Connect(SocketId),
+    /// To read why it ends, and close.
+    Linger(SocketId),
+}
+
+/// The queues of one reactor, by socket.
+pub(super) struct Queues {
+    pub(super) table: Vec<Option<Box<Queue>>>,
+    pub(super) services: Services,
+    /// Queues to look after.
+    pub(super) marked: Vec<SocketId>,
+}
+
+impl Role {
+    /// A payload is through.
+    pub(super) fn sent(&mut self, data: Data) {
+        if let Self::Io(io, _) = self {
+            io.sent(data);
+        }
+    }
+
+    /// Every command is answered; asynchronous event requests do not count.
+    pub(super) fn is_idle(&self) -> bool {
+        match self {
+            Self::Admin(_) => true,
+            Self::Io(io, _) => io.is_idle(),
+        }
+    }
+
+    /// More commands can be taken on.
+    pub(super) fn has_room(&self, link: &Link) -> bool {
+        match self {
+            Self::Admin(admin) => admin.has_room(link),
+            Self::Io(io, _) => io.has_room(link),
+        }
+    }
+}
+
+impl Queues {
+    /// Looks after the queue of `socket` at the end of the turn.
+    pub(super) fn mark(&mut self, socket: SocketId) {
+        if let Some(queue) = self.table[socket.index()].as_mut()
+            && queue.link.socket == socket
+            && !queue.link.marked
+        {
+            queue.link.marked = true;
+            self.marked.push(socket);
+        }
+    }
+
+    /// A bdev has completed a command.
+    pub(super) fn completed(&mut self, tag: u64, status: Status) {
+        let (index, slot) = io_queue::untag(tag);
+        let Some(Queue { link, role: Role::Io(io, _) }) = self.table[index].as_deref_mut() else {
+            unreachable!("a queue stays until its commands are back");
+        };
+        io.completed(link, &mut self.services, slot, status);
+        let socket = link.socket;
+        self.mark(socket);
+    }
+
+    /// An alarm is due; returns one that follows it.
+    pub(super) fn ring(&mut self, alarm: Alarm) -> Option<(Time, Alarm)> {
+        let (Alarm::Icreq(socket) | Alarm::Connect(socket) | Alarm::Linger(socket)) = alarm;
+        let queue = self.table[socket.index()].as_mut().filter(|queue| queue.link.socket == socket)?;
+        let opening = matches!(&queue.role, Role::Admin(AdminQueue { stage: Stage::Opening, .. }));
+        let peer = queue.link.peer;
+        match alarm {
+            Alarm::Icreq(_) if !opening => return None,
+            Alarm::Icreq(_) if queue.link.connection.is_open() => {
+                return Some((
+                    self.services.now + self.services.settings.connect_timeout,
+                    Alarm::Connect(socket),
+                ));
+            }
+            Alarm::Icreq(_) => tracing::debug!(%peer, "no ICReq in time"),
+            Alarm::Connect(_) if !opening => return None,
+            Alarm::Connect(_) => tracing::debug!(%peer, "no Connect command in time"),
+            Alarm::Linger(_) => {}
+        }
+        queue.link.life = Life::Dead;
+        self.mark(socket);
+        None
+    }
+
+    /// Carries out what the target asks for. True if there was something.
+    pub(super) fn act(&mut self) -> bool {
+        for done in 0..ACTIONS_PER_TURN {
+            let Some(management) = self.services.management.as_mut() else { return false };
+            let Some(action) = management.target.next_action() else { return done > 0 };
+            match action {
+                Action::CloseQueue { controller, qid } => {
+                    let leaving = self.table.iter_mut().flatten().find(|queue| {
+                        matches!(&queue.role, Role::Admin(AdminQueue { stage: Stage::Leaving { ticket, .. }, .. })
+                            if ticket.controller == controller && ticket.qid == qid)
+                    });
+                    match leaving {
+                        Some(queue) => {
+                            queue.link.life = Life::Dead;
+                            let socket = queue.link.socket;
+                            self.mark(socket);
+                        }
+                        None => management.close_queue(controller, qid),
+                    }
+                }
+                Action::CloseAdmin { controller } => {
+                    if let Some(socket) = management.admin_socket(controller)
+                        && let Some(queue) = self.table[socket.index()].as_mut()
+                    {
+                        queue.link.end();
+                        self.mark(socket);
+                    }
+                }
+                Action::Complete { controller, cid, status, dw0 } => {
+                    if let Some(socket) = management.admin_socket(controller)
+                        && let Some(Queue { link, role: Role::Admin(admin) }) =
+                            self.table[socket.index()].as_deref_mut()
+                    {
+                        admin.complete(link, cid, status, dw0);
+                        self.mark(socket);
+                    }
+                }
+            }
+        }
+        true
+    }
+}
+
+impl Handler for Queues {
+    fn received(&mut self, id: SocketId, bytes: &Lease) -> Taken {
+        let Some(queue) = self.table[id.index()].as_mut() else { return Taken::bytes(bytes.len()) };
+        let Queue { link, role } = &mut **queue;
+        let taken = match role {
+            // What comes after the end is of no interest; it is read so that the peer can read why.
+            _ if !link.is_live() => Taken::bytes(bytes.len()),
+            Role::Io(io, _) => io.received(link, &mut self.services, bytes),
+            Role::Admin(admin) => admin.received(link, &mut self.services, bytes),
+        };
+        self.mark(id);
+        taken
+    }
+
+    fn wanted(&mut self, id: SocketId) -> Option<SegmentMut> {
+        match self.table[id.index()].as_deref_mut() {
+            Some(Queue { link, role: Role::Io(io, _) }) if link.is_live() => io.wanted(link),
+            _ => None,
+        }
+    }
+
+    fn received_direct(&mut self, id: SocketId, bytes: usize) {
+        if let Some(Queue { link, role: Role::Io(io, _) }) = self.table[id.index()].as_deref_mut() {
+            io.received_direct(link, &mut self.services, bytes);
+        }
+        self.mark(id);
+    }
+
+    fn writable(&mut self, id: SocketId) {
+        self.mark(id);
+    }
+
+    fn closed(&mut self, id: SocketId, reason: Closed) {
+        if let Some(queue) = self.table[id.index()].as_mut() {
+            tracing::debug!(peer = %queue.link.peer, ?reason, "a connection closed");
+            queue.link.life = Life::Dead;
+        }
+        self.mark(id);
+    }
+}
