@@ -1,3 +1,7 @@
 //! The corelane binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    corelane::cli::run()
+}

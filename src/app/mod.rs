@@ -1,1 +1,116 @@
-//! Assembly: start and stop order of a whole appliance.
+//! Assembly of a whole appliance: what starts in which order, and how it stops. The only place that knows everything.
+//!
+//! Start: bdevs; the state directory, locked; the addresses, bound; then the reactors, the I/O reactors first. Nothing
+//! is accepted before the management reactor runs, and a failure at any step undoes the steps before it.
+//!
+//! Stop: the management reactor asks every I/O reactor to finish what is in flight; when all have, or the time limit is
+//! over, the reactors end.
+//!
+//! There is no global state: two appliances can live in one process.
+
+mod appliance;
+mod assemble;
+mod banner;
+mod shutdown;
+
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::thread;
+
+use corelane_reactors::group::{JoinError, LayoutError};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::bdev::CreateError;
+use crate::config::Config;
+use crate::nvmf::subsystem::SubsystemError;
+use crate::persist::StateError;
+use crate::transport::ListenError;
+
+pub use appliance::{Appliance, Served};
+pub use shutdown::Stopper;
+
+/// What an appliance needs to start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What is served.
+    pub config: Config,
+    /// Where its state lives; owned by one appliance at a time.
+    pub state_directory: PathBuf,
+}
+
+/// Why an appliance does not serve (any more).
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The state directory cannot be used.
+    #[error("cannot use the state directory")]
+    State(#[from] StateError),
+    /// A block device cannot be made.
+    #[error("cannot make the block device {name}")]
+    Bdev {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: CreateError,
+    },
+    /// A subsystem cannot be added.
+    #[error("cannot serve the subsystem {nqn}")]
+    Subsystem {
+        /// Its name.
+        nqn: String,
+        /// Why.
+        source: SubsystemError,
+    },
+    /// An address cannot be listened on.
+    #[error("cannot listen")]
+    Listen(#[from] ListenError),
+    /// The cores cannot be used.
+    #[error("cannot use the core layout")]
+    Layout(#[from] LayoutError),
+    /// A reactor cannot be started.
+    #[error("cannot start {reactor}")]
+    Start {
+        /// Its name.
+        reactor: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Signals cannot be watched.
+    #[error("cannot watch for signals")]
+    Signals(#[source] io::Error),
+    /// A reactor failed.
+    #[error("a reactor failed")]
+    Failed(#[from] JoinError),
+}
+
+/// Serves until SIGINT or SIGTERM, or until a reactor fails. Says on standard output where it listens.
+///
+/// # Errors
+/// [`ServeError`].
+pub fn serve(options: Options) -> Result<(), ServeError> {
+    let layout = options.config.reactors.to_string();
+    let appliance = Appliance::start(options)?;
+    banner::print(&appliance, &layout).map_err(ServeError::Signals)?;
+    let (mut wait, ended) = UnixStream::pair().map_err(ServeError::Signals)?;
+    for signal in [SIGINT, SIGTERM] {
+        let ended = ended.try_clone().map_err(ServeError::Signals)?;
+        signal_hook::low_level::pipe::register(signal, ended).map_err(ServeError::Signals)?;
+    }
+    let stopper = appliance.stopper();
+    let waiter = thread::Builder::new().name("signals".to_owned());
+    // A reactor that fails ends the others; this thread then stays where it is, and the process ends without it.
+    let signals = waiter.spawn(move || {
+        let mut byte = [0];
+        while let Err(error) = wait.read_exact(&mut byte) {
+            if error.kind() != io::ErrorKind::Interrupted {
+                break;
+            }
+        }
+        tracing::info!("asked to stop: finishing what is in flight");
+        stopper.stop();
+    });
+    signals.map_err(ServeError::Signals)?;
+    appliance.join()?;
+    tracing::info!("stopped");
+    Ok(())
+}

@@ -5,12 +5,16 @@
 //!
 //! Exit codes: 0, done; 1, refused or failed, with the reason on standard error; 2, a wrong command line.
 
+use std::env;
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+use tracing::warn;
+
+use crate::app::{self, ServeError};
 
 use arguments::{Arguments, Command, ServeArguments};
 
@@ -51,6 +55,37 @@ enum Failure {
     Refused(Vec<String>),
     /// The reader of the output went away.
     Output(io::Error),
+}
+
+/// Why `corelane serve` ended with an error.
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error(transparent)]
+    Log(#[from] LogSetupError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
+/// Runs the command line of this process. Returns its exit code.
+pub fn run() -> ExitCode {
+    let surroundings = Surroundings {
+        arguments: env::args_os().collect(),
+        variable: &|name| env::var(name).ok(),
+        allowed: corelane_reactors::cpu::allowed(),
+        output: &mut io::stdout(),
+        errors: &mut io::stderr(),
+    };
+    run_with(surroundings, start)
+}
+
+fn start(start: Start) -> Result<(), RunError> {
+    let Start { config, warnings, state_directory, log } = start;
+    log.install()?;
+    for warning in warnings {
+        warn!(place = %warning.place, "{}", warning.message);
+    }
+    app::serve(app::Options { config, state_directory })?;
+    Ok(())
 }
 
 /// Runs one command line. `serve` is called for `corelane serve` with everything that it needs to start.

@@ -1,0 +1,214 @@
+//! A whole appliance in this process: started, looked at, stopped.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use corelane_reactors::clock::Clock;
+use corelane_reactors::group::Group;
+use corelane_reactors::mailbox::{Mailbox, Slot};
+use corelane_reactors::poller::Phase;
+use corelane_reactors::reactor::{Reactor, ReactorIndex};
+
+use crate::app::assemble::{self, Sockets};
+use crate::app::shutdown::{Shutdown, Stopper};
+use crate::app::{Options, ServeError};
+use crate::persist::StateDirectory;
+use crate::transport::{
+    Counters, Endpoint, EndpointRole, IoMail, Listener, Mail, Management, ManagementMail, Settings, attach,
+};
+
+/// Messages to the management reactor that can wait: one for each queue that ends, and each I/O reactor's last.
+const MANAGEMENT_MAIL_SPARE: usize = 1024;
+/// Messages to an I/O reactor that can wait.
+const IO_MAIL: usize = 1024;
+
+/// A subsystem that is served.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// Its name.
+    pub nqn: String,
+    /// Where it is reached.
+    pub addresses: Vec<SocketAddr>,
+    /// Number of its namespaces.
+    pub namespaces: usize,
+}
+
+/// A running appliance. Dropping it stops its reactors without finishing what is in flight.
+#[derive(Debug)]
+pub struct Appliance {
+    group: Group,
+    stopper: Stopper,
+    state: StateDirectory,
+    addresses: Vec<SocketAddr>,
+    subsystems: Vec<Served>,
+    counters: Vec<Arc<Counters>>,
+}
+
+/// What an I/O reactor needs to set up its endpoint on its own thread.
+struct IoStart {
+    settings: Settings,
+    lane: usize,
+    counters: Arc<Counters>,
+    mailbox: Mailbox<IoMail>,
+    drained: Slot<ManagementMail>,
+}
+
+/// What the management reactor needs.
+struct ManagementStart {
+    settings: Settings,
+    management: Management,
+    mailbox: Mailbox<ManagementMail>,
+    sockets: Sockets,
+    stopper: Stopper,
+    reactors: Vec<corelane_reactors::group::Handle>,
+    shutdown_limit: std::time::Duration,
+}
+
+impl Appliance {
+    /// Starts everything that `options` asks for; returns when hosts can connect.
+    ///
+    /// # Errors
+    /// [`ServeError`]; nothing runs then, and nothing listens.
+    pub fn start(options: Options) -> Result<Self, ServeError> {
+        let Options { config, state_directory } = options;
+        let state = StateDirectory::open(&state_directory, config.state_must_exist)?;
+        let bdevs = assemble::bdevs(&config)?;
+        let sockets = assemble::sockets(&config)?;
+        let target = assemble::target(&config, &bdevs, &sockets)?;
+        let settings = assemble::settings(&config);
+        let group = Group::new(&assemble::layout(&config), assemble::idle_policy(&config), Clock::real())?;
+
+        let mut addresses: Vec<_> =
+            sockets.keys().map(|address| assemble::bound(&sockets, *address)).collect();
+        addresses.sort_unstable();
+        let subsystems = config.subsystems.iter().map(|entry| Served {
+            nqn: entry.nqn.to_string(),
+            addresses: entry
+                .listeners
+                .iter()
+                .map(|listener| assemble::bound(&sockets, listener.address))
+                .collect(),
+            namespaces: entry.namespaces.len(),
+        });
+        let subsystems = subsystems.collect();
+
+        let management_mail = settings.connections_max + MANAGEMENT_MAIL_SPARE;
+        let (to_management, mailbox) = group.mailbox(group.management(), management_mail);
+        let mut io = Vec::new();
+        let mut lanes = Vec::new();
+        let mut counters = Vec::new();
+        for (lane, &index) in group.io().iter().enumerate() {
+            let (sender, mailbox) = group.mailbox(index, IO_MAIL);
+            lanes.push(sender);
+            counters.push(Arc::<Counters>::default());
+            let Some(drained) = to_management.reserve() else {
+                unreachable!("the mailbox is empty and large enough")
+            };
+            let counters = Arc::clone(&counters[counters.len() - 1]);
+            io.push((index, IoStart { settings: settings.clone(), lane, counters, mailbox, drained }));
+        }
+        let stopper = Stopper::new(group.handle(group.management()));
+        let start = ManagementStart {
+            settings,
+            management: Management::new(target, to_management, lanes),
+            mailbox,
+            sockets,
+            stopper: stopper.clone(),
+            reactors: (0..group.reactors()).map(|index| group.handle(index)).collect(),
+            shutdown_limit: config.limits.shutdown_timeout,
+        };
+        let appliance = Self { group, stopper, state, addresses, subsystems, counters };
+        appliance.spawn(io, start)?;
+        Ok(appliance)
+    }
+
+    /// The addresses that are listened on.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// What is served.
+    pub fn subsystems(&self) -> &[Served] {
+        &self.subsystems
+    }
+
+    /// Where state is kept.
+    pub fn state_directory(&self) -> &Path {
+        self.state.path()
+    }
+
+    /// What each I/O reactor has counted, in the order of the configuration.
+    pub fn counters(&self) -> &[Arc<Counters>] {
+        &self.counters
+    }
+
+    /// The reactors: for their statistics.
+    pub fn group(&self) -> &Group {
+        &self.group
+    }
+
+    /// A way to stop it from another thread.
+    pub fn stopper(&self) -> Stopper {
+        self.stopper.clone()
+    }
+
+    /// Waits until it has stopped, because it was asked to or because a reactor failed.
+    ///
+    /// # Errors
+    /// [`ServeError::Failed`] names the reactors that did not end by being stopped.
+    pub fn join(self) -> Result<(), ServeError> {
+        Ok(self.group.join()?)
+    }
+
+    /// I/O reactors first, so that the first connection finds them; one thread where management shares a core.
+    fn spawn(&self, io: Vec<(ReactorIndex, IoStart)>, start: ManagementStart) -> Result<(), ServeError> {
+        let failed = |reactor: &str| {
+            let reactor = reactor.to_owned();
+            move |source| ServeError::Start { reactor, source }
+        };
+        let management = self.group.management();
+        let mut shared = None;
+        for (number, (index, io)) in io.into_iter().enumerate() {
+            if index == management {
+                shared = Some(io);
+                continue;
+            }
+            let name = format!("corelane-io-{number}");
+            self.group.spawn(index, &name, move |reactor| start_io(reactor, io)).map_err(failed(&name))?;
+        }
+        let name = if shared.is_some() { "corelane" } else { "corelane-mgmt" };
+        let spawned = self.group.spawn(management, name, move |reactor| {
+            if let Some(io) = shared {
+                start_io(reactor, io)?;
+            }
+            start_management(reactor, start)
+        });
+        spawned.map_err(failed(name))
+    }
+}
+
+fn start_io(reactor: &mut Reactor, start: IoStart) -> io::Result<()> {
+    let IoStart { settings, lane, counters, mailbox, drained } = start;
+    let role = EndpointRole::Io { lane, drained };
+    let endpoint = Endpoint::new(&settings, counters, role).map_err(io::Error::other)?;
+    attach(reactor, &Rc::new(RefCell::new(endpoint)), Mail::Io(mailbox))
+}
+
+fn start_management(reactor: &mut Reactor, start: ManagementStart) -> io::Result<()> {
+    let ManagementStart { settings, management, mailbox, sockets, stopper, reactors, shutdown_limit } = start;
+    let role = EndpointRole::Management(Box::new(management));
+    let endpoint = Endpoint::new(&settings, Arc::default(), role).map_err(io::Error::other)?;
+    let endpoint = Rc::new(RefCell::new(endpoint));
+    attach(reactor, &endpoint, Mail::Management(mailbox))?;
+    let shutdown = Shutdown::new(stopper, Rc::clone(&endpoint), reactors, shutdown_limit);
+    reactor.add_poller(Phase::Timers, Box::new(shutdown))?;
+    for socket in sockets.into_values() {
+        let listener = Listener::new(socket, Rc::clone(&endpoint), settings.connections_max)?;
+        reactor.add_poller(Phase::Ingress, Box::new(listener))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! From a configuration to the parts of an appliance: block devices, subsystems, limits.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use corelane_reactors::group::Layout;
+use corelane_reactors::idle::IdlePolicy;
+
+use crate::app::ServeError;
+use crate::bdev::{Bdev, Malloc, Null};
+use crate::config::{self, BdevKind, Config};
+use crate::nvmf::host::Hosts;
+use crate::nvmf::io::Counts;
+use crate::nvmf::namespace::Namespace;
+use crate::nvmf::options::Options;
+use crate::nvmf::subsystem::Subsystem;
+use crate::nvmf::target::Target;
+use crate::transport::{IN_CAPSULE_BYTES, Settings, listen};
+
+/// The sockets that are listened on, by the address that the configuration gives.
+pub(super) type Sockets = HashMap<SocketAddr, TcpListener>;
+
+/// Makes the block devices, by name.
+///
+/// # Errors
+/// [`ServeError::Bdev`].
+pub(super) fn bdevs(config: &Config) -> Result<HashMap<String, Arc<dyn Bdev>>, ServeError> {
+    config.bdevs.iter().map(|entry| Ok((entry.name.clone(), bdev(entry)?))).collect()
+}
+
+fn bdev(entry: &config::Bdev) -> Result<Arc<dyn Bdev>, ServeError> {
+    let failed = |source| ServeError::Bdev { name: entry.name.clone(), source };
+    Ok(match entry.kind {
+        BdevKind::Malloc { size, block_size } => {
+            Arc::new(Malloc::new(&entry.name, size.bytes(), block_size).map_err(failed)?)
+        }
+        BdevKind::Null { size, block_size } => {
+            Arc::new(Null::new(&entry.name, size.bytes(), block_size).map_err(failed)?)
+        }
+    })
+}
+
+/// Binds every address of the configuration, each once.
+///
+/// # Errors
+/// [`ServeError::Listen`].
+pub(super) fn sockets(config: &Config) -> Result<Sockets, ServeError> {
+    let mut sockets = Sockets::new();
+    for listener in config.subsystems.iter().flat_map(|subsystem| &subsystem.listeners) {
+        if let Entry::Vacant(place) = sockets.entry(listener.address) {
+            place.insert(listen(listener.address)?);
+        }
+    }
+    Ok(sockets)
+}
+
+/// The address that a socket got; the kernel chose the port where the configuration says 0.
+pub(super) fn bound(sockets: &Sockets, configured: SocketAddr) -> SocketAddr {
+    let socket = sockets.get(&configured);
+    socket.and_then(|socket| socket.local_addr().ok()).unwrap_or(configured)
+}
+
+/// The target with all its subsystems.
+///
+/// # Errors
+/// [`ServeError::Subsystem`].
+pub(super) fn target(
+    config: &Config,
+    bdevs: &HashMap<String, Arc<dyn Bdev>>,
+    sockets: &Sockets,
+) -> Result<Target, ServeError> {
+    let settings = settings(config);
+    let mut target = Target::new(Options {
+        controllers_max: settings.connections_max,
+        io_queues_max: config.limits.queues_per_controller_max,
+        io_entries_max: u32::from(config.limits.queue_depth_max),
+        in_capsule_bytes: IN_CAPSULE_BYTES,
+        ..Options::default()
+    });
+    for entry in &config.subsystems {
+        let failed = |source| ServeError::Subsystem { nqn: entry.nqn.to_string(), source };
+        target.add_subsystem(subsystem(entry, bdevs, sockets, config.reactors.io.len())).map_err(failed)?;
+    }
+    Ok(target)
+}
+
+fn subsystem(
+    entry: &config::Subsystem,
+    bdevs: &HashMap<String, Arc<dyn Bdev>>,
+    sockets: &Sockets,
+    lanes: usize,
+) -> Subsystem {
+    let hosts =
+        if entry.allow_any_host { Hosts::Any } else { Hosts::Listed(entry.hosts.iter().cloned().collect()) };
+    let namespaces = entry.namespaces.iter().map(|namespace| Namespace {
+        nsid: namespace.nsid,
+        uuid: namespace.uuid,
+        bdev: Arc::clone(&bdevs[&namespace.bdev]),
+    });
+    Subsystem {
+        nqn: entry.nqn.clone(),
+        serial: entry.serial.clone(),
+        model: entry.model.clone(),
+        hosts,
+        listeners: entry.listeners.iter().map(|listener| bound(sockets, listener.address)).collect(),
+        namespaces: namespaces.collect(),
+        counting: Arc::new(Counts::new(lanes)),
+    }
+}
+
+/// Sizes and time limits of the transport.
+pub(super) fn settings(config: &Config) -> Settings {
+    let limits = &config.limits;
+    Settings {
+        connections_max: limits.connections_max as usize,
+        icreq_timeout: limits.icreq_timeout,
+        connect_timeout: limits.connect_timeout,
+        ..Settings::default()
+    }
+}
+
+/// Which cores run what.
+pub(super) fn layout(config: &Config) -> Layout {
+    Layout { management: config.reactors.management, io: config.reactors.io.clone() }
+}
+
+/// What reactors do without work.
+pub(super) fn idle_policy(config: &Config) -> IdlePolicy {
+    match config.reactors.idle {
+        config::Idle::Spin => IdlePolicy::Spin,
+        config::Idle::Park => IdlePolicy::Park,
+        config::Idle::Adaptive { spin } => IdlePolicy::Adaptive { spin },
+    }
+}
