@@ -158,7 +158,9 @@ fn identity(controller: &Controller, options: &Options, subnqn: &Nqn) -> Identif
     page.aerl_z = AERL_Z;
     page.kas.set(KAS);
     page.maxcmd.set(u16::try_from(entries).unwrap_or(u16::MAX));
-    page.sgls.set(Sgls::new().with_support(1).with_offset(true).with_transport(true).into_bits());
+    page.sgls.set(
+        Sgls::new().with_support(1).with_longer(true).with_offset(true).with_transport(true).into_bits(),
+    );
     page.subnqn = subnqn.to_wire();
     page.msdbd = 1;
     page

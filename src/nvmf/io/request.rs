@@ -1,7 +1,7 @@
 //! From a submission queue entry to a request that is right in itself (NVM command set 1.0, section 3.2).
 //!
-//! Invariants of a [`Request`]: its range lies inside the namespace; its transfer length is what the operation needs,
-//! what the SGL says, and at most MDTS.
+//! Invariants of a [`Request`]: its range lies inside the namespace; its transfer length is what the operation needs, at
+//! most what the SGL says, and at most MDTS.
 
 use crate::bdev::Blocks;
 use crate::nvmf::io::{
@@ -57,7 +57,7 @@ pub enum Operation {
 pub enum Transfer {
     /// None.
     None,
-    /// The capsule holds it: as many bytes.
+    /// The capsule holds it: as many bytes, from its start.
     InCapsule(u32),
     /// The host has it ready: as many bytes.
     FromHost(u32),
@@ -216,13 +216,13 @@ fn from_host(sqe: &Sqe, bytes: u32, in_capsule: usize) -> Result<Transfer, Statu
     if sqe.dptr.address.get() != 0 {
         return Err(Status::SGL_OFFSET_INVALID.with_dnr());
     }
-    if in_capsule != bytes as usize {
+    if in_capsule != sqe.dptr.length.get() as usize {
         return Err(Status::DATA_SGL_LENGTH_INVALID.with_dnr());
     }
     Ok(Transfer::InCapsule(bytes))
 }
 
-/// The SGL must describe exactly what the command moves: Identify says that a longer one is not supported.
+/// The SGL may describe more than the command moves, as Linux does for Dataset Management; Identify says so (SGLS).
 fn check_length(sqe: &Sqe, bytes: u32) -> Result<(), Status> {
-    if sqe.dptr.length.get() == bytes { Ok(()) } else { Err(Status::DATA_SGL_LENGTH_INVALID.with_dnr()) }
+    if sqe.dptr.length.get() >= bytes { Ok(()) } else { Err(Status::DATA_SGL_LENGTH_INVALID.with_dnr()) }
 }
