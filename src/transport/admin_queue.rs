@@ -88,7 +88,7 @@ impl AdminQueue {
         let stream = bytes.as_ref();
         let mut taken = 0;
         loop {
-            if !self.has_room(link) {
+            if services.draining || !self.has_room(link) {
                 link.paused = true;
                 return Taken::pause(taken);
             }
@@ -209,6 +209,7 @@ impl AdminQueue {
             Err(refusal) => {
                 tracing::info!(peer = %link.peer, status = %refusal.status, "refused a Connect command");
                 self.respond(link, cid, refusal.status, refusal.dw0, 0);
+                link.end();
             }
             Ok(Connected::Admin { controller, entries, flow_control, dw0 }) => {
                 self.submission = SubmissionQueue::connected(entries, flow_control);
@@ -217,7 +218,9 @@ impl AdminQueue {
                     management.admin_opened(controller, link.socket);
                 }
                 services.counters.queues_opened.add(1);
-                self.respond(link, cid, Status::SUCCESS, dw0, 0);
+                let mut cqe = self.submission.connect_cqe(cid, Status::SUCCESS);
+                cqe.dw0 = dw0.into();
+                link.connection.respond(&cqe);
             }
             Ok(Connected::Io { ticket, dw0 }) => {
                 services.counters.queues_opened.add(1);

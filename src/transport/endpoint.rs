@@ -71,7 +71,6 @@ pub struct Endpoint {
     completions: Vec<(u64, Status)>,
     settling: Vec<SocketId>,
     drained: Option<Slot<ManagementMail>>,
-    draining: bool,
     open: usize,
     /// Which of the I/O reactors this is.
     lane: usize,
@@ -108,6 +107,7 @@ impl Endpoint {
             channels: Channels::new(),
             counters,
             now: Time::ORIGIN,
+            draining: false,
             management,
             pool,
             settings: settings.clone(),
@@ -121,7 +121,6 @@ impl Endpoint {
             completions: Vec::with_capacity(COMPLETIONS_MAX),
             settling: Vec::with_capacity(sockets_max),
             drained,
-            draining: false,
             open: 0,
             lane,
         })
@@ -160,7 +159,7 @@ impl Endpoint {
     /// Nothing is left of any queue, here and on the I/O reactors, and none will be taken.
     pub fn is_drained(&self) -> bool {
         let io = self.queues.services.management.as_ref().is_none_or(Management::io_is_drained);
-        self.draining && self.open == 0 && io
+        self.queues.services.draining && self.open == 0 && io
     }
 
     /// Begins a connection that was accepted.
@@ -181,7 +180,7 @@ impl Endpoint {
         });
         let deadline = now + settings.icreq_timeout;
         let (local, peer) = addresses;
-        if self.draining {
+        if self.queues.services.draining {
             return;
         }
         match self.group.add(stream, &[]) {
@@ -225,7 +224,7 @@ impl Endpoint {
     /// Finishes what is in flight, takes nothing more, and closes; on the management reactor all others, too.
     /// [`Endpoint::is_drained`] tells when that is done.
     pub fn drain(&mut self) {
-        self.draining = true;
+        self.queues.services.draining = true;
         if let Some(management) = self.queues.services.management.as_mut() {
             management.drain();
         }
@@ -261,7 +260,7 @@ impl Endpoint {
         );
         let ended = ManagementMail::Closed { controller: ticket.controller, qid: ticket.qid };
         let socket = match self.group.add(stream, &unread) {
-            Ok(socket) if !self.draining => socket,
+            Ok(socket) if !self.queues.services.draining => socket,
             Ok(socket) => {
                 self.group.close(socket);
                 return closed.send(ended);
@@ -361,10 +360,10 @@ impl Endpoint {
         if let Role::Io(io, _) = role {
             io.serve_waiting(link, services);
         }
-        if link.connection.is_ended() || (self.draining && role.is_idle()) {
+        if link.connection.is_ended() || (services.draining && role.is_idle()) {
             link.end();
         }
-        if link.paused && link.is_live() && !self.draining && role.has_room(link) {
+        if link.paused && link.is_live() && !services.draining && role.has_room(link) {
             link.paused = false;
             self.group.resume(socket);
         }
@@ -372,21 +371,19 @@ impl Endpoint {
             self.queues.mark(socket);
             return;
         }
+        if !link.is_live() && link.life != Life::Dead && !link.lingering {
+            link.lingering = true;
+            let wait = if services.draining { Duration::ZERO } else { services.settings.linger };
+            self.alarms.insert(services.now + wait, Alarm::Linger(socket));
+        }
         let leaving = matches!(role, Role::Admin(admin) if matches!(admin.stage, Stage::Leaving { .. }));
         match link.life {
             Life::Live if leaving && flushed == Flushed::All => self.depart(socket),
-            Life::Live => {}
             Life::Ending { shut: false } if flushed == Flushed::All => {
                 link.life = Life::Ending { shut: true };
                 self.group.shutdown(socket);
-                let wait = if self.draining { Duration::ZERO } else { services.settings.linger };
-                self.alarms.insert(services.now + wait, Alarm::Linger(socket));
             }
-            Life::Ending { shut: false } => {
-                // The peer does not read: it gets as long as one that does not close.
-                self.alarms.insert(services.now + services.settings.linger, Alarm::Linger(socket));
-            }
-            Life::Ending { shut: true } => {}
+            Life::Live | Life::Ending { .. } => {}
             Life::Dead => self.close(socket),
         }
     }
@@ -444,7 +441,7 @@ impl Endpoint {
     }
 
     fn report_drained(&mut self) {
-        if self.draining
+        if self.queues.services.draining
             && self.open == 0
             && let Some(drained) = self.drained.take()
         {

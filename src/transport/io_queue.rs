@@ -119,7 +119,7 @@ impl IoQueue {
 
     /// Answers the Connect command with which the queue began.
     pub(super) fn connected(&self, link: &mut Link, cid: u16, status: Status, dw0: u32) {
-        let mut cqe = self.submission.cqe(cid, status);
+        let mut cqe = self.submission.connect_cqe(cid, status);
         cqe.dw0 = dw0.into();
         link.connection.respond(&cqe);
     }
@@ -129,7 +129,7 @@ impl IoQueue {
         let stream = bytes.as_ref();
         let mut taken = 0;
         loop {
-            if !self.has_room(link) {
+            if services.draining || !self.has_room(link) {
                 link.paused = true;
                 return Taken::pause(taken);
             }
@@ -258,6 +258,8 @@ impl IoQueue {
         if !intact {
             return self.respond(link, cid, Status::TRANSIENT_TRANSPORT_ERROR);
         }
+        // A capsule may hold more than the command moves.
+        let data = data.start..data.start + (request.transfer.bytes() as usize).min(data.len());
         match request.transfer {
             Transfer::ToHost(_) => self.read(link, services, cid, request),
             Transfer::FromHost(_) => self.wait_for_buffer(link, services, cid, request, None),

@@ -54,6 +54,8 @@ pub(super) struct Link {
     pub(super) life: Life,
     /// In the endpoint's list of queues to look after.
     pub(super) marked: bool,
+    /// The alarm that ends its lingering is set.
+    pub(super) lingering: bool,
     /// The poll group was told to stop receiving.
     pub(super) paused: bool,
     pub(super) counted: Counted,
@@ -66,7 +68,16 @@ impl Link {
         peer: SocketAddr,
         counted: Counted,
     ) -> Self {
-        Self { socket, connection, peer, life: Life::Live, marked: false, paused: false, counted }
+        Self {
+            socket,
+            connection,
+            peer,
+            life: Life::Live,
+            marked: false,
+            lingering: false,
+            paused: false,
+            counted,
+        }
     }
 
     pub(super) fn is_live(&self) -> bool {

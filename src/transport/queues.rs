@@ -30,6 +30,8 @@ pub(super) struct Services {
     pub(super) counters: Arc<Counters>,
     /// The time of the turn.
     pub(super) now: Time,
+    /// Nothing more is taken: the appliance stops.
+    pub(super) draining: bool,
     /// On the management reactor only.
     pub(super) management: Option<Management>,
     pub(super) pool: Option<Pool>,

@@ -33,6 +33,16 @@ impl SubmissionQueue {
         self.flow_control
     }
 
+    /// The completion of the Connect command `cid`: an SQHD of FFFFh tells the host that there is no flow control (base
+    /// 2.1, section 6.3).
+    pub(super) fn connect_cqe(&self, cid: u16, status: Status) -> Cqe {
+        let mut cqe = self.cqe(cid, status);
+        if !self.flow_control && status.is_success() {
+            cqe.sqhd = u16::MAX.into();
+        }
+        cqe
+    }
+
     /// The completion of `cid`.
     pub(super) fn cqe(&self, cid: u16, status: Status) -> Cqe {
         let mut cqe = Cqe::of(cid, status);
