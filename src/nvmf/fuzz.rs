@@ -51,7 +51,8 @@ struct Peer {
     asked: BTreeSet<(ControllerId, Option<u16>)>,
 }
 
-/// Reads `bytes` as steps: a byte that says what to do, and what that takes.
+/// Reads `bytes` as steps: a byte that says what to do, and a command of 64 bytes that some steps use. What
+/// follows a command is also the data that comes with it.
 ///
 /// # Panics
 /// When the target breaks a promise.
@@ -66,14 +67,12 @@ pub fn fuzz(bytes: &[u8]) {
         match step % 8 {
             0 => peer.connect(&sqe, after.get(..size_of::<ConnectData>()).unwrap_or(after)),
             1 => peer.connect_well(step / 8, &sqe),
-            2 => peer.enable(step / 8),
-            3 => peer.close_one(),
+            2 => peer.set_cc(step / 8),
+            3 => peer.close_one(step / 8),
             4 => peer.pass(step / 8),
             _ => peer.admin(step / 8, &sqe, after),
         }
-        if matches!(step % 8, 0 | 1 | 5..) {
-            rest = after;
-        }
+        rest = after;
         peer.act();
     }
     peer.end();
@@ -126,7 +125,9 @@ impl Peer {
         data.subnqn = crate::spec::text::nul_padded(subnqn);
         data.hostnqn = crate::spec::text::nul_padded("nqn.2026-11.io.corelane:host");
         let qid = if choice & 2 == 0 { 0 } else { sqe.cid.get() % 4 };
-        data.cntlid.set(if qid == 0 { CNTLID_DYNAMIC } else { u16::from(choice / 4) });
+        let named = self.pick(choice / 8).and_then(|controller| self.target.association(controller));
+        let cntlid = named.filter(|_| choice & 4 == 0).map_or(u16::from(choice / 8), |found| found.cntlid);
+        data.cntlid.set(if qid == 0 { CNTLID_DYNAMIC } else { cntlid });
         let connect = Connect {
             header: FabricsHeader::of(FabricsType::CONNECT, 1, SglDescriptor::in_capsule(0, 1024)),
             recfmt: 0.into(),
@@ -145,13 +146,15 @@ impl Peer {
         self.controllers.get(index).copied()
     }
 
-    fn enable(&mut self, choice: u8) {
+    /// Mostly enables; else announces a shutdown, or disables.
+    fn set_cc(&mut self, choice: u8) {
+        let cc: u32 = [0x0046_0001, 0x0046_0001, 0x0046_4001, 0][usize::from(choice / 8 % 4)];
         let mut sqe = Sqe::of(AdminOpcode::FABRICS.0, 2, 0);
         let bytes = sqe.as_mut_bytes();
         bytes[4] = FabricsType::PROPERTY_SET.0;
         bytes[40] = PropertySize::FOUR.0;
         bytes[44] = 0x14;
-        bytes[48..52].copy_from_slice(&0x0046_0001u32.to_le_bytes());
+        bytes[48..52].copy_from_slice(&cc.to_le_bytes());
         self.admin(choice, &sqe, &[]);
     }
 
@@ -183,7 +186,7 @@ impl Peer {
     }
 
     fn pass(&mut self, choice: u8) {
-        self.now = self.now + Duration::from_secs(u64::from(choice).pow(2));
+        self.now = self.now + Duration::from_millis(u64::from(choice).pow(3));
         self.target.tick(self.now);
         assert!(self.target.next_deadline().is_none_or(|deadline| deadline > self.now));
     }
@@ -210,10 +213,10 @@ impl Peer {
         }
     }
 
-    /// Reports the oldest close, or makes one up.
-    fn close_one(&mut self) {
+    /// Reports the oldest close that was asked for; seldom one that was not.
+    fn close_one(&mut self, choice: u8) {
         let close = if self.to_close.is_empty() {
-            self.controllers.first().map(|controller| (*controller, None))
+            self.pick(choice).filter(|_| choice % 8 == 7).map(|controller| (controller, None))
         } else {
             Some(self.to_close.remove(0))
         };
