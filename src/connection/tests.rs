@@ -5,6 +5,7 @@ mod exchange;
 mod fuzzing;
 mod outbox;
 mod pair;
+mod recorded;
 mod wire;
 mod wrong_controller;
 mod wrong_host;
