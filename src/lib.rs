@@ -11,4 +11,6 @@ pub mod nvmf;
 pub mod pdu;
 pub mod persist;
 pub mod spec;
+#[cfg(test)]
+mod tidy;
 pub mod transport;
