@@ -48,6 +48,11 @@ impl Geometry {
     pub fn bytes(&self) -> u64 {
         u64::from(self.block_size) * self.blocks
     }
+
+    /// Whether the data of a command must lie at certain addresses, because the device uses the caller's memory.
+    pub fn needs_aligned_memory(&self) -> bool {
+        matches!(self.memory, Memory::Callers { alignment } if alignment > 1)
+    }
 }
 
 /// A size or a block size that no device can have.

@@ -18,7 +18,6 @@ use std::sync::Arc;
 use corelane_reactors::buffer::{Lease, Segment, SegmentMut};
 use corelane_reactors::poll_group::{SocketId, Taken};
 
-use crate::bdev::Memory;
 use crate::connection::controller::Event;
 use crate::mem::{self, Buffer};
 use crate::nvmf::controller::ControllerId;
@@ -441,7 +440,7 @@ fn executing(buffer: Option<Buffer>, lease: Option<Lease>) -> Stage {
 
 /// The bdev uses the caller's memory itself, and received bytes lie anywhere.
 fn needs_alignment(request: &Request) -> bool {
-    matches!(request.namespace.geometry.memory, Memory::Callers { alignment } if alignment > 1)
+    request.namespace.geometry.needs_aligned_memory()
 }
 
 /// What a fabrics command is answered on an I/O queue that is connected (base 2.1, section 3.3.2).
