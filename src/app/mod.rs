@@ -78,6 +78,9 @@ pub enum ServeError {
     /// Signals cannot be watched.
     #[error("cannot watch for signals")]
     Signals(#[source] io::Error),
+    /// Standard output is gone.
+    #[error("cannot say where it listens")]
+    Output(#[source] io::Error),
     /// A reactor failed.
     #[error("a reactor failed")]
     Failed(#[from] JoinError),
@@ -89,19 +92,15 @@ pub enum ServeError {
 /// [`ServeError`].
 pub fn serve(options: Options) -> Result<(), ServeError> {
     let layout = options.config.reactors.to_string();
+    // Before anybody is told that it serves: a signal that comes right then must find it prepared.
+    let mut asked = watch_signals().map_err(ServeError::Signals)?;
     let appliance = Appliance::start(options)?;
-    banner::print(&appliance, &layout).map_err(ServeError::Signals)?;
-    let (mut wait, ended) = UnixStream::pair().map_err(ServeError::Signals)?;
-    for signal in [SIGINT, SIGTERM] {
-        let ended = ended.try_clone().map_err(ServeError::Signals)?;
-        signal_hook::low_level::pipe::register(signal, ended).map_err(ServeError::Signals)?;
-    }
     let stopper = appliance.stopper();
     let waiter = thread::Builder::new().name("signals".to_owned());
     // A reactor that fails ends the others; this thread then stays where it is, and the process ends without it.
-    let signals = waiter.spawn(move || {
+    let waiting = waiter.spawn(move || {
         let mut byte = [0];
-        while let Err(error) = wait.read_exact(&mut byte) {
+        while let Err(error) = asked.read_exact(&mut byte) {
             if error.kind() != io::ErrorKind::Interrupted {
                 break;
             }
@@ -109,8 +108,18 @@ pub fn serve(options: Options) -> Result<(), ServeError> {
         tracing::info!("asked to stop: finishing what is in flight");
         stopper.stop();
     });
-    signals.map_err(ServeError::Signals)?;
+    waiting.map_err(ServeError::Signals)?;
+    banner::print(&appliance, &layout).map_err(ServeError::Output)?;
     appliance.join()?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A stream with a byte for each SIGINT and SIGTERM.
+fn watch_signals() -> io::Result<UnixStream> {
+    let (asked, ended) = UnixStream::pair()?;
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::low_level::pipe::register(signal, ended.try_clone()?)?;
+    }
+    Ok(asked)
 }
