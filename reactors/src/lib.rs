@@ -55,6 +55,13 @@
 //!
 //! [`sim::Simulation`] runs the reactors of a group on one thread, in an order drawn from a seed, on
 //! a clock that jumps when all of them are idle: no threads, no sleeps, and a failure can be repeated.
+//!
+//! The protocols of [`published`] and of sleeping are checked on the shipped types with loom, which
+//! tries the interleavings and the reorderings that the memory model allows:
+//!
+//! ```text
+//! RUSTFLAGS="--cfg loom" cargo test -p corelane-reactors --release --lib loom
+//! ```
 
 pub mod buffer;
 pub mod clock;

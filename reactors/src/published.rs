@@ -4,9 +4,6 @@
 //! A snapshot is borrowed from the turn it was read in. A replaced one is freed when each reactor of
 //! the group has ended the turn it was in, or was parked or stopped, at the time of the
 //! replacement: see [`Grace`].
-//!
-//! To check the protocol with loom:
-//! `RUSTFLAGS="--cfg loom" cargo test -p corelane-reactors --release --lib loom`.
 
 #![expect(unsafe_code, reason = "the current snapshot is an atomic pointer to a boxed value")]
 

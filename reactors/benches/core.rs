@@ -1,0 +1,176 @@
+//! What the parts of a turn cost: `cargo bench -p corelane-reactors --bench core`.
+//!
+//! The round trip needs two CPUs, and is left out when the process may use one only.
+
+use std::{
+    cell::Cell,
+    hint::black_box,
+    rc::Rc,
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use corelane_reactors::{
+    clock::{Clock, Time},
+    cpu,
+    group::{Group, Layout},
+    idle::IdlePolicy,
+    mailbox::Sender,
+    poller::{Phase, Poll, Poller, Wake},
+    published::Subscriber,
+    reactor::Turn,
+    timer::Wheel,
+};
+use criterion::{Criterion, criterion_group, criterion_main};
+
+fn one_reactor() -> Group {
+    let core = cpu::allowed()[0];
+    Group::new(&Layout { management: core, io: vec![core] }, IdlePolicy::Spin, Clock::real())
+        .expect("a layout")
+}
+
+struct Idle;
+
+impl Poller for Idle {
+    fn name(&self) -> &str {
+        "idle"
+    }
+
+    fn poll(&mut self, _turn: &Turn<'_>) -> Poll {
+        black_box(Poll::Idle(Wake::Never))
+    }
+}
+
+fn turns(criterion: &mut Criterion) {
+    for pollers in [0, 16] {
+        let group = one_reactor();
+        let mut reactor = group.local(0);
+        for _ in 0..pollers {
+            reactor.add_poller(Phase::Ingress, Box::new(Idle)).expect("a poller");
+        }
+        criterion.bench_function(&format!("empty turn, {pollers} pollers"), |bencher| {
+            bencher.iter(|| black_box(reactor.turn()));
+        });
+    }
+}
+
+/// Reads a snapshot as often as it is told, within one turn, and says how long that took.
+struct Reading {
+    versions: Subscriber<u64>,
+    todo: Rc<Cell<u64>>,
+    took: Rc<Cell<Duration>>,
+}
+
+impl Poller for Reading {
+    fn name(&self) -> &str {
+        "reading"
+    }
+
+    fn poll(&mut self, turn: &Turn<'_>) -> Poll {
+        let start = Instant::now();
+        for _ in 0..self.todo.get() {
+            black_box(black_box(&self.versions).read(turn));
+        }
+        self.took.set(start.elapsed());
+        Poll::Busy
+    }
+}
+
+fn published(criterion: &mut Criterion) {
+    let group = one_reactor();
+    let (_publisher, versions) = group.published(7);
+    let mut reactor = group.local(0);
+    let (todo, took) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(Duration::ZERO)));
+    let reading = Reading { versions, todo: Rc::clone(&todo), took: Rc::clone(&took) };
+    reactor.add_poller(Phase::Ingress, Box::new(reading)).expect("a poller");
+    criterion.bench_function("published read", |bencher| {
+        bencher.iter_custom(|iterations| {
+            todo.set(iterations);
+            let _ = reactor.turn();
+            took.get()
+        });
+    });
+}
+
+fn mailbox(criterion: &mut Criterion) {
+    let group = one_reactor();
+    let (sender, mut mailbox) = group.mailbox::<u64>(0, 64);
+    criterion.bench_function("mailbox send and receive, one thread", |bencher| {
+        bencher.iter(|| {
+            sender.send(black_box(1)).expect("room");
+            black_box(mailbox.receive())
+        });
+    });
+    criterion.bench_function("mailbox look, empty", |bencher| bencher.iter(|| black_box(mailbox.receive())));
+}
+
+/// How many round trips are left.
+type Ball = u64;
+
+/// Two reactors on two CPUs that never sleep; the measured time is that of a batch of round trips.
+fn round_trip(criterion: &mut Criterion) {
+    let cpus = cpu::allowed();
+    let &[first, second, ..] = &cpus[..] else { return };
+    let layout = Layout { management: first, io: vec![second] };
+    let group = Group::new(&layout, IdlePolicy::Spin, Clock::real()).expect("a layout");
+    let (to_near, near) = group.mailbox::<Ball>(0, 4);
+    let (to_far, far) = group.mailbox::<Ball>(1, 4);
+    let (done, finished) = mpsc::channel();
+    let (serve, back): (_, Sender<Ball>) = (to_near.clone(), to_near);
+    group
+        .spawn(0, "near", move |reactor| {
+            let mut start = None;
+            let poller = near.into_poller("near", 1, move |_, left| {
+                let start = start.get_or_insert_with(Instant::now);
+                if left > 0 {
+                    to_far.send(left - 1).expect("room");
+                } else {
+                    done.send(std::mem::replace(start, Instant::now()).elapsed()).expect("a receiver");
+                }
+            });
+            reactor.add_poller(Phase::Mailbox, poller).map(|_| ())
+        })
+        .expect("a thread");
+    group
+        .spawn(1, "far", move |reactor| {
+            let poller = far.into_poller("far", 1, move |_, left| back.send(left).expect("room"));
+            reactor.add_poller(Phase::Mailbox, poller).map(|_| ())
+        })
+        .expect("a thread");
+    criterion.bench_function("message round trip, two CPUs", |bencher| {
+        bencher.iter_custom(|iterations| {
+            // An empty batch sets the clock: what passed since the last one is not counted.
+            serve.send(0).expect("room");
+            finished.recv().expect("an answer");
+            serve.send(iterations).expect("room");
+            finished.recv().expect("an answer")
+        });
+    });
+    group.stop();
+    group.join().expect("no panic");
+}
+
+fn timers(criterion: &mut Criterion) {
+    let step = Duration::from_micros(1);
+    let mut wheel = Wheel::with_capacity(2048);
+    let mut now = Time::ORIGIN;
+    criterion.bench_function("timer insert and expire, 1000 pending", |bencher| {
+        bencher.iter(|| {
+            // Due a thousand steps from now: each step expires one on average.
+            wheel.insert(now + 1000 * step, black_box(1u64));
+            now = now + step;
+            wheel.expire(now, 64, |value| {
+                black_box(value);
+            })
+        });
+    });
+    criterion.bench_function("timer insert and cancel, 1000 pending", |bencher| {
+        bencher.iter(|| {
+            let key = wheel.insert(now + 1000 * step, black_box(1u64));
+            wheel.cancel(key)
+        });
+    });
+}
+
+criterion_group!(benches, turns, published, mailbox, round_trip, timers);
+criterion_main!(benches);
