@@ -283,6 +283,7 @@ impl Reactor {
 
     /// Whether a publisher has to wait for its next turn's end.
     #[cfg(test)]
+    #[cfg(not(loom))]
     pub(crate) fn is_running(&self) -> bool {
         self.presence.is_running()
     }

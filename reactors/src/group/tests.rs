@@ -108,7 +108,13 @@ fn requests_and_replies_cross_between_pinned_reactors() {
         group.join().unwrap();
         let stats = group.stats(server);
         assert!(stats.busy_turns >= REQUESTS / 2);
-        assert_eq!(stats.parks == 0, policy == IdlePolicy::Spin, "{policy:?} {stats:?}");
+        match policy {
+            IdlePolicy::Spin => assert_eq!(stats.parks, 0),
+            // It waits for each request, unless it is also the one that asks.
+            IdlePolicy::Park => assert!(stats.parks > 0 || server == group.management()),
+            // May never have been idle for long enough.
+            IdlePolicy::Adaptive { .. } => {}
+        }
     }
 }
 
