@@ -48,7 +48,7 @@ fn a_controller_says_what_linux_wants_to_hear() {
     assert_eq!((page.nn.get(), page.mnan.get(), page.oncs.get(), page.vwc), (256, 256, 0b1_1101, 0b100));
     assert_eq!((page.ioccsz.get(), page.iorcsz.get(), page.icdoff.get()), (516, 1, 0));
     assert_eq!((page.fcatt, page.msdbd, page.ofcs.get()), (0, 1, 0));
-    assert_eq!(page.sgls.get(), 1 | 1 << 20 | 1 << 21);
+    assert_eq!(page.sgls.get(), 1 | 1 << 18 | 1 << 20 | 1 << 21);
     assert_eq!(nul_terminated(&page.subnqn), Some(DISK0));
 }
 
