@@ -1,4 +1,4 @@
-//! What the parts of a turn cost: `cargo bench -p corelane-reactors --bench core`.
+//! What the parts of a turn cost: `cargo bench -p corelane-reactors --bench pollers`.
 //!
 //! The round trip needs two CPUs, and is left out when the process may use one only.
 
