@@ -1,0 +1,42 @@
+//! The target in this process, all of it on one core.
+
+use std::error::Error;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use corelane::app::{Appliance, Options};
+use corelane::config::{ByteSize, Embedded};
+use tempfile::TempDir;
+
+use crate::workload::REGION_BYTES;
+
+/// Entries of a queue: room for the deepest workload.
+const QUEUE_ENTRIES: u16 = 256;
+
+/// A running target.
+pub(crate) struct Target {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    appliance: Appliance,
+    _state: TempDir,
+}
+
+/// Starts the embedded default with management and I/O on `core`.
+pub(crate) fn start(core: usize) -> Result<Target, Box<dyn Error>> {
+    let state = TempDir::new()?;
+    let listen = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
+    let embedded = Embedded { listen, size: ByteSize::new(REGION_BYTES) };
+    let accepted = embedded.config(&[core]).map_err(|findings| format!("{findings:?}"))?;
+    let mut config = accepted.config;
+    config.limits.queue_depth_max = QUEUE_ENTRIES;
+    let appliance = Appliance::start(Options { config, state_directory: state.path().to_owned() })?;
+    let address = *appliance.addresses().first().ok_or("the target listens nowhere")?;
+    Ok(Target { address, appliance, _state: state })
+}
+
+impl Target {
+    /// Stops it, and waits until it has.
+    pub(crate) fn stop(self) -> Result<(), Box<dyn Error>> {
+        self.appliance.stopper().stop();
+        Ok(self.appliance.join()?)
+    }
+}
