@@ -1,6 +1,6 @@
 //! Joins connections to the sockets of a poll group and to the NVM subsystem: one [`Endpoint`] per reactor.
 //!
-//! A connection begins on the management reactor: [`listener`] accepts it, ICReq and Connect are answered there, and
+//! A connection begins on the management reactor: a [`Listener`] accepts it, ICReq and Connect are answered there, and
 //! admin queues stay there. An accepted I/O queue moves to its I/O reactor by message, with its socket, what was
 //! agreed on, and its unread bytes. A silent or hostile peer never reaches an I/O reactor.
 //!
