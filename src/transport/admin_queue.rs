@@ -186,12 +186,12 @@ impl AdminQueue {
         match self.stage {
             Stage::Opening if sqe.fabrics_type() == Some(FabricsType::CONNECT) => {
                 let arrival = Arrival { local: self.local, peer: link.peer };
-                let outcome = management.target.connect(now, sqe, data, &arrival);
+                let outcome = management.target().connect(now, sqe, data, &arrival);
                 self.connect(link, services, cid, outcome);
             }
             Stage::Opening => self.respond(link, cid, Status::COMMAND_SEQUENCE_ERROR.with_dnr(), 0, 0),
             Stage::Admin(controller) => {
-                let reply = management.target.admin(now, controller, sqe, data);
+                let reply = management.target().admin(now, controller, sqe, data);
                 self.reply(link, sqe, reply);
             }
             Stage::Leaving { .. } => unreachable!("a leaving queue takes nothing"),
@@ -215,7 +215,7 @@ impl AdminQueue {
                 self.submission = SubmissionQueue::connected(entries, flow_control);
                 self.stage = Stage::Admin(controller);
                 if let Some(management) = services.management.as_mut() {
-                    management.admin_opened(controller, link.socket);
+                    management.admin_opened(controller, link.socket, link.peer);
                 }
                 services.counters.queues_opened.add(1);
                 let mut cqe = self.submission.connect_cqe(cid, Status::SUCCESS);

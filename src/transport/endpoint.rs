@@ -151,8 +151,8 @@ impl Endpoint {
     }
 
     /// When something is due.
-    pub(super) fn next_alarm(&self) -> Option<Time> {
-        let management = self.queues.services.management.as_ref();
+    pub(super) fn next_alarm(&mut self) -> Option<Time> {
+        let management = self.queues.services.management.as_mut();
         [self.alarms.next(), management.and_then(Management::next_deadline)].into_iter().flatten().min()
     }
 
@@ -432,7 +432,7 @@ impl Endpoint {
             Role::Admin(AdminQueue { stage, .. }) => match (stage, management) {
                 (Stage::Admin(controller), Some(management)) => management.admin_closed(now, controller),
                 (Stage::Leaving { ticket, .. }, Some(management)) => {
-                    management.target.queue_closed(now, ticket.controller, ticket.qid);
+                    management.target().queue_closed(now, ticket.controller, ticket.qid);
                 }
                 _ => {}
             },

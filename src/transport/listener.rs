@@ -81,6 +81,8 @@ pub struct Listener {
     endpoint: Rc<RefCell<Endpoint>>,
     connections_max: usize,
     patient_until: Option<Time>,
+    /// The log says already that connections are refused.
+    full: bool,
 }
 
 impl Listener {
@@ -95,7 +97,7 @@ impl Listener {
     ) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let name = format!("listener {}", socket.local_addr()?);
-        Ok(Self { name, socket, endpoint, connections_max, patient_until: None })
+        Ok(Self { name, socket, endpoint, connections_max, patient_until: None, full: false })
     }
 
     /// True if a connection was taken off the queue.
@@ -114,9 +116,13 @@ impl Listener {
         let mut endpoint = self.endpoint.borrow_mut();
         let Some(live) = endpoint.live() else { return Ok(true) };
         let Some(counted) = Counted::new(&live, self.connections_max) else {
-            tracing::warn!(%peer, max = self.connections_max, "refused a connection: all are in use");
+            // Said once, however many there are: whoever floods us shall not fill the log, too.
+            if !std::mem::replace(&mut self.full, true) {
+                tracing::warn!(%peer, max = self.connections_max, "refusing connections: all are in use");
+            }
             return Ok(true);
         };
+        self.full = false;
         stream.set_nonblocking(true)?;
         let local = stream.local_addr()?;
         tracing::debug!(%peer, %local, "accepted a connection");

@@ -4,6 +4,7 @@
 //! for the message that it has ended.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -12,7 +13,7 @@ use corelane_reactors::mailbox::{Sender, Slot};
 use corelane_reactors::poll_group::SocketId;
 
 use crate::nvmf::controller::ControllerId;
-use crate::nvmf::target::Target;
+use crate::nvmf::target::{Action, Association, Target};
 use crate::transport::message::{Handover, IoMail, ManagementMail};
 
 /// The way to one I/O reactor.
@@ -24,7 +25,9 @@ struct Lane {
 
 /// The management side of a target.
 pub struct Management {
-    pub(super) target: Target,
+    target: Target,
+    /// When the target has something to do, as it was when `target` was last given away.
+    deadline: Option<Option<Time>>,
     pub(super) live: Arc<AtomicUsize>,
     mail: Sender<ManagementMail>,
     lanes: Vec<Lane>,
@@ -44,6 +47,7 @@ impl Management {
         let lanes = io.into_iter().map(|mail| Lane { mail, queues: 0 }).collect();
         Self {
             target,
+            deadline: None,
             live: Arc::new(AtomicUsize::new(0)),
             mail,
             lanes,
@@ -55,8 +59,10 @@ impl Management {
         }
     }
 
-    /// The target.
+    /// The target. What it waits for is asked again afterwards: it grows with the number of controllers, so not every
+    /// turn.
     pub fn target(&mut self) -> &mut Target {
+        self.deadline = None;
         &mut self.target
     }
 
@@ -65,8 +71,16 @@ impl Management {
         &self.live
     }
 
-    pub(super) fn admin_opened(&mut self, controller: ControllerId, socket: SocketId) {
+    pub(super) fn admin_opened(&mut self, controller: ControllerId, socket: SocketId, peer: SocketAddr) {
         self.admin.insert(controller, socket);
+        if let Some(Association { cntlid, subsystem, host }) = self.target.association(controller) {
+            match subsystem {
+                Some(subsystem) => {
+                    tracing::info!(host = %host.nqn, hostid = %host.id, %subsystem, cntlid, %peer, "a host connected");
+                }
+                None => tracing::debug!(host = %host.nqn, cntlid, %peer, "a host connected for discovery"),
+            }
+        }
     }
 
     pub(super) fn admin_socket(&self, controller: ControllerId) -> Option<SocketId> {
@@ -75,7 +89,12 @@ impl Management {
 
     pub(super) fn admin_closed(&mut self, now: Time, controller: ControllerId) {
         self.admin.remove(&controller);
-        self.target.admin_closed(now, controller);
+        if let Some(Association { cntlid, subsystem: Some(subsystem), host }) =
+            self.target.association(controller)
+        {
+            tracing::info!(host = %host.nqn, %subsystem, cntlid, "a host disconnected");
+        }
+        self.target().admin_closed(now, controller);
     }
 
     /// Room for the message that a queue has ended; `None` if the mailbox is full: try again in the next turn.
@@ -107,7 +126,7 @@ impl Management {
                 if let Some(lane) = self.io_queues.remove(&(controller, qid)) {
                     self.lanes[lane].queues -= 1;
                 }
-                self.target.queue_closed(now, controller, qid);
+                self.target().queue_closed(now, controller, qid);
             }
             ManagementMail::Drained => self.drained += 1,
         }
@@ -121,9 +140,9 @@ impl Management {
 
     /// Serves what is due, and sends what found no room before. True if there was something.
     pub(super) fn tick(&mut self, now: Time) -> bool {
-        let due = self.target.next_deadline().is_some_and(|deadline| deadline <= now);
+        let due = self.target_deadline().is_some_and(|deadline| deadline <= now);
         if due {
-            self.target.tick(now);
+            self.target().tick(now);
         }
         let waiting = self.unsent.len();
         for (lane, mail) in std::mem::take(&mut self.unsent) {
@@ -133,8 +152,18 @@ impl Management {
     }
 
     /// When something is due.
-    pub(super) fn next_deadline(&self) -> Option<Time> {
-        if self.unsent.is_empty() { self.target.next_deadline() } else { Some(Time::ORIGIN) }
+    pub(super) fn next_deadline(&mut self) -> Option<Time> {
+        if self.unsent.is_empty() { self.target_deadline() } else { Some(Time::ORIGIN) }
+    }
+
+    /// The next thing that the transport has to do for the target.
+    pub(super) fn next_action(&mut self) -> Option<Action> {
+        self.target.next_action()
+    }
+
+    fn target_deadline(&mut self) -> Option<Time> {
+        let target = &self.target;
+        *self.deadline.get_or_insert_with(|| target.next_deadline())
     }
 
     /// Asks every I/O reactor to finish.

@@ -149,7 +149,7 @@ impl Queues {
     pub(super) fn act(&mut self) -> bool {
         for done in 0..ACTIONS_PER_TURN {
             let Some(management) = self.services.management.as_mut() else { return false };
-            let Some(action) = management.target.next_action() else { return done > 0 };
+            let Some(action) = management.next_action() else { return done > 0 };
             match action {
                 Action::CloseQueue { controller, qid } => {
                     let leaving = self.table.iter_mut().flatten().find(|queue| {
