@@ -22,6 +22,8 @@ mod end;
 mod identity;
 mod queue_pair;
 mod queues;
+#[cfg(test)]
+mod tests;
 
 pub use enable::{Controller, EnableError, Enabling, Step, Task};
 pub use end::{CommandError, End, Refusal};
