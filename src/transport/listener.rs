@@ -16,6 +16,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use crate::transport::Endpoint;
 use crate::transport::message::Counted;
+use crate::transport::pollers::{MANAGEMENT_PACE, Pace};
 
 /// Connections that one turn accepts.
 const ACCEPTS_PER_TURN: usize = 16;
@@ -81,6 +82,7 @@ pub struct Listener {
     endpoint: Rc<RefCell<Endpoint>>,
     connections_max: usize,
     patient_until: Option<Time>,
+    pace: Pace,
     /// The log says already that connections are refused.
     full: bool,
 }
@@ -97,7 +99,15 @@ impl Listener {
     ) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let name = format!("listener {}", socket.local_addr()?);
-        Ok(Self { name, socket, endpoint, connections_max, patient_until: None, full: false })
+        Ok(Self {
+            name,
+            socket,
+            endpoint,
+            connections_max,
+            patient_until: None,
+            pace: Pace::every(MANAGEMENT_PACE),
+            full: false,
+        })
     }
 
     /// True if a connection was taken off the queue.
@@ -142,6 +152,9 @@ impl Poller for Listener {
                 return Poll::Idle(Wake::At(until));
             }
             self.patient_until = None;
+        }
+        if !self.pace.is_due(turn.now()) {
+            return Poll::Idle(Wake::Descriptor);
         }
         for accepted in 0..ACCEPTS_PER_TURN {
             match self.accept(turn.now()) {

@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::time::Duration;
 
+use corelane_reactors::clock::Time;
 use corelane_reactors::mailbox::Mailbox;
 use corelane_reactors::poller::{Phase, Poll, Poller, Wake};
 use corelane_reactors::reactor::{Reactor, Turn};
@@ -13,6 +15,34 @@ use crate::transport::{Endpoint, IoMail, ManagementMail};
 
 /// Messages that one turn takes.
 const MAIL_PER_TURN: usize = 32;
+
+/// How often a busy reactor looks for new connections and at admin queues: often enough for people, and seldom enough
+/// not to slow I/O down on a shared core.
+pub(super) const MANAGEMENT_PACE: Duration = Duration::from_micros(100);
+
+/// Keeps a poller from looking at its descriptor in every turn. A reactor that sleeps is woken by the descriptor all
+/// the same, and then takes turns until the poller looks.
+#[derive(Debug)]
+pub(super) struct Pace {
+    every: Duration,
+    next: Time,
+}
+
+impl Pace {
+    /// Looks at most once in `every`.
+    pub(super) fn every(every: Duration) -> Self {
+        Self { every, next: Time::ORIGIN }
+    }
+
+    /// It is time to look; the next time is `every` from `now`.
+    pub(super) fn is_due(&mut self, now: Time) -> bool {
+        let due = now >= self.next;
+        if due {
+            self.next = now + self.every;
+        }
+        due
+    }
+}
 
 /// What a reactor receives for its endpoint.
 pub enum Mail {
@@ -29,6 +59,10 @@ pub enum Mail {
 pub fn attach(reactor: &mut Reactor, endpoint: &Rc<RefCell<Endpoint>>, mail: Mail) -> io::Result<()> {
     let shared = || Rc::clone(endpoint);
     let receiver = shared();
+    let pace = match mail {
+        Mail::Io(_) => Pace::every(Duration::ZERO),
+        Mail::Management(_) => Pace::every(MANAGEMENT_PACE),
+    };
     let mail = match mail {
         Mail::Io(mailbox) => mailbox.into_poller("queue-mail", MAIL_PER_TURN, move |turn, mail| {
             receiver.borrow_mut().mail(turn.now(), mail)
@@ -43,7 +77,7 @@ pub fn attach(reactor: &mut Reactor, endpoint: &Rc<RefCell<Endpoint>>, mail: Mai
     reactor.add_poller(Phase::Completions, Box::new(Completions(shared())))?;
     reactor.add_poller(Phase::Timers, Box::new(Timers(shared())))?;
     let descriptor = endpoint.borrow().group().descriptor().try_clone_to_owned()?;
-    reactor.add_poller(Phase::Ingress, Box::new(Sockets { endpoint: shared(), descriptor }))?;
+    reactor.add_poller(Phase::Ingress, Box::new(Sockets { endpoint: shared(), descriptor, pace }))?;
     reactor.add_poller(Phase::Flush, Box::new(Flush(shared())))?;
     Ok(())
 }
@@ -86,6 +120,8 @@ impl Poller for Timers {
 struct Sockets {
     endpoint: Rc<RefCell<Endpoint>>,
     descriptor: OwnedFd,
+    /// Looking costs a system call, which a core that also serves I/O is not to pay in every turn.
+    pace: Pace,
 }
 
 impl Poller for Sockets {
@@ -94,7 +130,11 @@ impl Poller for Sockets {
     }
 
     fn poll(&mut self, turn: &Turn<'_>) -> Poll {
-        if self.endpoint.borrow_mut().receive(turn.now()) { Poll::Busy } else { Poll::Idle(Wake::Descriptor) }
+        let mut endpoint = self.endpoint.borrow_mut();
+        if !endpoint.group().pending() && !self.pace.is_due(turn.now()) {
+            return Poll::Idle(Wake::Descriptor);
+        }
+        if endpoint.receive(turn.now()) { Poll::Busy } else { Poll::Idle(Wake::Descriptor) }
     }
 
     fn ready(&self) -> bool {
