@@ -150,6 +150,14 @@ impl<D: Payload> Connection<D> {
         self.outbox.fits(outstanding + 1, ANSWER_BYTES_MAX)
     }
 
+    /// The next PDU is a command capsule, of which `bytes` show the header: the owner may let it wait for room. Data of
+    /// commands that are under way must not wait, because what it completes is what makes room.
+    pub fn begins_command(&self, bytes: &[u8]) -> bool {
+        let between = self.framing.is_between() && self.completed.is_none();
+        let common = header::common(bytes).filter(|_| between);
+        common.is_some_and(|header| header.pdu_type == PduType::CAPSULE_CMD)
+    }
+
     /// The connection is over, by either side; flush the outbox and close.
     pub fn is_ended(&self) -> bool {
         self.state == State::Ended

@@ -128,7 +128,9 @@ impl IoQueue {
         let stream = bytes.as_ref();
         let mut taken = 0;
         loop {
-            if services.draining || !self.has_room(link) {
+            // Data is taken whatever waits: it may be what every other command waits for.
+            let is_command = link.connection.begins_command(&stream[taken..]);
+            if services.draining || is_command && !self.has_room(link) {
                 link.paused = true;
                 return Taken::pause(taken);
             }

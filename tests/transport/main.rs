@@ -1,0 +1,10 @@
+//! The transport of a whole target, turn by turn on one thread: simulated reactors, virtual time, sockets of the loopback
+//! device, and hosts that are a `connection::host` each. Nothing sleeps: where bytes are on their way, turns are taken
+//! until they are there.
+
+mod commands;
+mod endings;
+mod host;
+mod manual;
+mod pending;
+mod rig;

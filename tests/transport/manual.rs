@@ -1,0 +1,101 @@
+//! A block device whose commands complete when the test says so, and not before, whoever aborts them.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use corelane::bdev::{
+    Bdev, BdevError, Channel, Command, Features, Geometry, Memory, OpenError, Submitted, Tag,
+};
+use corelane_reactors::clock::Time;
+
+#[derive(Default)]
+struct State {
+    held: VecDeque<Tag>,
+    permits: usize,
+    submitted: usize,
+}
+
+/// A device of 2,048 blocks of 512 bytes that holds nothing.
+pub(crate) struct Manual {
+    geometry: Geometry,
+    state: Arc<Mutex<State>>,
+}
+
+struct ManualChannel(Arc<Mutex<State>>);
+
+impl Manual {
+    /// With memory of the callers' that is aligned so, or its own.
+    pub(crate) fn new(memory: Memory) -> Arc<Self> {
+        let geometry = Geometry {
+            block_size: 512,
+            blocks: 2048,
+            volatile_write_cache: false,
+            survives_restart: false,
+            memory,
+            features: Features::ALL,
+        };
+        Arc::new(Self { geometry, state: Arc::default() })
+    }
+
+    /// Lets `count` more commands complete, the oldest first.
+    pub(crate) fn complete(&self, count: usize) {
+        self.state.lock().expect("a test that goes on").permits += count;
+    }
+
+    /// Commands that were submitted and have not completed.
+    pub(crate) fn held(&self) -> usize {
+        self.state.lock().expect("a test that goes on").held.len()
+    }
+
+    /// Commands that were ever submitted.
+    pub(crate) fn submitted(&self) -> usize {
+        self.state.lock().expect("a test that goes on").submitted
+    }
+}
+
+impl Bdev for Manual {
+    fn name(&self) -> &str {
+        "manual"
+    }
+
+    fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    fn open(&self) -> Result<Box<dyn Channel>, OpenError> {
+        Ok(Box::new(ManualChannel(Arc::clone(&self.state))))
+    }
+}
+
+impl Channel for ManualChannel {
+    fn submit(&mut self, tag: Tag, _command: &Command<'_>) -> Submitted {
+        let mut state = self.0.lock().expect("a test that goes on");
+        assert!(!state.held.contains(&tag), "a tag is used twice");
+        state.held.push_back(tag);
+        state.submitted += 1;
+        Submitted::Pending
+    }
+
+    fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), BdevError>)) -> usize {
+        let mut completed = 0;
+        loop {
+            let mut state = self.0.lock().expect("a test that goes on");
+            if state.permits == 0 {
+                return completed;
+            }
+            let Some(tag) = state.held.pop_front() else { return completed };
+            state.permits -= 1;
+            drop(state);
+            completed += 1;
+            done(tag, Ok(()));
+        }
+    }
+
+    fn outstanding(&self) -> usize {
+        self.0.lock().expect("a test that goes on").held.len()
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        None
+    }
+}

@@ -1,0 +1,207 @@
+//! A management reactor and an I/O reactor with their endpoints, a listener, and hosts.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use corelane::bdev::{Bdev, Malloc};
+use corelane::initiator::command;
+use corelane::nvmf::host::Hosts;
+use corelane::nvmf::io::Counts;
+use corelane::nvmf::namespace::Namespace;
+use corelane::nvmf::options::Options;
+use corelane::nvmf::subsystem::Subsystem;
+use corelane::nvmf::target::Target;
+use corelane::spec::fabrics::CNTLID_DYNAMIC;
+use corelane::spec::nqn::Nqn;
+use corelane::spec::register::Property;
+use corelane::spec::status::Status;
+use corelane::transport::{
+    Counters, Endpoint, EndpointRole, Listener, Mail, Management, Settings, attach, listen,
+};
+use corelane_reactors::clock::Clock;
+use corelane_reactors::poller::Phase;
+use corelane_reactors::reactor::Activity;
+use corelane_reactors::sim::Simulation;
+use uuid::Uuid;
+
+use crate::host::{Host, Wish};
+
+pub(crate) const NQN: &str = "nqn.2026-11.io.corelane:disk0";
+/// Rounds after which bytes on the loopback device count as lost.
+const ROUNDS_MAX: usize = 200_000;
+/// Idle rounds in a row after which nothing more is expected.
+const QUIET_ROUNDS: usize = 50;
+const MANAGEMENT: usize = 0;
+const IO: usize = 1;
+
+/// The whole target and its hosts, by their numbers.
+pub(crate) struct Rig {
+    sim: Simulation,
+    pub(crate) counters: Arc<Counters>,
+    live: Arc<std::sync::atomic::AtomicUsize>,
+    pub(crate) address: SocketAddr,
+    pub(crate) hosts: Vec<Host>,
+    cntlid: u16,
+}
+
+/// Settings with little memory.
+pub(crate) fn settings() -> Settings {
+    Settings { connections_max: 8, ..Settings::default() }
+}
+
+/// 8 MiB of memory in blocks of 512 bytes.
+pub(crate) fn memory() -> Arc<dyn Bdev> {
+    Arc::new(Malloc::new("ram", 8 << 20, 512).expect("memory"))
+}
+
+impl Rig {
+    /// A target whose namespace 1 is what `bdev` makes of the clock.
+    pub(crate) fn new(settings: &Settings, bdev: impl FnOnce(&Clock) -> Arc<dyn Bdev>) -> Self {
+        let mut sim = Simulation::new(2, 1).expect("descriptors");
+        let socket = listen("127.0.0.1:0".parse().expect("an address")).expect("a port");
+        let address = socket.local_addr().expect("a bound socket");
+        let target = target(address, bdev(sim.group().clock()));
+        let (to_management, management_mail) = sim.group().mailbox(MANAGEMENT, 64);
+        let (to_io, io_mail) = sim.group().mailbox(IO, 64);
+        let drained = to_management.reserve().expect("an empty mailbox");
+        let management = Management::new(target, to_management, vec![to_io]);
+        let live = Arc::clone(management.live());
+        let counters = Arc::<Counters>::default();
+        let endpoint = |counters, role| {
+            Rc::new(RefCell::new(Endpoint::new(settings, counters, role).expect("an endpoint")))
+        };
+        let management = endpoint(Arc::default(), EndpointRole::Management(Box::new(management)));
+        let io = endpoint(Arc::clone(&counters), EndpointRole::Io { lane: 0, drained });
+        attach(sim.reactor(MANAGEMENT), &management, Mail::Management(management_mail)).expect("pollers");
+        attach(sim.reactor(IO), &io, Mail::Io(io_mail)).expect("pollers");
+        let listener =
+            Listener::new(socket, Rc::clone(&management), settings.connections_max).expect("a listener");
+        sim.reactor(MANAGEMENT).add_poller(Phase::Ingress, Box::new(listener)).expect("a poller");
+        Self { sim, counters, live, address, hosts: Vec::new(), cntlid: 0 }
+    }
+
+    /// A rig with an admin queue, host 0, whose controller is enabled, and an I/O queue, host 1.
+    pub(crate) fn connected(
+        settings: &Settings,
+        wish: &Wish,
+        bdev: impl FnOnce(&Clock) -> Arc<dyn Bdev>,
+    ) -> Self {
+        let mut rig = Self::new(settings, bdev);
+        rig.associate(wish);
+        rig.open_queue(1, wish);
+        rig
+    }
+
+    /// Opens an admin queue, as the next host, and enables its controller.
+    pub(crate) fn associate(&mut self, wish: &Wish) -> usize {
+        let admin = self.host(wish);
+        self.hosts[admin].connect(0, NQN, CNTLID_DYNAMIC, 0, wish);
+        let cqe = self.cqe(admin);
+        assert_eq!(cqe.status(), Status::SUCCESS);
+        self.cntlid = u16::try_from(cqe.dw0.get() & 0xffff).expect("16 bits");
+        self.hosts[admin].plain(0, command::property_set(Property::CC, 0x0046_0001));
+        assert_eq!(self.completion(admin), (0, Status::SUCCESS));
+        admin
+    }
+
+    /// Opens the I/O queue `qid` of the last association, as the next host.
+    pub(crate) fn open_queue(&mut self, qid: u16, wish: &Wish) -> usize {
+        let io = self.host(wish);
+        self.connect_io(io, qid, wish);
+        assert_eq!(self.completion(io), (0, Status::SUCCESS));
+        io
+    }
+
+    /// Sends the Connect command of an I/O queue.
+    pub(crate) fn connect_io(&mut self, host: usize, qid: u16, wish: &Wish) {
+        let cntlid = self.cntlid;
+        self.hosts[host].connect(0, NQN, cntlid, qid, wish);
+    }
+
+    /// A host whose connection is open.
+    pub(crate) fn host(&mut self, wish: &Wish) -> usize {
+        self.hosts.push(Host::new(self.address, wish));
+        let host = self.hosts.len() - 1;
+        self.until("ICResp", |rig| rig.hosts[host].opened);
+        host
+    }
+
+    /// The next completion of a host.
+    pub(crate) fn completion(&mut self, host: usize) -> (u16, Status) {
+        let cqe = self.cqe(host);
+        (cqe.cid.get(), cqe.status())
+    }
+
+    /// The next completion of a host, whole.
+    pub(crate) fn cqe(&mut self, host: usize) -> corelane::spec::cqe::Cqe {
+        self.until("a completion", |rig| !rig.hosts[host].completions.is_empty());
+        self.hosts[host].completions.pop_front().expect("waited for")
+    }
+
+    /// Connections that count.
+    pub(crate) fn live(&self) -> usize {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    /// Lets time pass.
+    pub(crate) fn pass(&mut self, by: Duration) {
+        self.sim.advance(by);
+        self.quiet();
+    }
+
+    /// One turn of each reactor, and what the hosts can do; true if anything happened.
+    pub(crate) fn round(&mut self) -> bool {
+        let mut any = false;
+        for reactor in [MANAGEMENT, IO] {
+            any |= self.sim.reactor(reactor).turn() == Activity::Busy;
+        }
+        for host in &mut self.hosts {
+            any |= host.pump();
+        }
+        any
+    }
+
+    /// Takes rounds until `condition` holds.
+    pub(crate) fn until(&mut self, what: &str, condition: impl Fn(&Self) -> bool) {
+        for _ in 0..ROUNDS_MAX {
+            if condition(self) {
+                return;
+            }
+            if !self.round() {
+                std::thread::yield_now();
+            }
+        }
+        panic!("waited in vain for {what}");
+    }
+
+    /// Takes rounds until nothing happens any more.
+    pub(crate) fn quiet(&mut self) {
+        let mut idle = 0;
+        for _ in 0..ROUNDS_MAX {
+            idle = if self.round() { 0 } else { idle + 1 };
+            if idle == QUIET_ROUNDS {
+                return;
+            }
+        }
+        panic!("it never comes to rest");
+    }
+}
+
+fn target(address: SocketAddr, bdev: Arc<dyn Bdev>) -> Target {
+    let mut target = Target::new(Options::default());
+    let subsystem = Subsystem {
+        nqn: Nqn::parse(NQN).expect("a name"),
+        serial: "CL0001".to_owned(),
+        model: "Corelane".to_owned(),
+        hosts: Hosts::Any,
+        listeners: vec![address],
+        namespaces: vec![Namespace { nsid: 1, uuid: Uuid::from_u128(1), bdev }],
+        counting: Arc::new(Counts::new(1)),
+    };
+    target.add_subsystem(subsystem).expect("a subsystem");
+    target
+}
