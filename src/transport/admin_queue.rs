@@ -137,8 +137,12 @@ impl AdminQueue {
         }
         let cid = sqe.cid.get();
         let fails = |status: Status| Some(status.with_dnr());
+        let first = self.staged.used() == 0 && sqe.fabrics_type() == Some(FabricsType::CONNECT);
         let refused = if !intact {
             Some(Status::TRANSIENT_TRANSPORT_ERROR)
+        } else if matches!(self.stage, Stage::Opening) && !first {
+            // One Connect and nothing else: a stranger gets no memory for data, and no queue leaves with data under way.
+            fails(Status::COMMAND_SEQUENCE_ERROR)
         } else if sqe.dptr.is_in_capsule() && sqe.dptr.address.get() != 0 {
             fails(Status::SGL_OFFSET_INVALID)
         } else if sqe.dptr.is_in_capsule() && sqe.dptr.length.get() as usize != data.len() {
@@ -185,12 +189,11 @@ impl AdminQueue {
             unreachable!("only the management reactor has such queues");
         };
         match self.stage {
-            Stage::Opening if sqe.fabrics_type() == Some(FabricsType::CONNECT) => {
+            Stage::Opening => {
                 let arrival = Arrival { local: self.local, peer: link.peer };
                 let outcome = management.target().connect(now, sqe, data, &arrival);
                 self.connect(link, services, cid, outcome);
             }
-            Stage::Opening => self.respond(link, cid, Status::COMMAND_SEQUENCE_ERROR.with_dnr(), 0, 0),
             Stage::Admin(controller) => {
                 let reply = management.target().admin(now, controller, sqe, data);
                 self.reply(link, sqe, reply);

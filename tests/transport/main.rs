@@ -4,6 +4,7 @@
 
 mod commands;
 mod endings;
+mod handover;
 mod host;
 mod manual;
 mod pending;

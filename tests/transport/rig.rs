@@ -122,6 +122,11 @@ impl Rig {
         self.hosts[host].connect(0, NQN, cntlid, qid, wish);
     }
 
+    /// CNTLID of the last association.
+    pub(crate) fn cntlid(&self) -> u16 {
+        self.cntlid
+    }
+
     /// A host whose connection is open.
     pub(crate) fn host(&mut self, wish: &Wish) -> usize {
         self.hosts.push(Host::new(self.address, wish));
