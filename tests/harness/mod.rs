@@ -22,8 +22,10 @@ const STOP_MAX: Duration = Duration::from_secs(30);
 
 /// A running `corelane serve`.
 pub(crate) struct Server {
-    child: Child,
-    directory: TempDir,
+    /// The process.
+    pub(crate) child: Child,
+    /// Holds `corelane.json`, the state directory `state`, and what went to standard error: `log`.
+    pub(crate) directory: TempDir,
     listeners: Vec<SocketAddr>,
 }
 

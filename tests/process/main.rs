@@ -1,0 +1,12 @@
+//! Whole processes of `corelane`, looked at from outside: what they print, what they serve over real sockets, how they
+//! end, and what hostile peers can do to them.
+//!
+//! Ports are the kernel's choice, every wait has a deadline, and nothing sleeps but where time itself is measured.
+
+#[path = "../harness/mod.rs"]
+mod harness;
+mod hostile;
+mod pattern;
+mod peer;
+mod scene;
+mod session;
