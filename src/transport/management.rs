@@ -132,7 +132,11 @@ impl Management {
         }
     }
 
-    fn send(&mut self, lane: usize, mail: IoMail) {
+    /// Messages to a lane keep their order, or a queue would be closed before it arrives.
+    pub(super) fn send(&mut self, lane: usize, mail: IoMail) {
+        if self.unsent.iter().any(|(waiting, _)| *waiting == lane) {
+            return self.unsent.push((lane, mail));
+        }
         if let Err(mail) = self.lanes[lane].mail.send(mail) {
             self.unsent.push((lane, mail));
         }

@@ -20,6 +20,8 @@ mod pollers;
 mod queues;
 mod slots;
 mod submission;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
