@@ -351,14 +351,12 @@ impl Endpoint {
             return;
         }
         link.marked = false;
-        if link.life == Life::Dead
-            && let Role::Io(io, _) = role
-        {
-            io.abandon(socket, services);
-        }
         let flushed = link.flush(&mut self.group, &mut self.list, |data| role.sent(data));
         if let Role::Io(io, _) = role {
-            io.serve_waiting(link, services);
+            match link.life {
+                Life::Dead => io.abandon(socket, services),
+                Life::Live | Life::Ending { .. } => io.serve_waiting(link, services),
+            }
         }
         if link.connection.is_ended() || (services.draining && role.is_idle()) {
             link.end();
@@ -415,7 +413,8 @@ impl Endpoint {
             None => return,
         };
         if !quiet {
-            return;
+            // Its device may take long: the host need not wait to hear that it is over.
+            return self.group.shutdown(socket);
         }
         let Some(queue) = place.take() else { return };
         self.open -= 1;

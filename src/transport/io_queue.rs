@@ -63,6 +63,8 @@ pub(super) struct IoQueue {
     buffers: Vec<Buffer>,
     /// Commands that a bdev has.
     executing: usize,
+    /// The connection is over, and the bdevs were asked to end what they have.
+    abandoned: bool,
 }
 
 /// The tag of a pending bdev command: the index of its socket and its slot.
@@ -98,6 +100,7 @@ impl IoQueue {
             waiting: VecDeque::with_capacity(usize::from(entries)),
             buffers,
             executing: 0,
+            abandoned: false,
         }
     }
 
@@ -217,8 +220,11 @@ impl IoQueue {
         }
     }
 
-    /// Lets go of every command that no bdev has; asks the others to end. The connection is over.
+    /// Lets go of every command that no bdev has; asks the others to end, once. The connection is over.
     pub(super) fn abandon(&mut self, socket: SocketId, services: &mut Services) {
+        if std::mem::replace(&mut self.abandoned, true) {
+            return;
+        }
         let all: Vec<_> =
             self.slots.iter().map(|(slot, command)| (slot, command.request.namespace)).collect();
         for (slot, namespace) in all {

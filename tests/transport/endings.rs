@@ -109,6 +109,7 @@ fn commands_of_a_dead_connection_come_back_before_its_place_is_free() {
         assert!(rig.hosts[other].completions.is_empty());
         assert_eq!(rig.live(), if late < 4 { 3 } else { 2 });
     }
+    assert_eq!(bdev.aborts(), 4, "each command is asked to end once");
     bdev.complete(1);
     assert_eq!(rig.completion(other), (9, Status::SUCCESS));
 }
@@ -132,4 +133,18 @@ fn a_reset_takes_commands_out_of_a_device_that_hangs() {
     rig.hosts[ADMIN].plain(2, command::property_get(Property::CSTS));
     let cqe = rig.cqe(ADMIN);
     assert_eq!((cqe.cid.get(), cqe.dw0.get()), (2, 0), "the controller is at rest");
+}
+
+#[test]
+fn a_host_hears_of_a_reset_although_its_device_hangs() {
+    let bdev = Manual::new(Memory::Own);
+    let device = Arc::clone(&bdev);
+    let mut rig = Rig::connected(&settings(), &Wish::default(), |_| device);
+    rig.hosts[IO].in_capsule(1, command::write(1, 0, 1, false), &[1; 512]);
+    rig.quiet();
+    rig.hosts[ADMIN].plain(1, command::property_set(Property::CC, 0x0046_0000));
+    rig.until("the end of the queue", |rig| rig.hosts[IO].closed);
+    assert_eq!(rig.live(), 2);
+    bdev.complete(1);
+    rig.until("the end of the command", |rig| rig.live() == 1);
 }

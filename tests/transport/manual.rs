@@ -13,6 +13,7 @@ struct State {
     held: VecDeque<Tag>,
     permits: usize,
     submitted: usize,
+    aborts: usize,
 }
 
 /// A device of 2,048 blocks of 512 bytes that holds nothing.
@@ -50,6 +51,11 @@ impl Manual {
     /// Commands that were ever submitted.
     pub(crate) fn submitted(&self) -> usize {
         self.state.lock().expect("a test that goes on").submitted
+    }
+
+    /// Times that somebody asked for a command to end early.
+    pub(crate) fn aborts(&self) -> usize {
+        self.state.lock().expect("a test that goes on").aborts
     }
 }
 
@@ -97,5 +103,10 @@ impl Channel for ManualChannel {
 
     fn deadline(&self) -> Option<Time> {
         None
+    }
+
+    fn abort(&mut self, _tag: Tag) -> bool {
+        self.0.lock().expect("a test that goes on").aborts += 1;
+        false
     }
 }
