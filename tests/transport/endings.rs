@@ -16,7 +16,8 @@ use crate::rig::{Rig, memory, settings};
 
 const ADMIN: usize = 0;
 const IO: usize = 1;
-const MOMENT: Duration = Duration::from_millis(1);
+/// More than the rounds of a test take.
+const MOMENT: Duration = Duration::from_secs(2);
 
 #[test]
 fn a_peer_that_says_nothing_is_closed_in_time() {

@@ -35,6 +35,8 @@ pub(crate) const NQN: &str = "nqn.2026-11.io.corelane:disk0";
 const ROUNDS_MAX: usize = 200_000;
 /// Idle rounds in a row after which nothing more is expected.
 const QUIET_ROUNDS: usize = 50;
+/// What a round takes in virtual time: as much as the management reactor leaves between two looks at its sockets.
+const ROUND: Duration = Duration::from_micros(100);
 const MANAGEMENT: usize = 0;
 const IO: usize = 1;
 
@@ -152,7 +154,7 @@ impl Rig {
         self.live.load(Ordering::Relaxed)
     }
 
-    /// Lets time pass.
+    /// Lets time pass, and a little more while what is due then happens.
     pub(crate) fn pass(&mut self, by: Duration) {
         self.sim.advance(by);
         self.quiet();
@@ -161,6 +163,7 @@ impl Rig {
     /// One turn of each reactor, and what the hosts can do; true if anything happened.
     pub(crate) fn round(&mut self) -> bool {
         let mut any = false;
+        self.sim.advance(ROUND);
         for reactor in [MANAGEMENT, IO] {
             any |= self.sim.reactor(reactor).turn() == Activity::Busy;
         }
