@@ -88,7 +88,7 @@ impl AdminQueue {
         let stream = bytes.as_ref();
         let mut taken = 0;
         loop {
-            let leaves = services.draining || matches!(self.stage, Stage::Leaving { .. });
+            let leaves = matches!(self.stage, Stage::Leaving { .. });
             if leaves || link.connection.begins_command(&stream[taken..]) && !self.has_room(link) {
                 link.paused = true;
                 return Taken::pause(taken);

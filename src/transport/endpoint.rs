@@ -7,7 +7,6 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::Duration;
 
 use corelane_reactors::buffer::GatherList;
 use corelane_reactors::clock::Time;
@@ -200,6 +199,9 @@ impl Endpoint {
             management.receive(now, mail);
         }
         self.queues.act();
+        if self.queues.services.draining {
+            self.mark_all();
+        }
     }
 
     /// Takes a message of the management reactor.
@@ -221,18 +223,22 @@ impl Endpoint {
         }
     }
 
-    /// Finishes what is in flight, takes nothing more, and closes; on the management reactor all others, too.
+    /// Finishes the commands that were begun, takes no more, and closes; on the management reactor all others, too.
     /// [`Endpoint::is_drained`] tells when that is done.
     pub fn drain(&mut self) {
         self.queues.services.draining = true;
         if let Some(management) = self.queues.services.management.as_mut() {
             management.drain();
         }
+        self.mark_all();
+        self.report_drained();
+    }
+
+    fn mark_all(&mut self) {
         let all: Vec<_> = self.queues.table.iter().flatten().map(|queue| queue.link.socket).collect();
         for socket in all {
             self.queues.mark(socket);
         }
-        self.report_drained();
     }
 
     fn insert(&mut self, queue: Queue) {
@@ -358,10 +364,16 @@ impl Endpoint {
                 Life::Live | Life::Ending { .. } => io.serve_waiting(link, services),
             }
         }
-        if link.connection.is_ended() || (services.draining && role.is_idle()) {
+        if link.connection.is_ended() || role.is_finished(services) {
             link.end();
         }
-        if link.paused && link.is_live() && !services.draining && role.has_room(link) {
+        // A socket with bytes that nobody read is reset when it is closed, and what was sent may be lost.
+        let goes_on = match link.life {
+            Life::Live => role.has_room(link),
+            Life::Ending { .. } => true,
+            Life::Dead => false,
+        };
+        if link.paused && goes_on {
             link.paused = false;
             self.group.resume(socket);
         }
@@ -371,8 +383,7 @@ impl Endpoint {
         }
         if !link.is_live() && link.life != Life::Dead && !link.lingering {
             link.lingering = true;
-            let wait = if services.draining { Duration::ZERO } else { services.settings.linger };
-            self.alarms.insert(services.now + wait, Alarm::Linger(socket));
+            self.alarms.insert(services.now + services.settings.linger, Alarm::Linger(socket));
         }
         let leaving = matches!(role, Role::Admin(admin) if matches!(admin.stage, Stage::Leaving { .. }));
         match link.life {

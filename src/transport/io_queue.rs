@@ -133,7 +133,7 @@ impl IoQueue {
         loop {
             // Data is taken whatever waits: it may be what every other command waits for.
             let is_command = link.connection.begins_command(&stream[taken..]);
-            if services.draining || is_command && !self.has_room(link) {
+            if is_command && !services.draining && !self.has_room(link) {
                 link.paused = true;
                 return Taken::pause(taken);
             }
@@ -150,6 +150,8 @@ impl IoQueue {
             match event {
                 Event::Incomplete => return Taken::bytes(taken),
                 Event::Taken | Event::Opened => {}
+                // Nothing new is begun. The host sees the connection close, and tries again elsewhere or later.
+                Event::Command { .. } if services.draining => {}
                 Event::Command { sqe, data, intact } => {
                     // In-capsule data ends its PDU, but for a digest: find it by address, not by arithmetic.
                     let start = data.as_ptr().addr() - stream.as_ptr().addr();

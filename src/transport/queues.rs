@@ -81,12 +81,16 @@ impl Role {
         }
     }
 
-    /// Every command is answered; asynchronous event requests do not count.
-    pub(super) fn is_idle(&self) -> bool {
-        match self {
-            Self::Admin(_) => true,
-            Self::Io(io, _) => io.is_idle(),
-        }
+    /// The appliance stops, and nothing is left to do here. An admin queue waits for all I/O queues: its end would cut
+    /// them off.
+    pub(super) fn is_finished(&self, services: &Services) -> bool {
+        let io_is_drained = || services.management.as_ref().is_none_or(Management::io_is_drained);
+        services.draining
+            && match self {
+                Self::Admin(AdminQueue { stage: Stage::Admin(_), .. }) => io_is_drained(),
+                Self::Admin(_) => true,
+                Self::Io(io, _) => io.is_idle(),
+            }
     }
 
     /// More commands can be taken on.

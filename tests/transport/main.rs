@@ -3,6 +3,7 @@
 //! until they are there.
 
 mod commands;
+mod drain;
 mod endings;
 mod handover;
 mod host;

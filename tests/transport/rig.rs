@@ -43,6 +43,8 @@ const IO: usize = 1;
 /// The whole target and its hosts, by their numbers.
 pub(crate) struct Rig {
     sim: Simulation,
+    pub(crate) management: Rc<RefCell<Endpoint>>,
+    pub(crate) io: Rc<RefCell<Endpoint>>,
     pub(crate) counters: Arc<Counters>,
     live: Arc<std::sync::atomic::AtomicUsize>,
     pub(crate) address: SocketAddr,
@@ -83,7 +85,7 @@ impl Rig {
         let listener =
             Listener::new(socket, Rc::clone(&management), settings.connections_max).expect("a listener");
         sim.reactor(MANAGEMENT).add_poller(Phase::Ingress, Box::new(listener)).expect("a poller");
-        Self { sim, counters, live, address, hosts: Vec::new(), cntlid: 0 }
+        Self { sim, management, io, counters, live, address, hosts: Vec::new(), cntlid: 0 }
     }
 
     /// A rig with an admin queue, host 0, whose controller is enabled, and an I/O queue, host 1.
