@@ -1,7 +1,7 @@
 //! The queues of one reactor: its sockets, what is on them, and the steps of a turn that serve them.
 //!
 //! Invariants: `table[id.index()]` is the queue of the socket `id`, for as long as the socket is open; a queue is in
-//! `marked` exactly if its link says so; a socket is closed only when no bdev has a command of its queue.
+//! `marked` exactly if its link says so, and in `alarms` once at most; a socket is closed only when no bdev has a command of its queue.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -23,7 +23,7 @@ use crate::transport::admin_queue::{ADMIN_ENTRIES_MAX, AdminQueue, Stage};
 use crate::transport::io_queue::IoQueue;
 use crate::transport::link::{Flushed, Life, Link};
 use crate::transport::message::{Counted, Handover, IoMail, ManagementMail};
-use crate::transport::queues::{Alarm, Queue, Queues, Role, Services};
+use crate::transport::queues::{Queue, Queues, Role, Services};
 use crate::transport::{Counters, IN_CAPSULE_BYTES, Management, Settings};
 
 /// Stretches that one send takes.
@@ -66,7 +66,7 @@ pub struct Endpoint {
     group: PollGroup,
     list: GatherList,
     queues: Queues,
-    alarms: Wheel<Alarm>,
+    alarms: Wheel<SocketId>,
     completions: Vec<(u64, Status)>,
     settling: Vec<SocketId>,
     drained: Option<Slot<ManagementMail>>,
@@ -164,7 +164,6 @@ impl Endpoint {
     /// Begins a connection that was accepted.
     pub(super) fn accepted(
         &mut self,
-        now: Time,
         stream: TcpStream,
         addresses: (SocketAddr, SocketAddr),
         counted: Counted,
@@ -177,7 +176,6 @@ impl Endpoint {
             header_digest: settings.header_digest,
             data_digest: settings.data_digest,
         });
-        let deadline = now + settings.icreq_timeout;
         let (local, peer) = addresses;
         if self.queues.services.draining {
             return;
@@ -187,7 +185,6 @@ impl Endpoint {
             Ok(socket) => {
                 let link = Link::new(socket, connection, peer, counted);
                 self.insert(Queue { link, role: Role::Admin(AdminQueue::new(local)) });
-                self.alarms.insert(deadline, Alarm::Icreq(socket));
             }
         }
     }
@@ -325,11 +322,7 @@ impl Endpoint {
     pub(super) fn tick(&mut self, now: Time) -> bool {
         self.queues.services.now = now;
         let queues = &mut self.queues;
-        let mut follow = Vec::new();
-        let rung = self.alarms.expire(now, ALARMS_PER_TURN, |alarm| follow.extend(queues.ring(alarm)));
-        for (at, alarm) in follow {
-            self.alarms.insert(at, alarm);
-        }
+        let rung = self.alarms.expire(now, ALARMS_PER_TURN, |socket| queues.ring(socket));
         let Some(management) = self.queues.services.management.as_mut() else { return rung > 0 };
         let due = management.tick(now);
         self.queues.act() || due || rung > 0
@@ -367,6 +360,7 @@ impl Endpoint {
         if link.connection.is_ended() || role.is_finished(services) {
             link.end();
         }
+        services.set_alarm(link, role.limit(link), &mut self.alarms);
         // A socket with bytes that nobody read is reset when it is closed, and what was sent may be lost.
         let goes_on = match link.life {
             Life::Live => role.has_room(link),
@@ -380,10 +374,6 @@ impl Endpoint {
         if flushed == Flushed::More || !link.connection.outbox().is_empty() && flushed == Flushed::All {
             self.queues.mark(socket);
             return;
-        }
-        if !link.is_live() && link.life != Life::Dead && !link.lingering {
-            link.lingering = true;
-            self.alarms.insert(services.now + services.settings.linger, Alarm::Linger(socket));
         }
         let leaving = matches!(role, Role::Admin(admin) if matches!(admin.stage, Stage::Leaving { .. }));
         match link.life {

@@ -11,11 +11,13 @@ use std::net::SocketAddr;
 
 use corelane_reactors::buffer::{Gather, GatherList};
 use corelane_reactors::poll_group::{PollGroup, Sent, SocketId};
+use corelane_reactors::timer::Key;
 
 use crate::connection::Piece;
 use crate::connection::controller::Connection;
 use crate::transport::data::Data;
 use crate::transport::message::Counted;
+use crate::transport::queues::Alarm;
 
 /// Sends that one flush of one socket makes; the rest waits for the next turn.
 const SENDS_PER_FLUSH: usize = 4;
@@ -54,8 +56,8 @@ pub(super) struct Link {
     pub(super) life: Life,
     /// In the endpoint's list of queues to look after.
     pub(super) marked: bool,
-    /// The alarm that ends its lingering is set.
-    pub(super) lingering: bool,
+    /// The one alarm that is set for it, and its place in the wheel.
+    pub(super) alarm: Option<(Alarm, Key)>,
     /// The poll group was told to stop receiving.
     pub(super) paused: bool,
     pub(super) counted: Counted,
@@ -74,7 +76,7 @@ impl Link {
             peer,
             life: Life::Live,
             marked: false,
-            lingering: false,
+            alarm: None,
             paused: false,
             counted,
         }

@@ -111,7 +111,7 @@ impl Listener {
     }
 
     /// True if a connection was taken off the queue.
-    fn accept(&mut self, now: Time) -> io::Result<bool> {
+    fn accept(&mut self) -> io::Result<bool> {
         let (stream, peer) = match self.socket.accept() {
             Ok(accepted) => accepted,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
@@ -136,7 +136,7 @@ impl Listener {
         stream.set_nonblocking(true)?;
         let local = stream.local_addr()?;
         tracing::debug!(%peer, %local, "accepted a connection");
-        endpoint.accepted(now, stream, (local, peer), counted);
+        endpoint.accepted(stream, (local, peer), counted);
         Ok(true)
     }
 }
@@ -157,7 +157,7 @@ impl Poller for Listener {
             return Poll::Idle(Wake::Descriptor);
         }
         for accepted in 0..ACCEPTS_PER_TURN {
-            match self.accept(turn.now()) {
+            match self.accept() {
                 Ok(true) => {}
                 Ok(false) if accepted == 0 => return Poll::Idle(Wake::Descriptor),
                 Ok(false) => return Poll::Busy,

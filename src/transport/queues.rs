@@ -4,11 +4,13 @@
 //! `marked` exactly if its link says so.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use corelane_reactors::buffer::{Lease, SegmentMut};
 use corelane_reactors::clock::Time;
 use corelane_reactors::mailbox::Slot;
 use corelane_reactors::poll_group::{Closed, Handler, SocketId, Taken};
+use corelane_reactors::timer::Wheel;
 
 use crate::mem::Pool;
 use crate::nvmf::io::Channels;
@@ -55,14 +57,14 @@ pub(super) struct Queue {
 }
 
 /// What a queue has a limited time for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Alarm {
     /// To send its ICReq.
-    Icreq(SocketId),
+    Icreq,
     /// To send its Connect command.
-    Connect(SocketId),
+    Connect,
     /// To read why it ends, and close.
-    Linger(SocketId),
+    Linger,
 }
 
 /// The queues of one reactor, by socket.
@@ -71,6 +73,30 @@ pub(super) struct Queues {
     pub(super) services: Services,
     /// Queues to look after.
     pub(super) marked: Vec<SocketId>,
+}
+
+impl Alarm {
+    fn time(self, settings: &Settings) -> Duration {
+        match self {
+            Self::Icreq => settings.icreq_timeout,
+            Self::Connect => settings.connect_timeout,
+            Self::Linger => settings.linger,
+        }
+    }
+}
+
+impl Services {
+    /// Sets the alarm of a link, in place of the one that it has.
+    pub(super) fn set_alarm(&self, link: &mut Link, alarm: Option<Alarm>, alarms: &mut Wheel<SocketId>) {
+        if link.alarm.map(|(alarm, _)| alarm) == alarm {
+            return;
+        }
+        if let Some((_, key)) = link.alarm.take() {
+            alarms.cancel(key);
+        }
+        link.alarm =
+            alarm.map(|alarm| (alarm, alarms.insert(self.now + alarm.time(&self.settings), link.socket)));
+    }
 }
 
 impl Role {
@@ -91,6 +117,17 @@ impl Role {
                 Self::Admin(_) => true,
                 Self::Io(io, _) => io.is_idle(),
             }
+    }
+
+    /// What the queue on `link` has a limited time for now.
+    pub(super) fn limit(&self, link: &Link) -> Option<Alarm> {
+        match (link.life, self) {
+            (Life::Live, Self::Admin(AdminQueue { stage: Stage::Opening, .. })) => {
+                Some(if link.connection.is_open() { Alarm::Connect } else { Alarm::Icreq })
+            }
+            (Life::Ending { .. }, _) => Some(Alarm::Linger),
+            (Life::Live | Life::Dead, _) => None,
+        }
     }
 
     /// More commands can be taken on.
@@ -125,28 +162,18 @@ impl Queues {
         self.mark(socket);
     }
 
-    /// An alarm is due; returns one that follows it.
-    pub(super) fn ring(&mut self, alarm: Alarm) -> Option<(Time, Alarm)> {
-        let (Alarm::Icreq(socket) | Alarm::Connect(socket) | Alarm::Linger(socket)) = alarm;
-        let queue = self.table[socket.index()].as_mut().filter(|queue| queue.link.socket == socket)?;
-        let opening = matches!(&queue.role, Role::Admin(AdminQueue { stage: Stage::Opening, .. }));
-        let peer = queue.link.peer;
+    /// The alarm of `socket` is due.
+    pub(super) fn ring(&mut self, socket: SocketId) {
+        let queue = self.table[socket.index()].as_mut().filter(|queue| queue.link.socket == socket);
+        let Some(Queue { link, .. }) = queue.map(Box::as_mut) else { return };
+        let Some((alarm, _)) = link.alarm.take() else { return };
         match alarm {
-            Alarm::Icreq(_) if !opening => return None,
-            Alarm::Icreq(_) if queue.link.connection.is_open() => {
-                return Some((
-                    self.services.now + self.services.settings.connect_timeout,
-                    Alarm::Connect(socket),
-                ));
-            }
-            Alarm::Icreq(_) => tracing::debug!(%peer, "no ICReq in time"),
-            Alarm::Connect(_) if !opening => return None,
-            Alarm::Connect(_) => tracing::debug!(%peer, "no Connect command in time"),
-            Alarm::Linger(_) => {}
+            Alarm::Icreq => tracing::debug!(peer = %link.peer, "no ICReq in time"),
+            Alarm::Connect => tracing::debug!(peer = %link.peer, "no Connect command in time"),
+            Alarm::Linger => {}
         }
-        queue.link.life = Life::Dead;
+        link.life = Life::Dead;
         self.mark(socket);
-        None
     }
 
     /// Carries out what the target asks for. True if there was something.

@@ -34,6 +34,30 @@ fn a_peer_that_says_nothing_is_closed_in_time() {
 }
 
 #[test]
+fn a_host_that_does_not_connect_is_closed_in_time() {
+    let mut rig = Rig::new(&settings(), |_| memory());
+    let host = rig.host(&Wish::default());
+    rig.pass(settings().connect_timeout - MOMENT);
+    assert_eq!(rig.live(), 1);
+    // Other commands do not count as Connect.
+    rig.hosts[host].plain(1, command::keep_alive());
+    assert_eq!(rig.completion(host), (1, Status::COMMAND_SEQUENCE_ERROR.with_dnr()));
+    rig.pass(2 * MOMENT);
+    assert_eq!(rig.live(), 0);
+}
+
+#[test]
+fn connections_that_are_gone_leave_no_time_limit() {
+    let mut rig = Rig::new(&settings(), |_| memory());
+    for _ in 0..3 * settings().connections_max {
+        rig.host(&Wish::default());
+        rig.hosts.pop();
+        rig.quiet();
+    }
+    assert_eq!((rig.live(), rig.waits_until()), (0, None));
+}
+
+#[test]
 fn a_connected_host_may_be_silent() {
     let mut rig = Rig::connected(&settings(), &Wish::default(), |_| memory());
     for _ in 0..4 {

@@ -22,7 +22,7 @@ use corelane::spec::status::Status;
 use corelane::transport::{
     Counters, Endpoint, EndpointRole, Listener, Mail, Management, Settings, attach, listen,
 };
-use corelane_reactors::clock::Clock;
+use corelane_reactors::clock::{Clock, Time};
 use corelane_reactors::poller::Phase;
 use corelane_reactors::reactor::Activity;
 use corelane_reactors::sim::Simulation;
@@ -160,6 +160,15 @@ impl Rig {
     pub(crate) fn pass(&mut self, by: Duration) {
         self.sim.advance(by);
         self.quiet();
+    }
+
+    /// What the management reactor waits for while nothing happens.
+    pub(crate) fn waits_until(&mut self) -> Option<Time> {
+        self.sim.advance(ROUND);
+        match self.sim.reactor(MANAGEMENT).turn() {
+            Activity::Busy => panic!("something happens"),
+            Activity::Idle { until, .. } => until,
+        }
     }
 
     /// One turn of each reactor, and what the hosts can do; true if anything happened.
