@@ -9,6 +9,8 @@ mod attached;
 mod channels;
 mod counts;
 mod request;
+#[cfg(test)]
+mod tests;
 
 pub use attached::{Attached, Namespaces};
 pub use channels::{Channels, status_of};

@@ -110,7 +110,8 @@ pub fn decode(
         return Err(Status::INVALID_OPCODE.with_dnr());
     }
     // Fabrics transfers are described by SGLs, and fused operations are not offered.
-    if sqe.psdt() == Psdt::PRP || sqe.fused() != Fused::NORMAL {
+    let has_sgl = matches!(sqe.psdt(), Psdt::SGL | Psdt::SGL_METADATA);
+    if !has_sgl || sqe.fused() != Fused::NORMAL {
         return Err(Status::INVALID_FIELD.with_dnr());
     }
     let namespace = *namespaces.find(sqe.nsid.get())?;

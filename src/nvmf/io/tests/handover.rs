@@ -1,0 +1,220 @@
+//! Requests on devices: done at once, done later, and what the device's answers become.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use corelane_reactors::clock::Clock;
+use zerocopy::IntoBytes;
+
+use super::{BARE, LIMITS, MEMORY, VOID, memory, namespaces, on_blocks};
+use crate::bdev::{Access, Bdev, BdevError, Blocks, Delay, Delays};
+use crate::mem::{self, Extent, Segment, SegmentMut};
+use crate::nvmf::io::{
+    Attached, Channels, Counts, DATASET_RANGE_BYTES_MAX, Namespaces, Operation, decode, status_of,
+};
+use crate::nvmf::subsystem::{Counting, IoCounts};
+use crate::spec::nvm::DatasetRange;
+use crate::spec::opcode::NvmOpcode;
+use crate::spec::sgl::SglDescriptor;
+use crate::spec::sqe::Sqe;
+use crate::spec::status::Status;
+
+/// Channels, the namespaces, and memory for data.
+struct Rig {
+    channels: Channels,
+    namespaces: Namespaces,
+    data: Extent,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let (channels, namespaces) = namespaces(Arc::new(memory()));
+        Self { channels, namespaces, data: Extent::ordinary(1 << 20).unwrap() }
+    }
+
+    fn fill(&self, bytes: &[u8]) -> Segment {
+        mem::copy_in(bytes, self.data.segment_mut(0..bytes.len()));
+        self.data.segment(0..bytes.len())
+    }
+
+    fn submit(&mut self, sqe: &Sqe, from: Segment, into: SegmentMut) -> Option<Status> {
+        let request = decode(sqe, from.len(), &self.namespaces, &LIMITS).unwrap();
+        self.channels.submit(1, &request.namespace, request.operation, from, into)
+    }
+
+    /// The first bytes of a namespace.
+    fn read(&mut self, nsid: u32, bytes: usize) -> Vec<u8> {
+        let blocks = u32::try_from(bytes / 512).unwrap();
+        let into = self.data.segment_mut(4096..4096 + bytes);
+        let status = self.submit(&on_blocks(NvmOpcode::READ, nsid, 0, blocks), Segment::empty(), into);
+        assert_eq!(status, Some(Status::SUCCESS));
+        let mut read = vec![0; bytes];
+        mem::copy_out(self.data.segment(4096..4096 + bytes), &mut read);
+        read
+    }
+
+    fn attached(&self, nsid: u32) -> Attached {
+        *self.namespaces.find(nsid).unwrap()
+    }
+}
+
+type Ranges = &'static [(u64, u32)];
+
+fn ranges(list: &[(u64, u32)]) -> Vec<u8> {
+    let ranges = list.iter().map(|&(lba, blocks)| DatasetRange {
+        attributes: 0.into(),
+        blocks: blocks.into(),
+        starting_lba: lba.into(),
+    });
+    ranges.flat_map(|range| range.as_bytes().to_vec()).collect()
+}
+
+fn deallocate(nsid: u32, count: usize) -> Sqe {
+    let mut sqe = Sqe::of(NvmOpcode::DATASET_MANAGEMENT.0, 7, nsid);
+    sqe.cdw10.set(u32::try_from(count - 1).unwrap());
+    sqe.cdw11.set(4);
+    sqe.dptr = SglDescriptor::transport(u32::try_from(count * 16).unwrap());
+    sqe
+}
+
+#[test]
+fn memory_is_written_compared_zeroed_and_lent() {
+    let mut rig = Rig::new();
+    let data = rig.fill(&[9; 1024]);
+    let write = on_blocks(NvmOpcode::WRITE, MEMORY, 0, 2);
+    assert_eq!(rig.submit(&write, data, SegmentMut::empty()), Some(Status::SUCCESS));
+    assert_eq!(rig.read(MEMORY, 1024), [9; 1024]);
+    let compare = on_blocks(NvmOpcode::COMPARE, MEMORY, 0, 2);
+    assert_eq!(rig.submit(&compare, data, SegmentMut::empty()), Some(Status::SUCCESS));
+    let zeroes = on_blocks(NvmOpcode::WRITE_ZEROES, MEMORY, 1, 1);
+    assert_eq!(rig.submit(&zeroes, Segment::empty(), SegmentMut::empty()), Some(Status::SUCCESS));
+    let failed = Some(Status::COMPARE_FAILURE.with_dnr());
+    assert_eq!(rig.submit(&compare, data, SegmentMut::empty()), failed);
+
+    let request = decode(&on_blocks(NvmOpcode::READ, MEMORY, 0, 2), 0, &rig.namespaces, &LIMITS).unwrap();
+    let Operation::Read(blocks) = request.operation else { panic!("a read") };
+    let lent = rig.channels.lend(&request.namespace, blocks).unwrap();
+    let mut bytes = [1; 1024];
+    mem::copy_out(lent, &mut bytes);
+    assert_eq!((bytes[..512] == [9; 512], bytes[512..] == [0; 512]), (true, true));
+}
+
+#[test]
+fn the_void_takes_everything_and_gives_zeros() {
+    let mut rig = Rig::new();
+    let data = rig.fill(&[9; 4096]);
+    let write = on_blocks(NvmOpcode::WRITE, VOID, 1 << 39, 1);
+    assert_eq!(rig.submit(&write, data, SegmentMut::empty()), Some(Status::SUCCESS));
+    let compare = on_blocks(NvmOpcode::COMPARE, VOID, 1 << 39, 1);
+    assert_eq!(rig.submit(&compare, data, SegmentMut::empty()), Some(Status::COMPARE_FAILURE.with_dnr()));
+}
+
+#[test]
+fn ranges_are_judged_before_any_is_touched() {
+    const LONGEST: Ranges = &[(0, 1 << 10)];
+    const TOO_LONG: Ranges = &[(0, 1), (0, (1 << 10) + 1)];
+    assert_eq!(DATASET_RANGE_BYTES_MAX, 4096 << 10);
+    let rows: [(u32, Ranges, Status); 7] = [
+        (MEMORY, &[(0, 1), (1, 1)], Status::SUCCESS),
+        (MEMORY, &[(0, 0), (2048, 0)], Status::SUCCESS),
+        (MEMORY, &[(0, 1), (2048, 1)], Status::LBA_OUT_OF_RANGE.with_dnr()),
+        (MEMORY, &[(0, 1), (u64::MAX, u32::MAX)], Status::LBA_OUT_OF_RANGE.with_dnr()),
+        (VOID, LONGEST, Status::SUCCESS),
+        (VOID, TOO_LONG, Status::COMMAND_SIZE_LIMIT_EXCEEDED.with_dnr()),
+        // Deallocation is advice: a device without it may keep the data.
+        (BARE, &[(0, 1)], Status::SUCCESS),
+    ];
+    for (nsid, list, status) in rows {
+        let mut rig = Rig::new();
+        if nsid == MEMORY {
+            let data = rig.fill(&[9; 512]);
+            let write = on_blocks(NvmOpcode::WRITE, MEMORY, 0, 1);
+            assert_eq!(rig.submit(&write, data, SegmentMut::empty()), Some(Status::SUCCESS));
+        }
+        let data = rig.fill(&ranges(list));
+        let done = rig.submit(&deallocate(nsid, list.len()), data, SegmentMut::empty());
+        assert_eq!(done, Some(status), "{list:?}");
+        if nsid == MEMORY {
+            let kept = !status.is_success() || list[0].1 == 0;
+            assert_eq!(rig.read(MEMORY, 512), [if kept { 9 } else { 0 }; 512], "{list:?}");
+        }
+    }
+}
+
+#[test]
+fn a_pending_command_completes_under_its_tag() {
+    let (clock, time) = Clock::simulated();
+    let delays = Delays { fixed: Duration::from_millis(5), ..Delays::default() };
+    let slow = Delay::new(Arc::new(memory()), clock.clone(), delays);
+    let (mut channels, namespaces) = namespaces(Arc::new(slow));
+    let attached = *namespaces.find(MEMORY).unwrap();
+    assert!(channels.lend(&attached, Blocks { first: 0, count: 1 }).is_none());
+    assert_eq!((channels.outstanding(), channels.deadline()), (0, None));
+    for tag in [70_000, 70_001] {
+        let none = (Segment::empty(), SegmentMut::empty());
+        assert_eq!(channels.submit(tag, &attached, Operation::Flush, none.0, none.1), None);
+    }
+    assert_eq!(channels.outstanding(), 2);
+    assert_eq!(channels.deadline(), Some(clock.now() + Duration::from_millis(5)));
+    let mut done = Vec::new();
+    assert_eq!(channels.poll(|tag, status| done.push((tag, status))), 0);
+    assert!(channels.abort(&attached, 70_001));
+    assert!(!channels.abort(&attached, 70_002));
+    assert_eq!(channels.deadline(), None, "an aborted command is to be fetched at once");
+    channels.poll(|tag, status| done.push((tag, status)));
+    time.advance(Duration::from_millis(5));
+    channels.poll(|tag, status| done.push((tag, status)));
+    assert_eq!(done, [(70_001, Status::ABORT_REQUESTED), (70_000, Status::SUCCESS)]);
+    assert_eq!(channels.outstanding(), 0);
+}
+
+#[test]
+fn namespaces_of_one_device_share_its_channel() {
+    let bdev: Arc<dyn Bdev> = Arc::new(memory());
+    let mut channels = Channels::new();
+    assert_eq!((channels.open(&bdev).unwrap(), channels.open(&bdev).unwrap()), (0, 0));
+    let rig = Rig::new();
+    assert_ne!(rig.attached(MEMORY).channel, rig.attached(VOID).channel);
+}
+
+#[test]
+fn what_a_device_says_becomes_a_status() {
+    let rows = [
+        (Ok(()), Status::SUCCESS),
+        (Err(BdevError::OutOfRange), Status::LBA_OUT_OF_RANGE.with_dnr()),
+        (Err(BdevError::Length), Status::INTERNAL_ERROR.with_dnr()),
+        (Err(BdevError::Unsupported), Status::INVALID_OPCODE.with_dnr()),
+        (Err(BdevError::Miscompare), Status::COMPARE_FAILURE.with_dnr()),
+        (Err(BdevError::Busy), Status::INTERRUPTED),
+        (Err(BdevError::Media { access: Access::Read }), Status::UNRECOVERED_READ_ERROR),
+        (Err(BdevError::Media { access: Access::Write }), Status::WRITE_FAULT),
+        (Err(BdevError::Aborted), Status::ABORT_REQUESTED),
+        (Err(BdevError::Gone), Status::INTERNAL_ERROR.with_dnr()),
+    ];
+    for (result, status) in rows {
+        assert_eq!(status_of(result), status, "{result:?}");
+    }
+}
+
+#[test]
+fn what_was_done_is_counted_by_lane_and_summed() {
+    let counts = Counts::new(2);
+    let blocks = Blocks { first: 0, count: 1 };
+    let write = Operation::Write { blocks, force_unit_access: false };
+    for lane in 0..2 {
+        counts.lane(lane).count(Operation::Read(blocks), 512, Status::SUCCESS);
+    }
+    counts.lane(0).count(Operation::Compare(blocks), 1024, Status::SUCCESS);
+    counts.lane(0).count(write, 4096, Status::SUCCESS);
+    counts.lane(1).count(write, 4096, Status::WRITE_FAULT);
+    counts.lane(1).count(write, 4096, Status::LBA_OUT_OF_RANGE);
+    counts.lane(1).count(Operation::Flush, 0, Status::SUCCESS);
+    let expected = IoCounts {
+        read_commands: 3,
+        write_commands: 1,
+        read_bytes: 2048,
+        written_bytes: 4096,
+        media_errors: 1,
+    };
+    assert_eq!(counts.counts(), expected);
+}
