@@ -173,15 +173,25 @@ impl Rig {
 
     /// One turn of each reactor, and what the hosts can do; true if anything happened.
     pub(crate) fn round(&mut self) -> bool {
-        let mut any = false;
+        let management = self.management_turn();
+        let io = self.io_turn();
+        self.pump() || management || io
+    }
+
+    /// One turn of the management reactor; true if it did anything.
+    pub(crate) fn management_turn(&mut self) -> bool {
         self.sim.advance(ROUND);
-        for reactor in [MANAGEMENT, IO] {
-            any |= self.sim.reactor(reactor).turn() == Activity::Busy;
-        }
-        for host in &mut self.hosts {
-            any |= host.pump();
-        }
-        any
+        self.sim.reactor(MANAGEMENT).turn() == Activity::Busy
+    }
+
+    /// One turn of the I/O reactor; true if it did anything.
+    pub(crate) fn io_turn(&mut self) -> bool {
+        self.sim.reactor(IO).turn() == Activity::Busy
+    }
+
+    /// What the hosts can do; true if that was anything.
+    pub(crate) fn pump(&mut self) -> bool {
+        self.hosts.iter_mut().filter_map(|host| host.pump().then_some(())).count() > 0
     }
 
     /// Takes rounds until `condition` holds.
