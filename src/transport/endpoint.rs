@@ -80,11 +80,15 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`EndpointError`].
+    ///
+    /// # Panics
+    /// If a queue has fewer than 2 buffers.
     pub fn new(
         settings: &Settings,
         counters: Arc<Counters>,
         role: EndpointRole,
     ) -> Result<Self, EndpointError> {
+        assert!(settings.buffers_per_queue >= 2);
         let (management, drained, lane) = match role {
             EndpointRole::Management(management) => (Some(*management), None, 0),
             EndpointRole::Io { lane, drained } => (None, Some(drained), lane),

@@ -9,8 +9,9 @@
 //!      +---- (data for the host, or in a capsule) +
 //! ```
 //!
-//! Invariants: a slot's index is its transfer tag; `Waiting` slots are exactly those in `waiting`, in order; a buffer
-//! is in `buffers`, in a slot, or in the outbox; the tag of a pending bdev command names socket and slot.
+//! Invariants: a slot's index is its transfer tag; `Waiting` slots are exactly those in `waiting` and `asking`, in order;
+//! a buffer is in `buffers`, in a slot, or in the outbox; `receiving` slots are `Receiving`, fewer than there are
+//! buffers; the tag of a pending bdev command names socket and slot.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -59,7 +60,14 @@ pub(super) struct IoQueue {
     namespaces: Namespaces,
     counts: Arc<LaneCounts>,
     slots: Slots<Command>,
+    /// Wait for a buffer, and for nothing else.
     waiting: VecDeque<u16>,
+    /// Wait for a buffer for which the host will be asked for data.
+    asking: VecDeque<u16>,
+    /// The last buffer went to one of `asking`.
+    asked_last: bool,
+    receiving: usize,
+    receiving_max: usize,
     buffers: Vec<Buffer>,
     /// Commands that a bdev has.
     executing: usize,
@@ -98,6 +106,10 @@ impl IoQueue {
             counts: ticket.counting.lane(lane),
             slots: Slots::new(entries),
             waiting: VecDeque::with_capacity(usize::from(entries)),
+            asking: VecDeque::with_capacity(usize::from(entries)),
+            asked_last: false,
+            receiving: 0,
+            receiving_max: buffers.len().saturating_sub(1),
             buffers,
             executing: 0,
             abandoned: false,
@@ -215,11 +227,20 @@ impl IoQueue {
 
     /// Goes on with commands that waited for a buffer.
     pub(super) fn serve_waiting(&mut self, link: &mut Link, services: &mut Services) {
-        while !self.waiting.is_empty() {
-            let Some(buffer) = self.buffers.pop() else { return };
-            let Some(slot) = self.waiting.pop_front() else { unreachable!("it was not empty") };
+        while !self.buffers.is_empty()
+            && let Some(slot) = self.next_waiting()
+        {
+            let Some(buffer) = self.buffers.pop() else { unreachable!("it was not empty") };
             self.start(link, services, slot, buffer);
         }
+    }
+
+    /// The command that gets the next buffer. Both kinds take turns. The last buffer is never for data of the host's: what
+    /// is here already may fill the receive memory that this data needs on its way.
+    fn next_waiting(&mut self) -> Option<u16> {
+        let may_ask = self.receiving < self.receiving_max && !self.asking.is_empty();
+        self.asked_last = may_ask && (!self.asked_last || self.waiting.is_empty());
+        if self.asked_last { self.asking.pop_front() } else { self.waiting.pop_front() }
     }
 
     /// Lets go of every command that no bdev has; asks the others to end, once. The connection is over.
@@ -239,6 +260,7 @@ impl IoQueue {
             }
         }
         self.waiting.clear();
+        self.asking.clear();
     }
 
     fn respond(&self, link: &mut Link, cid: u16, status: Status) {
@@ -324,7 +346,10 @@ impl IoQueue {
         lease: Option<Lease>,
     ) {
         let slot = self.slots.insert(Command { cid, request, stage: Stage::Waiting(lease) });
-        self.waiting.push_back(slot);
+        match request.transfer {
+            Transfer::FromHost(_) => self.asking.push_back(slot),
+            _ => self.waiting.push_back(slot),
+        }
         self.serve_waiting(link, services);
     }
 
@@ -335,6 +360,7 @@ impl IoQueue {
         match transfer {
             Transfer::FromHost(bytes) => {
                 command.stage = Stage::Receiving(buffer);
+                self.receiving += 1;
                 link.connection.request_data(cid, slot, bytes);
             }
             Transfer::InCapsule(bytes) => {
@@ -367,6 +393,7 @@ impl IoQueue {
         let Transfer::FromHost(bytes) = command.request.transfer else {
             unreachable!("only data from the host is transferred");
         };
+        self.receiving -= 1;
         if intact {
             return self.execute_slot(link, services, ttag, buffer, bytes);
         }

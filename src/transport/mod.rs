@@ -42,7 +42,7 @@ pub struct Settings {
     pub connections_max: usize,
     /// The largest data transfer of one command in bytes (MDTS): a power of two from 4096.
     pub transfer_bytes_max: u32,
-    /// Buffers of `transfer_bytes_max` that each I/O queue takes at Connect; commands beyond wait for one.
+    /// Buffers of `transfer_bytes_max` that each I/O queue takes at Connect, from 2; commands beyond wait for one.
     pub buffers_per_queue: usize,
     /// How long a connection may take to send its ICReq.
     pub icreq_timeout: Duration,

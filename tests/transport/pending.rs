@@ -120,3 +120,19 @@ fn commands_beyond_the_queue_wait_until_there_is_room() {
         assert_eq!(rig.completion(IO), (cid, Status::SUCCESS));
     }
 }
+
+#[test]
+fn data_in_capsules_that_waits_does_not_shut_out_data_that_was_asked_for() {
+    let bdev = Manual::new(Memory::Callers { alignment: 512 });
+    let device = Arc::clone(&bdev);
+    let mut rig = Rig::connected(&few_buffers(), &Wish::default(), |_| device);
+    bdev.complete(usize::MAX / 2);
+    for cid in 0..2 {
+        rig.hosts[IO].on_request(cid, command::write(1, 0, 256, false), &[1; 128 << 10]);
+    }
+    for cid in 2..127 {
+        rig.hosts[IO].in_capsule(cid, command::write(1, 0, 16, false), &[2; 8192]);
+    }
+    rig.until("all completions", |rig| rig.hosts[IO].completions.len() == 127);
+    assert!(rig.hosts[IO].completions.iter().all(|cqe| cqe.status().is_success()));
+}

@@ -215,6 +215,8 @@ impl Rig {
             if idle == QUIET_ROUNDS {
                 return;
             }
+            // The kernel may want this core for the bytes that are under way.
+            std::thread::yield_now();
         }
         panic!("it never comes to rest");
     }
