@@ -6,7 +6,13 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 mod hostile;
+mod idle;
+mod limits;
 mod pattern;
 mod peer;
+mod program;
 mod scene;
+mod serving;
 mod session;
+mod starting;
+mod stopping;

@@ -20,3 +20,8 @@ pub(crate) fn blocks(seed: u64, lba: u64, bytes: usize) -> Vec<u8> {
     }
     data
 }
+/// The CRC of every unit of `data` matches.
+pub(crate) fn is_intact(data: &[u8]) -> bool {
+    data.chunks(UNIT)
+        .all(|unit| unit.len() == UNIT && unit[24..28] == digest::append(0, &unit[..24]).to_le_bytes())
+}
