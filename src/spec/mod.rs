@@ -12,6 +12,7 @@ pub mod discovery;
 pub mod event;
 pub mod fabrics;
 pub mod feature;
+pub mod host;
 pub mod identify;
 pub mod log_page;
 pub mod nqn;
