@@ -19,6 +19,7 @@ pub mod nqn;
 pub mod nvm;
 pub mod opcode;
 pub mod register;
+pub mod reservation;
 pub mod sgl;
 pub mod sqe;
 pub mod status;

@@ -6,8 +6,12 @@ use super::event::AsyncEvent;
 use super::fabrics::{Connect, ConnectRefused, FabricsHeader};
 use super::log_page::CommandEffect;
 use super::nqn::DISCOVERY_NQN;
-use super::opcode::{Direction, FabricsType};
+use super::opcode::{AdminCommand, AdminOpcode, Direction, FabricsType, NvmCommand, NvmOpcode};
 use super::register::{Cap, Cc, Csts, Shutdown, ShutdownStatus, Vs};
+use super::reservation::{
+    AcquireAction, AcquireDword, NotificationMask, PersistChange, RegisterAction, RegisterDword,
+    ReleaseAction, ReleaseDword, ReservationType,
+};
 use super::sgl::SglDescriptor;
 use super::sqe::{Psdt, Sqe};
 use super::status::{Status, StatusType};
@@ -76,6 +80,37 @@ fn bit_fields_have_the_values_of_the_specification() {
         ("discovery notice", u64::from(AsyncEvent::DISCOVERY_CHANGED.into_bits()), 0x0070_f002),
         ("namespace notice", u64::from(AsyncEvent::NAMESPACE_CHANGED.into_bits()), 0x0004_0002),
         ("effect CSE", u64::from(CommandEffect::new().with_csupp(true).with_cse(1).into_bits()), 0x0001_0001),
+        (
+            "CDW10 of a Register that ignores the key, replaces it, and sets PTPL",
+            u64::from(
+                RegisterDword::new()
+                    .with_rrega(RegisterAction::REPLACE)
+                    .with_iekey(true)
+                    .with_cptpl(PersistChange::SET)
+                    .into_bits(),
+            ),
+            0xc000_000a,
+        ),
+        (
+            "CDW10 of an Acquire that preempts and aborts for type 5",
+            u64::from(
+                AcquireDword::new()
+                    .with_racqa(AcquireAction::PREEMPT_AND_ABORT)
+                    .with_rtype(ReservationType::WRITE_EXCLUSIVE_ALL_REGISTRANTS)
+                    .into_bits(),
+            ),
+            0x0502,
+        ),
+        (
+            "CDW10 of a Release that clears",
+            u64::from(ReleaseDword::new().with_rrela(ReleaseAction::CLEAR).with_iekey(true).into_bits()),
+            0x0009,
+        ),
+        (
+            "notices of type 2 masked",
+            u64::from(NotificationMask::new().with_reservation_released(true).into_bits()),
+            0x4,
+        ),
         ("IPO in data", u64::from(ConnectRefused::data(256).into_bits()), 0x0001_0100),
     ];
     for (name, got, expected) in rows {
@@ -122,4 +157,19 @@ fn text_fields_are_padded_and_ended() {
     assert_eq!(text::nul_terminated(&field), Some(DISCOVERY_NQN));
     assert_eq!(text::nul_terminated(&[b'a'; 256]), None);
     assert_eq!(text::nul_terminated(&[0xff, 0]), None);
+}
+
+#[test]
+fn known_opcodes_and_commands_are_the_same() {
+    for opcode in 0..=0xff {
+        let (admin, nvm) = (AdminOpcode(opcode), NvmOpcode(opcode));
+        assert_eq!(admin.known().map(AdminCommand::opcode), admin.known().map(|_| admin));
+        assert_eq!(nvm.known().map(NvmCommand::opcode), nvm.known().map(|_| nvm));
+        assert!(admin.known().is_none() || !admin.is_vendor_specific());
+        assert!(nvm.known().is_none() || !nvm.is_vendor_specific());
+    }
+    let named = (0..=0xff).filter(|&opcode| NvmOpcode(opcode).known().is_some()).count();
+    assert_eq!(named, NvmCommand::ALL.len());
+    let named = (0..=0xff).filter(|&opcode| AdminOpcode(opcode).known().is_some()).count();
+    assert_eq!(named, AdminCommand::ALL.len());
 }
