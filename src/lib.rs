@@ -10,6 +10,7 @@ pub mod mem;
 pub mod nvmf;
 pub mod pdu;
 pub mod persist;
+pub mod reservation;
 pub mod spec;
 #[cfg(test)]
 mod tidy;
