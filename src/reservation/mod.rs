@@ -7,13 +7,16 @@
 //! ```
 //!
 //! The owner of the state carries out the [`Effects`] in their order, takes `next` for its state, and completes the
-//! command. [`rights`] says what a host may do then, [`report::encode`] tells hosts, and a
+//! command. [`rights`] says what a host may do then, [`report::encode`] tells hosts, [`Record`] keeps it on disk, and a
 //! [`Notices`] per controller keeps what the others have to be told.
 
 mod access;
 mod effect;
+mod fault;
+mod import;
 mod kind;
 mod notice;
+mod record;
 pub mod report;
 mod request;
 mod state;
@@ -24,8 +27,11 @@ mod tests;
 
 pub use access::{Fused, Group, Rights, admin_group, judge, nvm_group, rights};
 pub use effect::{Effects, Notice, NoticeKind, Persist};
+pub use fault::{Fault, Reason};
+pub use import::from_spdk;
 pub use kind::Kind;
 pub use notice::{Notices, PAGES_MAX, Posted};
+pub use record::{FORMAT, Identity, RECORD_BYTES_MAX, Record};
 pub use request::{Acquire, Register, Release, Request, data_bytes, judge_nsid};
 pub use state::{Impossible, Key, REGISTRANTS_MAX, Registrant, Reservation, State};
 pub use transition::{Options, Outcome, set_persistence, transition};

@@ -11,10 +11,13 @@ use crate::spec::status::Status;
 
 mod access;
 mod acquire;
+mod import;
 mod many;
 mod notices;
+mod peers;
 mod persistence;
 mod preempt;
+mod record;
 mod register;
 mod release;
 mod report;
