@@ -13,6 +13,7 @@
 mod access;
 mod effect;
 mod fault;
+mod fuzz;
 mod import;
 mod kind;
 mod notice;
@@ -28,6 +29,7 @@ mod tests;
 pub use access::{Fused, Group, Rights, admin_group, judge, nvm_group, rights};
 pub use effect::{Effects, Notice, NoticeKind, Persist};
 pub use fault::{Fault, Reason};
+pub use fuzz::{fuzz_import, fuzz_record, fuzz_request};
 pub use import::from_spdk;
 pub use kind::Kind;
 pub use notice::{Notices, PAGES_MAX, Posted};

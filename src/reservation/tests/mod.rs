@@ -11,9 +11,12 @@ use crate::spec::status::Status;
 
 mod access;
 mod acquire;
+mod fuzzing;
 mod import;
 mod many;
+mod model;
 mod notices;
+mod oracle;
 mod peers;
 mod persistence;
 mod preempt;
