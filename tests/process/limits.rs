@@ -114,9 +114,9 @@ fn silent_peers_have_their_time_and_no_more() {
 #[test]
 fn bytes_one_by_one_do_not_buy_time() {
     let mut scene = Scene::with_limits(json!({"icreq_timeout_ms": 400}));
+    let start = Instant::now();
     let mut peer = Peer::new(scene.address);
     peer.stream.set_read_timeout(Some(Duration::from_millis(20))).expect("a pace");
-    let start = Instant::now();
     let mut byte = [0];
     for sent in icreq(Digests::NONE) {
         peer.send_some(&[sent]);

@@ -1,6 +1,6 @@
 //! Peers that are slow, greedy, or both: they hold up nobody but themselves.
 
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 
 use corelane::initiator::command;
@@ -173,6 +173,31 @@ fn more_commands_than_the_queue_has_entries_wait_in_the_socket() {
         assert_eq!(pdu.bytes[8..10], u16::to_le_bytes(cid));
     }
     scene.check();
+    scene.end();
+}
+
+#[test]
+fn writes_beyond_the_entries_hold_up_nobody_but_their_host() {
+    const ENTRIES: u16 = 4;
+    let mut scene = Scene::start();
+    let mut script = scene.script();
+    script.sqsize_z = ENTRIES - 1;
+    let session = script.start();
+    let mut io = session.io(1);
+    for cid in 0..ENTRIES * 4 {
+        io.command(&by_transport(command::write(1, cid.into(), 1, false), cid, 512), &[]);
+    }
+    // The data that these wait for would come behind commands for which there is no entry.
+    let requests: Vec<_> = (0..ENTRIES).map(|_| io.ready_to_transfer()).collect();
+    for request in &requests {
+        io.transfer(request, &[3; 512]);
+    }
+    scene.check();
+    io.stream.set_read_timeout(Some(FULL)).expect("a limit on waiting");
+    let mut byte = [0];
+    let more = io.stream.read(&mut byte);
+    assert!(more.is_err(), "no further command is taken: {more:?}");
+    drop((io, session));
     scene.end();
 }
 
