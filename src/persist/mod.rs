@@ -1,6 +1,13 @@
-//! What survives power loss: the state directory, its lock and its marker. Knows nothing of what is kept in
-//! it.
+//! What survives power loss: the state directory with its lock and its marker, and small records in it. Knows
+//! nothing of what a record means: bytes in, bytes out.
+//!
+//! A [`Store`] replaces records so that a crash, whenever it comes, leaves the old one or the new one.
 
 pub use directory::{Environment, Failure, Owner, StateDirectory, StateError, default_path};
+pub use store::{
+    Files, LoadError, NameError, OpenError, RECORD_BYTES_MAX, Reader, Reason, RecordName, SaveError, Stage,
+    StateFiles, Step, Store,
+};
 
 mod directory;
+mod store;

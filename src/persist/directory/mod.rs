@@ -24,7 +24,7 @@ pub use failure::{Failure, Owner, StateError};
 mod failure;
 
 /// Name of the marker file.
-const MARKER: &str = "corelane.marker";
+pub(super) const MARKER: &str = "corelane.marker";
 /// Name of the marker file while it is being written.
 const MARKER_NEW: &str = "corelane.marker.new";
 /// Name of the lock file.
