@@ -12,5 +12,7 @@ pub use store::{
 pub use writer::{Answer, Order, Refused, Work, Worker, Writer};
 
 mod directory;
+#[cfg(test)]
+pub(crate) mod power_cut;
 mod store;
 mod writer;

@@ -299,3 +299,6 @@ impl Failed {
         SaveError { path: files.path(name.as_str()), stage, step, reason }
     }
 }
+
+#[cfg(test)]
+mod tests;
