@@ -13,11 +13,12 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 use crate::bdev::Null;
 use crate::nvmf::admin::Reply;
 use crate::nvmf::controller::{AERL_Z, ControllerId};
-use crate::nvmf::host::Hosts;
+use crate::nvmf::host::{HostId, Hosts};
 use crate::nvmf::namespace::Namespace;
 use crate::nvmf::options::Options;
 use crate::nvmf::subsystem::{Counting, IoCounts, Subsystem};
 use crate::nvmf::target::{Action, Arrival, Connected, Target};
+use crate::reservation::{Notice, NoticeKind};
 use crate::spec::fabrics::{CNTLID_DYNAMIC, Connect, ConnectData, FabricsHeader, PropertySize};
 use crate::spec::nqn::Nqn;
 use crate::spec::opcode::{AdminOpcode, FabricsType};
@@ -69,7 +70,10 @@ pub fn fuzz(bytes: &[u8]) {
             1 => peer.connect_well(step / 8, &sqe),
             2 => peer.set_cc(step / 8),
             3 => peer.close_one(step / 8),
-            4 => peer.pass(step / 8),
+            4 => {
+                peer.notify(step / 8);
+                peer.pass(step / 8);
+            }
             _ => peer.admin(step / 8, &sqe, after),
         }
         rest = after;
@@ -93,6 +97,7 @@ impl Peer {
             counting: Arc::new(Nothing),
         };
         target.add_subsystem(subsystem).ok()?;
+        target.enable_reservations(&Nqn::lenient(NQN).ok()?);
         Some(Self {
             target,
             arrival: Arrival { local, peer: local },
@@ -182,6 +187,15 @@ impl Peer {
                 deferred.insert(sqe.cid.get());
                 assert!(deferred.len() <= usize::from(AERL_Z) + 1);
             }
+        }
+    }
+
+    /// Tells the host of [`Peer::connect_well`] of something.
+    fn notify(&mut self, choice: u8) {
+        if choice & 1 == 0 {
+            let mut host = HostId([0; 16]);
+            host.0[0] = 1;
+            self.target.notify(0, 1, &[Notice { host, kind: NoticeKind::ReservationReleased }]);
         }
     }
 

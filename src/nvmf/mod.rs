@@ -19,6 +19,7 @@ pub mod host;
 pub mod io;
 pub mod namespace;
 pub mod options;
+mod persistence;
 pub mod subsystem;
 pub mod target;
 

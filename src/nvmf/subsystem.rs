@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::nvmf::host::Hosts;
 use crate::nvmf::io::LaneCounts;
 use crate::nvmf::namespace::{Namespace, NamespaceTable};
+use crate::nvmf::persistence::Reservations;
 use crate::spec::NSID_ALL;
 use crate::spec::fabrics::CNTLID_MAX;
 use crate::spec::nqn::Nqn;
@@ -82,6 +83,8 @@ pub enum SubsystemError {
 pub(super) struct Served {
     pub(super) subsystem: Subsystem,
     pub(super) namespaces: Arc<NamespaceTable>,
+    /// `None` where hosts have none.
+    pub(super) reservations: Option<Reservations>,
 }
 
 impl Served {
@@ -99,7 +102,8 @@ impl Served {
             }
         }
         let namespaces = std::mem::take(&mut subsystem.namespaces);
-        Ok(Self { subsystem, namespaces: Arc::new(NamespaceTable::new(namespaces, NSID_MAX_LEAST)) })
+        let namespaces = Arc::new(NamespaceTable::new(namespaces, NSID_MAX_LEAST));
+        Ok(Self { subsystem, namespaces, reservations: None })
     }
 
     /// Whether it is reached at this local address of a connection.

@@ -3,7 +3,7 @@
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::nvmf::admin::identify::write_cache;
-use crate::nvmf::admin::{Context, Reply};
+use crate::nvmf::admin::{Context, Reply, reservation};
 use crate::nvmf::controller::Controller;
 use crate::nvmf::controller::values::Values;
 use crate::nvmf::namespace::NamespaceTable;
@@ -45,7 +45,7 @@ fn capabilities(
     context: &Context<'_>,
 ) -> Result<Capabilities, Status> {
     let changeable = Capabilities::new().with_changeable(true);
-    let Some((_, namespaces)) = context.served(controller) else {
+    let Some((served, namespaces)) = context.served(controller) else {
         return match fid {
             FeatureId::KEEP_ALIVE | FeatureId::ASYNC_EVENT_CONFIGURATION => Ok(changeable),
             _ => Err(Status::INVALID_FIELD),
@@ -62,6 +62,9 @@ fn capabilities(
         | FeatureId::HOST_BEHAVIOR
         | FeatureId::COMMAND_SET_PROFILE => Ok(changeable),
         FeatureId::ERROR_RECOVERY => Ok(changeable.with_namespace_specific(true)),
+        FeatureId::RESERVATION_NOTIFICATION_MASK if served.reservations.is_some() => {
+            Ok(changeable.with_namespace_specific(true))
+        }
         FeatureId::VOLATILE_WRITE_CACHE if write_cache(namespaces).present() => Ok(Capabilities::new()),
         FeatureId::HOST_IDENTIFIER => Ok(Capabilities::new()),
         _ => Err(Status::INVALID_FIELD),
@@ -103,6 +106,9 @@ fn value(
         FeatureId::WRITE_ATOMICITY => values.write_atomicity.into_bits(),
         FeatureId::ASYNC_EVENT_CONFIGURATION => values.async_events.into_bits(),
         FeatureId::KEEP_ALIVE => controller.keep_alive.kato(),
+        FeatureId::RESERVATION_NOTIFICATION_MASK => {
+            reservation::mask(values, controller, context, sqe.nsid.get())?
+        }
         FeatureId::HOST_BEHAVIOR => return Reply::to_host(sqe, values.host_behavior.as_bytes().to_vec()),
         FeatureId::HOST_IDENTIFIER => {
             if !HostIdentifier::from_bits(sqe.cdw11.get()).exhid() {
@@ -156,6 +162,7 @@ pub(super) fn write(
         FeatureId::ASYNC_EVENT_CONFIGURATION => set_async_events(controller, dword)?,
         FeatureId::KEEP_ALIVE => controller.keep_alive.set(context.now, dword),
         FeatureId::HOST_BEHAVIOR => controller.values.host_behavior = host_behavior(data)?,
+        FeatureId::RESERVATION_NOTIFICATION_MASK => reservation::set_mask(controller, context, nsid, dword)?,
         // Connect has set it (section 5.1.25.1.28.2).
         FeatureId::HOST_IDENTIFIER => return Err(Status::COMMAND_SEQUENCE_ERROR),
         _ => return Err(Status::INVALID_FIELD),

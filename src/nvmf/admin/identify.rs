@@ -60,9 +60,7 @@ impl Io<'_> {
         let nsid = sqe.nsid.get();
         let nvm = Csi(sqe.identify_options().csi()) == Csi::NVM;
         match cns {
-            Cns::NAMESPACE => {
-                self.of_active(nsid, |namespace| identify_namespace(namespace).as_bytes().to_vec())
-            }
+            Cns::NAMESPACE => self.of_active(nsid, |namespace| self.namespace(namespace).as_bytes().to_vec()),
             Cns::CONTROLLER => Ok(self.controller().as_bytes().to_vec()),
             Cns::ACTIVE_NAMESPACES => self.active_namespaces(nsid),
             Cns::NAMESPACE_DESCRIPTORS => self.descriptors(nsid),
@@ -71,7 +69,7 @@ impl Io<'_> {
             Cns::COMMAND_SET_CONTROLLER if nvm => Ok(nvm_controller(self.namespaces).as_bytes().to_vec()),
             Cns::COMMAND_SET_ACTIVE_NAMESPACES if nvm => self.active_namespaces(nsid),
             Cns::INDEPENDENT_NAMESPACE => {
-                self.of_active(nsid, |namespace| independent_namespace(namespace).as_bytes().to_vec())
+                self.of_active(nsid, |namespace| self.independent_namespace(namespace).as_bytes().to_vec())
             }
             Cns::COMMAND_SETS => self.command_sets(sqe.identify().cntid()),
             _ => Err(Status::INVALID_FIELD),
@@ -127,11 +125,47 @@ impl Io<'_> {
         page.cqes = 0x44;
         page.nn.set(self.namespaces.nsid_max());
         page.mnan.set(self.namespaces.nsid_max());
-        page.oncs.set(optional_commands(self.namespaces).into_bits());
+        page.oncs.set(optional_commands(self.served).into_bits());
+        let reservations = self.served.reservations.is_some();
+        page.ctratt.set(Ctratt::from_bits(page.ctratt.get()).with_rhii(reservations).into_bits());
         page.vwc = write_cache(self.namespaces).into_bits();
         page.ioccsz.set((64 + options.in_capsule_bytes) / 16);
         page.iorcsz.set(1);
         page
+    }
+
+    fn namespace(&self, namespace: &Namespace) -> IdentifyNamespace {
+        let geometry = namespace.bdev.geometry();
+        let mut page = IdentifyNamespace::new_zeroed();
+        page.nsze.set(geometry.blocks);
+        page.ncap.set(geometry.blocks);
+        page.nuse.set(geometry.blocks);
+        page.nvmcap.set(u128::from(geometry.bytes()));
+        page.nmic = NMIC_SHARED;
+        let features = geometry.features;
+        let zeros = features.deallocate && features.deallocated_reads_zeros;
+        let dlfeat = Dlfeat::new().with_reads(if zeros { Dlfeat::READS_ZEROS } else { 0 });
+        page.dlfeat = dlfeat.with_write_zeroes_deallocates(zeros && features.write_zeroes).into_bits();
+        // A shift of a 32-bit block size is below 32.
+        page.lbaf[0].lbads = u8::try_from(namespace.block_shift()).unwrap_or(u8::MAX);
+        page.rescap = self.rescap(namespace);
+        page
+    }
+
+    fn independent_namespace(&self, namespace: &Namespace) -> IndependentNamespace {
+        let cached = namespace.bdev.geometry().volatile_write_cache;
+        let mut page = IndependentNamespace::new_zeroed();
+        page.nsfeat = IndependentNsfeat::new().with_no_volatile_write_cache(!cached).into_bits();
+        page.nmic = NMIC_SHARED;
+        page.nstat = NSTAT_READY;
+        page.rescap = self.rescap(namespace);
+        page
+    }
+
+    /// RESCAP; nothing without reservations.
+    fn rescap(&self, namespace: &Namespace) -> u8 {
+        let reservations = self.served.reservations.as_ref();
+        reservations.map_or(0, |reservations| reservations.rescap(namespace.nsid).into_bits())
     }
 }
 
@@ -166,14 +200,15 @@ fn identity(controller: &Controller, options: &Options, subnqn: &Nqn) -> Identif
     page
 }
 
-/// ONCS: what the devices of all namespaces can do.
-pub(super) fn optional_commands(namespaces: &NamespaceTable) -> Oncs {
-    let all = |what: fn(&Features) -> bool| namespaces.all(|n| what(&n.bdev.geometry().features));
+/// ONCS: what the devices of all namespaces can do, and what needs no device.
+pub(super) fn optional_commands(served: &Served) -> Oncs {
+    let all = |what: fn(&Features) -> bool| served.namespaces.all(|n| what(&n.bdev.geometry().features));
     Oncs::new()
         .with_compare(all(|features| features.compare))
         .with_dataset_management(all(|features| features.deallocate))
         .with_write_zeroes(all(|features| features.write_zeroes))
         .with_save_select(true)
+        .with_reservations(served.reservations.is_some())
 }
 
 /// VWC. Flush takes one namespace at a time.
@@ -194,31 +229,5 @@ fn nvm_controller(namespaces: &NamespaceTable) -> NvmController {
     page.dmrl = ranges;
     page.dmrsl.set(u32::try_from(blocks).unwrap_or(u32::MAX));
     page.dmsl.set(blocks * u64::from(ranges));
-    page
-}
-
-fn identify_namespace(namespace: &Namespace) -> IdentifyNamespace {
-    let geometry = namespace.bdev.geometry();
-    let mut page = IdentifyNamespace::new_zeroed();
-    page.nsze.set(geometry.blocks);
-    page.ncap.set(geometry.blocks);
-    page.nuse.set(geometry.blocks);
-    page.nvmcap.set(u128::from(geometry.bytes()));
-    page.nmic = NMIC_SHARED;
-    let features = geometry.features;
-    let zeros = features.deallocate && features.deallocated_reads_zeros;
-    let dlfeat = Dlfeat::new().with_reads(if zeros { Dlfeat::READS_ZEROS } else { 0 });
-    page.dlfeat = dlfeat.with_write_zeroes_deallocates(zeros && features.write_zeroes).into_bits();
-    // A shift of a 32-bit block size is below 32.
-    page.lbaf[0].lbads = u8::try_from(namespace.block_shift()).unwrap_or(u8::MAX);
-    page
-}
-
-fn independent_namespace(namespace: &Namespace) -> IndependentNamespace {
-    let cached = namespace.bdev.geometry().volatile_write_cache;
-    let mut page = IndependentNamespace::new_zeroed();
-    page.nsfeat = IndependentNsfeat::new().with_no_volatile_write_cache(!cached).into_bits();
-    page.nmic = NMIC_SHARED;
-    page.nstat = NSTAT_READY;
     page
 }

@@ -11,10 +11,12 @@ use crate::nvmf::discovery::{Viewer, log_page};
 use crate::nvmf::options::Options;
 use crate::nvmf::subsystem::IoCounts;
 use crate::spec::NSID_ALL;
+use crate::spec::identify::controller::Oncs;
 use crate::spec::log_page::{
     CommandEffect, CommandEffects, ErrorEntry, FirmwareSlots, LogPageId, Smart, SupportedLogPage,
 };
 use crate::spec::opcode::{AdminOpcode, NvmOpcode};
+use crate::spec::reservation::NotificationPage;
 use crate::spec::sqe::Sqe;
 use crate::spec::status::Status;
 use crate::spec::text;
@@ -49,7 +51,14 @@ pub(super) fn execute(
     sqe: &Sqe,
 ) -> Result<Reply, Status> {
     let lid = LogPageId(sqe.log_page().lid());
-    let page = page(lid, controller, context, sqe)?;
+    let page = if lid == LogPageId::RESERVATION && has_reservations(controller, context) {
+        // Reading takes the page away, whatever part of it that is (section 5.1.12.1.32): not before it is known
+        // that it can be sent.
+        asked(size_of::<NotificationPage>(), sqe, context.options)?;
+        controller.values.notices.read().as_bytes().to_vec()
+    } else {
+        page(lid, controller, context, sqe)?
+    };
     let part = part(&page, sqe, context.options)?;
     let reply = Reply::to_host(sqe, part)?;
     if !sqe.log_page().rae() {
@@ -58,8 +67,22 @@ pub(super) fn execute(
     Ok(reply)
 }
 
+fn has_reservations(controller: &Controller, context: &Context<'_>) -> bool {
+    context.served(controller).is_some_and(|(served, _)| served.reservations.is_some())
+}
+
 /// Cuts the asked part out of a page.
 fn part(page: &[u8], sqe: &Sqe, options: &Options) -> Result<Vec<u8>, Status> {
+    let (start, bytes) = asked(page.len(), sqe, options)?;
+    let rest = &page[start..];
+    let mut part = rest[..rest.len().min(bytes)].to_vec();
+    part.resize(bytes, 0);
+    Ok(part)
+}
+
+/// Where the asked part of a page of `length` bytes begins, at most at its end, and its bytes, which the host has room
+/// for.
+fn asked(length: usize, sqe: &Sqe, options: &Options) -> Result<(usize, usize), Status> {
     let bytes = sqe.log_page_bytes();
     if options.transfer_bytes_max().is_some_and(|most| bytes > most) || sqe.log_page_options().ot() {
         return Err(Status::INVALID_FIELD);
@@ -69,12 +92,9 @@ fn part(page: &[u8], sqe: &Sqe, options: &Options) -> Result<Vec<u8>, Status> {
         return Err(Status::DATA_SGL_LENGTH_INVALID);
     }
     let offset = sqe.log_page_offset();
-    let start = usize::try_from(offset).ok().filter(|_| offset.is_multiple_of(4));
-    let rest = start.and_then(|start| page.get(start..)).ok_or(Status::INVALID_FIELD)?;
+    let start = usize::try_from(offset).ok().filter(|start| start.is_multiple_of(4) && *start <= length);
     let bytes = usize::try_from(bytes).map_err(|_| Status::INVALID_FIELD)?;
-    let mut part = rest[..rest.len().min(bytes)].to_vec();
-    part.resize(bytes, 0);
-    Ok(part)
+    Ok((start.ok_or(Status::INVALID_FIELD)?, bytes))
 }
 
 fn page(
@@ -83,15 +103,18 @@ fn page(
     context: &Context<'_>,
     sqe: &Sqe,
 ) -> Result<Vec<u8>, Status> {
-    let Some((served, namespaces)) = context.served(controller) else {
+    let Some((served, _)) = context.served(controller) else {
         return match lid {
-            LogPageId::SUPPORTED => Ok(supported(&DISCOVERY_PAGES)),
+            LogPageId::SUPPORTED => Ok(supported(DISCOVERY_PAGES)),
             LogPageId::DISCOVERY => Ok(discovery(controller, context)),
             _ => Err(Status::INVALID_LOG_PAGE),
         };
     };
     match lid {
-        LogPageId::SUPPORTED => Ok(supported(&IO_PAGES)),
+        LogPageId::SUPPORTED => {
+            let reservation = served.reservations.is_some().then_some(LogPageId::RESERVATION);
+            Ok(supported(IO_PAGES.into_iter().chain(reservation)))
+        }
         // Nothing is entered: statuses tell hosts all there is to know.
         LogPageId::ERROR => Ok(ErrorEntry::new_zeroed().as_bytes().to_vec()),
         LogPageId::SMART => {
@@ -102,23 +125,12 @@ fn page(
             Ok(smart(served.subsystem.counting.counts(), context.now).as_bytes().to_vec())
         }
         LogPageId::FIRMWARE_SLOT => Ok(firmware_slots(context.options).as_bytes().to_vec()),
-        LogPageId::COMMAND_EFFECTS => {
-            let optional = optional_commands(namespaces);
-            let io = [
-                (true, NvmOpcode::FLUSH, false),
-                (true, NvmOpcode::WRITE, true),
-                (true, NvmOpcode::READ, false),
-                (optional.compare(), NvmOpcode::COMPARE, false),
-                (optional.write_zeroes(), NvmOpcode::WRITE_ZEROES, true),
-                (optional.dataset_management(), NvmOpcode::DATASET_MANAGEMENT, true),
-            ];
-            Ok(command_effects(&io).as_bytes().to_vec())
-        }
+        LogPageId::COMMAND_EFFECTS => Ok(command_effects(optional_commands(served)).as_bytes().to_vec()),
         _ => Err(Status::INVALID_LOG_PAGE),
     }
 }
 
-fn supported(pages: &[LogPageId]) -> Vec<u8> {
+fn supported(pages: impl IntoIterator<Item = LogPageId>) -> Vec<u8> {
     let mut page = [U32::new(0); 256];
     for lid in pages {
         page[usize::from(lid.0)].set(SupportedLogPage::new().with_lsupp(true).into());
@@ -158,8 +170,21 @@ fn firmware_slots(options: &Options) -> FirmwareSlots {
     page
 }
 
-/// `io`: whether the command is there, its opcode, and whether it changes blocks.
-fn command_effects(io: &[(bool, NvmOpcode, bool)]) -> CommandEffects {
+fn command_effects(optional: Oncs) -> CommandEffects {
+    let reservations = optional.reservations();
+    // Whether the command is there, its opcode, and whether it changes blocks.
+    let io = [
+        (true, NvmOpcode::FLUSH, false),
+        (true, NvmOpcode::WRITE, true),
+        (true, NvmOpcode::READ, false),
+        (optional.compare(), NvmOpcode::COMPARE, false),
+        (optional.write_zeroes(), NvmOpcode::WRITE_ZEROES, true),
+        (optional.dataset_management(), NvmOpcode::DATASET_MANAGEMENT, true),
+        (reservations, NvmOpcode::RESERVATION_REGISTER, false),
+        (reservations, NvmOpcode::RESERVATION_REPORT, false),
+        (reservations, NvmOpcode::RESERVATION_ACQUIRE, false),
+        (reservations, NvmOpcode::RESERVATION_RELEASE, false),
+    ];
     let effect = CommandEffect::new().with_csupp(true);
     let mut page = CommandEffects::new_zeroed();
     for opcode in ADMIN_COMMANDS {

@@ -6,6 +6,7 @@ mod fabrics;
 mod features;
 mod identify;
 mod log_pages;
+mod reservation;
 
 use std::collections::VecDeque;
 

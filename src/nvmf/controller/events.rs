@@ -17,12 +17,17 @@ pub const AERL_Z: u8 = 3;
 pub enum Notice {
     /// The discovery log changed.
     Discovery,
+    /// There is a reservation notice to be read. What hosts do not want is masked before, by feature 82h.
+    Reservation,
 }
 
 impl Notice {
+    const ALL: [Self; 2] = [Self::Discovery, Self::Reservation];
+
     const fn event(self) -> AsyncEvent {
         match self {
             Self::Discovery => AsyncEvent::DISCOVERY_CHANGED,
+            Self::Reservation => AsyncEvent::RESERVATION_NOTICE,
         }
     }
 
@@ -34,6 +39,7 @@ impl Notice {
     const fn is_enabled(self, configuration: AsyncEventConfiguration) -> bool {
         match self {
             Self::Discovery => configuration.discovery(),
+            Self::Reservation => true,
         }
     }
 }
@@ -52,15 +58,18 @@ enum Progress {
 pub(super) struct Events {
     /// CIDs of the outstanding requests, oldest first; at most `AERL_Z + 1`.
     requests: VecDeque<u16>,
-    discovery: Option<Progress>,
+    /// By the order of [`Notice::ALL`].
+    progress: [Option<Progress>; Notice::ALL.len()],
 }
 
 impl Events {
     /// A request arrives. `Ok(Some)` answers it at once, `Ok(None)` keeps it.
     pub(super) fn request(&mut self, cid: u16) -> Result<Option<AsyncEvent>, Status> {
-        if self.discovery == Some(Progress::Pending) {
-            self.discovery = Some(Progress::Sent);
-            return Ok(Some(Notice::Discovery.event()));
+        for (notice, progress) in Notice::ALL.into_iter().zip(&mut self.progress) {
+            if *progress == Some(Progress::Pending) {
+                *progress = Some(Progress::Sent);
+                return Ok(Some(notice.event()));
+            }
         }
         if self.requests.len() > usize::from(AERL_Z) {
             return Err(Status::ASYNC_EVENT_LIMIT_EXCEEDED);
@@ -75,18 +84,21 @@ impl Events {
         notice: Notice,
         configuration: AsyncEventConfiguration,
     ) -> Option<(u16, AsyncEvent)> {
-        if !notice.is_enabled(configuration) || self.discovery.is_some() {
+        let progress = &mut self.progress[notice as usize];
+        if !notice.is_enabled(configuration) || progress.is_some() {
             return None;
         }
         let request = self.requests.pop_front();
-        self.discovery = Some(if request.is_some() { Progress::Sent } else { Progress::Pending });
+        *progress = Some(if request.is_some() { Progress::Sent } else { Progress::Pending });
         Some((request?, notice.event()))
     }
 
     /// A log page was read without RAE.
     pub(super) fn log_page_read(&mut self, lid: LogPageId) {
-        if lid == Notice::Discovery.log_page() {
-            self.discovery = None;
+        for (notice, progress) in Notice::ALL.into_iter().zip(&mut self.progress) {
+            if lid == notice.log_page() {
+                *progress = None;
+            }
         }
     }
 
@@ -98,7 +110,7 @@ impl Events {
 
     /// Takes back all requests, and forgets all events.
     pub(super) fn reset(&mut self) -> Vec<u16> {
-        self.discovery = None;
+        self.progress = Default::default();
         self.requests.drain(..).collect()
     }
 }

@@ -29,6 +29,7 @@ use crate::nvmf::host::Host;
 use crate::nvmf::namespace::NamespaceTable;
 use crate::nvmf::options::Options;
 use crate::nvmf::target::Action;
+use crate::reservation::{NoticeKind, Posted};
 use crate::spec::event::AsyncEvent;
 use crate::spec::log_page::LogPageId;
 use crate::spec::register::{Cc, Csts, Property, Shutdown};
@@ -102,6 +103,16 @@ impl Controller {
 
     pub(super) fn is_discovery(&self) -> bool {
         matches!(self.kind, Kind::Discovery)
+    }
+
+    /// Whether it belongs to the subsystem of this index.
+    pub(super) fn is_of(&self, subsystem: usize) -> bool {
+        matches!(self.kind, Kind::Io { subsystem: index, .. } if index == subsystem)
+    }
+
+    /// Whether its host is there.
+    pub(super) fn is_connected(&self) -> bool {
+        self.admin_queue == AdminQueue::Open
     }
 
     /// Whether admin commands other than fabrics commands are taken.
@@ -243,6 +254,14 @@ impl Controller {
         if let Some((cid, event)) = self.events.raise(notice, self.values.async_events) {
             let dw0 = event.into_bits();
             actions.push_back(Action::Complete { controller: self.id, cid, status: Status::SUCCESS, dw0 });
+        }
+    }
+
+    /// A reservation notice about a namespace: a page, and an event that tells of it.
+    pub(super) fn notify(&mut self, nsid: u32, kind: NoticeKind, actions: &mut VecDeque<Action>) {
+        match self.values.notices.post(nsid, kind) {
+            Posted::Queued | Posted::Counted => self.raise(Notice::Reservation, actions),
+            Posted::Masked => {}
         }
     }
 

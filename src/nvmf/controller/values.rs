@@ -1,9 +1,11 @@
-//! Current values of the features of one controller. None is saveable: a reset brings the defaults back.
+//! Current values of the features of one controller, and the reservation notices that passed its masks. None is
+//! saveable: a reset brings the defaults back.
 
 use std::collections::BTreeMap;
 
 use zerocopy::FromZeros;
 
+use crate::reservation::Notices;
 use crate::spec::feature::{
     Arbitration, AsyncEventConfiguration, ErrorRecovery, HostBehavior, NumberOfQueues, WriteAtomicity,
 };
@@ -24,6 +26,8 @@ pub(in crate::nvmf) struct Values {
     pub(in crate::nvmf) write_atomicity: WriteAtomicity,
     pub(in crate::nvmf) async_events: AsyncEventConfiguration,
     pub(in crate::nvmf) host_behavior: HostBehavior,
+    /// Masks of reservation notices, and the pages to read.
+    pub(in crate::nvmf) notices: Notices,
 }
 
 impl Default for Values {
@@ -36,6 +40,7 @@ impl Default for Values {
             write_atomicity: WriteAtomicity::new(),
             async_events: AsyncEventConfiguration::new(),
             host_behavior: HostBehavior::new_zeroed(),
+            notices: Notices::new(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The target: subsystems, and the controllers that hosts have with them.
 
+mod reservations;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem::offset_of;
 use std::net::SocketAddr;
@@ -73,6 +75,8 @@ pub struct IoTicket {
     pub controller: ControllerId,
     /// QID, from 1.
     pub qid: u16,
+    /// The subsystem, by its index: see [`Target::subsystem_index`].
+    pub subsystem: usize,
     /// Entries of the queue, 2 to 65,536.
     pub entries: u32,
     /// The host keeps SQ flow control.
@@ -351,6 +355,7 @@ impl Target {
         let ticket = IoTicket {
             controller: controller.id,
             qid: request.qid,
+            subsystem: *subsystem,
             entries: request.entries,
             flow_control: request.flow_control,
             host: controller.host.id,

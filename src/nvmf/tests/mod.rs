@@ -8,6 +8,7 @@ mod fuzz;
 mod identify;
 mod log_pages;
 mod properties;
+mod reservations;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
