@@ -81,6 +81,9 @@ pub struct Outbox<D> {
     items_max: usize,
     /// Bytes of the first item that are sent already.
     first_sent: usize,
+    /// All bytes that were ever queued, and sent or given up.
+    queued: u64,
+    sent: u64,
 }
 
 impl<D> Outbox<D> {
@@ -93,7 +96,20 @@ impl<D> Outbox<D> {
             items: VecDeque::with_capacity(items_max),
             items_max,
             first_sent: 0,
+            queued: 0,
+            sent: 0,
         }
+    }
+
+    /// All bytes that were ever queued.
+    pub fn queued(&self) -> u64 {
+        self.queued
+    }
+
+    /// All bytes that have left it, sent or given up: when this reaches what [`Outbox::queued`] was, what waited then is
+    /// gone.
+    pub fn gone(&self) -> u64 {
+        self.sent
     }
 
     /// Nothing waits.
@@ -127,6 +143,7 @@ impl<D> Outbox<D> {
         assert!(length <= max);
         self.tail += length;
         self.used += skipped + length;
+        self.queued += length as u64;
         match self.items.back_mut() {
             Some(Item::Bytes { start: first, length: before, span })
                 if *first + *before == start && skipped == 0 =>
@@ -148,6 +165,7 @@ impl<D> Outbox<D> {
     pub fn push_data(&mut self, data: D, range: Range<usize>) {
         assert!(!range.is_empty());
         assert!(self.items.len() < self.items_max, "no room for an item");
+        self.queued += range.len() as u64;
         self.items.push_back(Item::Data { data, range });
     }
 
@@ -165,6 +183,7 @@ impl<D> Outbox<D> {
 
     /// The first `bytes` of the pieces are sent; payloads that are through are handed to `done`.
     pub fn sent(&mut self, bytes: usize, mut done: impl FnMut(D)) {
+        self.sent += bytes as u64;
         let mut left = bytes + self.first_sent;
         while let Some(first) = self.items.front() {
             if left < first.length() {
@@ -183,6 +202,7 @@ impl<D> Outbox<D> {
 
     /// Takes back every payload that was not sent; the stream is over.
     pub fn clear(&mut self, mut done: impl FnMut(D)) {
+        self.sent = self.queued;
         for item in self.items.drain(..) {
             if let Item::Data { data, .. } = item {
                 done(data);
