@@ -9,20 +9,24 @@ use std::sync::Arc;
 
 use corelane_reactors::clock::Clock;
 use corelane_reactors::group::Group;
-use corelane_reactors::mailbox::{Mailbox, Slot};
+use corelane_reactors::mailbox::{Mailbox, Sender, Slot};
 use corelane_reactors::poller::Phase;
 use corelane_reactors::reactor::{Reactor, ReactorIndex};
 
 use crate::app::assemble::{self, Sockets};
+use crate::app::records::Records;
 use crate::app::shutdown::{Shutdown, Stopper};
 use crate::app::{Options, ServeError};
 use crate::persist::StateDirectory;
 use crate::transport::{
-    Counters, Endpoint, EndpointRole, IoMail, Listener, Mail, Management, ManagementMail, Settings, attach,
+    Counters, Endpoint, EndpointRole, IoMail, Listener, Mail, Management, ManagementMail, ReservationMail,
+    Settings, attach,
 };
 
 /// Messages to the management reactor that can wait: one for each queue that ends, and each I/O reactor's last.
 const MANAGEMENT_MAIL_SPARE: usize = 1024;
+/// Answers of the writer of records that one turn takes.
+const RECORD_ANSWERS_PER_TURN: usize = 32;
 /// Messages to an I/O reactor that can wait.
 const IO_MAIL: usize = 1024;
 
@@ -42,7 +46,7 @@ pub struct Served {
 pub struct Appliance {
     group: Group,
     stopper: Stopper,
-    state: StateDirectory,
+    state: Arc<StateDirectory>,
     addresses: Vec<SocketAddr>,
     subsystems: Vec<Served>,
     counters: Vec<Arc<Counters>>,
@@ -55,6 +59,7 @@ struct IoStart {
     counters: Arc<Counters>,
     mailbox: Mailbox<IoMail>,
     drained: Slot<ManagementMail>,
+    to_management: Sender<ManagementMail>,
 }
 
 /// What the management reactor needs.
@@ -63,6 +68,7 @@ struct ManagementStart {
     management: Management,
     mailbox: Mailbox<ManagementMail>,
     sockets: Sockets,
+    records: Records,
     stopper: Stopper,
     reactors: Vec<corelane_reactors::group::Handle>,
     shutdown_limit: std::time::Duration,
@@ -75,7 +81,7 @@ impl Appliance {
     /// [`ServeError`]; nothing runs then, and nothing listens.
     pub fn start(options: Options) -> Result<Self, ServeError> {
         let Options { config, state_directory } = options;
-        let state = StateDirectory::open(&state_directory, config.state_must_exist)?;
+        let state = Arc::new(StateDirectory::open(&state_directory, config.state_must_exist)?);
         let bdevs = assemble::bdevs(&config)?;
         let sockets = assemble::sockets(&config)?;
         let target = assemble::target(&config, &bdevs, &sockets)?;
@@ -109,14 +115,26 @@ impl Appliance {
                 unreachable!("the mailbox is empty and large enough")
             };
             let counters = Arc::clone(&counters[counters.len() - 1]);
-            io.push((index, IoStart { settings: settings.clone(), lane, counters, mailbox, drained }));
+            io.push((
+                index,
+                IoStart {
+                    settings: settings.clone(),
+                    lane,
+                    counters,
+                    mailbox,
+                    drained,
+                    to_management: to_management.clone(),
+                },
+            ));
         }
+        let records = Records::open(&group, &config, Arc::clone(&state))?;
         let stopper = Stopper::new(group.handle(group.management()));
         let start = ManagementStart {
             settings,
             management: Management::new(target, to_management, lanes),
             mailbox,
             sockets,
+            records,
             stopper: stopper.clone(),
             reactors: (0..group.reactors()).map(|index| group.handle(index)).collect(),
             shutdown_limit: config.limits.shutdown_timeout,
@@ -192,18 +210,35 @@ impl Appliance {
 }
 
 fn start_io(reactor: &mut Reactor, start: IoStart) -> io::Result<()> {
-    let IoStart { settings, lane, counters, mailbox, drained } = start;
-    let role = EndpointRole::Io { lane, drained };
+    let IoStart { settings, lane, counters, mailbox, drained, to_management } = start;
+    let mail = ReservationMail { to_management, back: mailbox.sender() };
+    let role = EndpointRole::Io { lane, drained, mail };
     let endpoint = Endpoint::new(&settings, counters, role).map_err(io::Error::other)?;
     attach(reactor, &Rc::new(RefCell::new(endpoint)), Mail::Io(mailbox))
 }
 
 fn start_management(reactor: &mut Reactor, start: ManagementStart) -> io::Result<()> {
-    let ManagementStart { settings, management, mailbox, sockets, stopper, reactors, shutdown_limit } = start;
+    let ManagementStart {
+        settings,
+        mut management,
+        mailbox,
+        sockets,
+        records,
+        stopper,
+        reactors,
+        shutdown_limit,
+    } = start;
+    // Before any listener accepts a connection.
+    let answers = records.recover(management.target());
     let role = EndpointRole::Management(Box::new(management));
     let endpoint = Endpoint::new(&settings, Arc::default(), role).map_err(io::Error::other)?;
     let endpoint = Rc::new(RefCell::new(endpoint));
     attach(reactor, &endpoint, Mail::Management(mailbox))?;
+    let receiver = Rc::clone(&endpoint);
+    let answers = answers.into_poller("record-answers", RECORD_ANSWERS_PER_TURN, move |turn, answer| {
+        receiver.borrow_mut().manage(turn, |target| target.fences().saved(answer));
+    });
+    reactor.add_poller(Phase::Mailbox, answers)?;
     let shutdown = Shutdown::new(stopper, Rc::clone(&endpoint), reactors, shutdown_limit);
     reactor.add_poller(Phase::Timers, Box::new(shutdown))?;
     for socket in sockets.into_values() {

@@ -11,6 +11,7 @@
 mod appliance;
 mod assemble;
 mod banner;
+mod records;
 mod shutdown;
 
 use std::io::{self, Read};
@@ -24,7 +25,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use crate::bdev::CreateError;
 use crate::config::Config;
 use crate::nvmf::subsystem::SubsystemError;
-use crate::persist::StateError;
+use crate::persist::{OpenError, StateError};
 use crate::transport::ListenError;
 
 pub use appliance::{Appliance, Served};
@@ -45,6 +46,12 @@ pub enum ServeError {
     /// The state directory cannot be used.
     #[error("cannot use the state directory")]
     State(#[from] StateError),
+    /// The records in the state directory cannot be used.
+    #[error("cannot use the records in the state directory")]
+    Records(#[from] OpenError),
+    /// The thread that writes records cannot be started.
+    #[error("cannot start the writer of records")]
+    Writer(#[source] io::Error),
     /// A block device cannot be made.
     #[error("cannot make the block device {name}")]
     Bdev {

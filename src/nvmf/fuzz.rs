@@ -1,7 +1,7 @@
 //! Feeds arbitrary commands to a target. Whatever peers send, it must not panic, and what it promises must
 //! hold.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,9 @@ use crate::nvmf::options::Options;
 use crate::nvmf::subsystem::{Counting, IoCounts, Subsystem};
 use crate::nvmf::target::{Action, Arrival, Connected, Target};
 use crate::reservation::{Notice, NoticeKind};
+use crate::spec::NSID_ALL;
 use crate::spec::fabrics::{CNTLID_DYNAMIC, Connect, ConnectData, FabricsHeader, PropertySize};
+use crate::spec::feature::FeatureId;
 use crate::spec::nqn::Nqn;
 use crate::spec::opcode::{AdminOpcode, FabricsType};
 use crate::spec::sgl::SglDescriptor;
@@ -50,6 +52,8 @@ struct Peer {
     queues: BTreeSet<(ControllerId, u16)>,
     to_close: Vec<(ControllerId, Option<u16>)>,
     asked: BTreeSet<(ControllerId, Option<u16>)>,
+    /// Set Features of Reservation Persistence that wait for an answer.
+    saves: VecDeque<(ControllerId, u16, bool)>,
 }
 
 /// Reads `bytes` as steps: a byte that says what to do, and a command of 64 bytes that some steps use. What
@@ -71,7 +75,7 @@ pub fn fuzz(bytes: &[u8]) {
             2 => peer.set_cc(step / 8),
             3 => peer.close_one(step / 8),
             4 => {
-                peer.notify(step / 8);
+                peer.save_one(step / 8);
                 peer.pass(step / 8);
             }
             _ => peer.admin(step / 8, &sqe, after),
@@ -107,6 +111,7 @@ impl Peer {
             queues: BTreeSet::new(),
             to_close: Vec::new(),
             asked: BTreeSet::new(),
+            saves: VecDeque::new(),
         })
     }
 
@@ -173,6 +178,11 @@ impl Peer {
         if choice & 2 == 0 {
             let opcodes = [0x02, 0x06, 0x08, 0x09, 0x0a, 0x0c, 0x18, 0x7f];
             sqe.opcode = opcodes[usize::from(sqe.opcode) % opcodes.len()];
+            if choice & 4 == 0 && sqe.opcode == AdminOpcode::SET_FEATURES.0 {
+                // Otherwise hardly any would name this feature.
+                sqe.cdw10.set(FeatureId::RESERVATION_PERSISTENCE.0.into());
+                sqe.nsid.set([1, NSID_ALL, 1, 2][usize::from(sqe.cid.get() % 4)]);
+            }
         }
         let deferred = self.deferred.entry(controller).or_default();
         match self.target.admin(self.now, controller, &sqe, data) {
@@ -182,7 +192,7 @@ impl Peer {
                 );
                 assert!(data.is_empty() || status.is_success());
             }
-            // The transport would have refused a CID that is in use.
+            Reply::Deferred if sqe.opcode == AdminOpcode::SET_FEATURES.0 => {}
             Reply::Deferred => {
                 deferred.insert(sqe.cid.get());
                 assert!(deferred.len() <= usize::from(AERL_Z) + 1);
@@ -190,8 +200,12 @@ impl Peer {
         }
     }
 
-    /// Tells the host of [`Peer::connect_well`] of something.
-    fn notify(&mut self, choice: u8) {
+    /// Ends the oldest save, and tells the host of [`Peer::connect_well`] of something.
+    fn save_one(&mut self, choice: u8) {
+        if let Some((controller, cid, ptpl)) = self.saves.pop_front() {
+            self.target.set_persistence_known(0, 1, ptpl);
+            self.target.complete_deferred(controller, cid, Status::SUCCESS);
+        }
         if choice & 1 == 0 {
             let mut host = HostId([0; 16]);
             host.0[0] = 1;
@@ -218,6 +232,10 @@ impl Peer {
                     assert!(self.controllers.contains(&controller));
                     assert!(self.asked.insert((controller, None)));
                     self.to_close.push((controller, None));
+                }
+                Action::SetPersistence { controller, cid, nsids, ptpl } => {
+                    assert!(self.controllers.contains(&controller) && nsids == [1]);
+                    self.saves.push_back((controller, cid, ptpl));
                 }
                 Action::Complete { controller, cid, .. } => {
                     assert!(self.controllers.contains(&controller));
@@ -253,6 +271,9 @@ impl Peer {
     fn end(&mut self) {
         for controller in std::mem::take(&mut self.controllers) {
             self.target.admin_closed(self.now, controller);
+        }
+        while !self.saves.is_empty() {
+            self.save_one(1);
         }
         while self.target.next_action().is_some() {}
         for (controller, qid) in std::mem::take(&mut self.queues) {

@@ -5,7 +5,8 @@
 //! asks for. I/O queues are accepted here ([`target::IoTicket`]) and served elsewhere.
 //!
 //! What must hold: every admin command is answered exactly once, at once by its [`admin::Reply`], or later by
-//! [`target::Action::Complete`] (Asynchronous Event Request only); a controller says that it is disabled or
+//! [`target::Action::Complete`] (Asynchronous Event Request, and Set Features of Reservation Persistence, which
+//! [`target::Action::SetPersistence`] hands out and [`target::Target::complete_deferred`] ends); a controller says that it is disabled or
 //! shut down only when the transport has reported all its I/O queues as closed; a CNTLID is free again only
 //! when its admin queue and all its I/O queues are closed.
 
@@ -13,6 +14,7 @@ pub mod admin;
 mod connect;
 pub mod controller;
 mod discovery;
+pub mod fence;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod host;

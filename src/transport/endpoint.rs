@@ -12,14 +12,17 @@ use corelane_reactors::buffer::GatherList;
 use corelane_reactors::clock::Time;
 use corelane_reactors::mailbox::Slot;
 use corelane_reactors::poll_group::{Options, PollGroup, SocketId};
+use corelane_reactors::reactor::Turn;
 use corelane_reactors::timer::Wheel;
 
 use crate::connection::controller::{self, Connection};
 use crate::mem::{Buffer, ExtentError, Pool};
 use crate::nvmf::io::{Channels, Limits, Namespaces};
+use crate::nvmf::target::Target;
 use crate::spec::status::Status;
 use crate::spec::tcp::ADMIN_IN_CAPSULE_BYTES;
 use crate::transport::admin_queue::{ADMIN_ENTRIES_MAX, AdminQueue, Stage};
+use crate::transport::fencing::{Fence, ReservationMail, Views};
 use crate::transport::io_queue::IoQueue;
 use crate::transport::link::{Flushed, Life, Link};
 use crate::transport::message::{Counted, Handover, IoMail, ManagementMail};
@@ -58,6 +61,8 @@ pub enum EndpointRole {
         lane: usize,
         /// Room for its last message.
         drained: Slot<ManagementMail>,
+        /// The way of reservation commands.
+        mail: ReservationMail,
     },
 }
 
@@ -91,8 +96,9 @@ impl Endpoint {
         assert!(settings.buffers_per_queue >= 2);
         let (management, drained, lane) = match role {
             EndpointRole::Management(management) => (Some(*management), None, 0),
-            EndpointRole::Io { lane, drained } => (None, Some(drained), lane),
+            EndpointRole::Io { lane, drained, mail } => (None, Some((drained, mail)), lane),
         };
+        let (drained, reservations) = drained.unzip();
         let sockets_max = settings.connections_max;
         let group = PollGroup::new(&Options {
             chunk_bytes: CHUNK_BYTES,
@@ -110,6 +116,9 @@ impl Endpoint {
             channels: Channels::new(),
             counters,
             now: Time::ORIGIN,
+            views: Views::default(),
+            reservations,
+            fences: Vec::new(),
             draining: false,
             management,
             pool,
@@ -155,8 +164,12 @@ impl Endpoint {
 
     /// When something is due.
     pub(super) fn next_alarm(&mut self) -> Option<Time> {
+        let fence = self.queues.next_fence();
         let management = self.queues.services.management.as_mut();
-        [self.alarms.next(), management.and_then(Management::next_deadline)].into_iter().flatten().min()
+        [self.alarms.next(), fence, management.and_then(Management::next_deadline)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Nothing is left of any queue, here and on the I/O reactors, and none will be taken.
@@ -206,10 +219,12 @@ impl Endpoint {
     }
 
     /// Takes a message of the management reactor.
-    pub(super) fn mail(&mut self, now: Time, mail: IoMail) {
-        self.queues.services.now = now;
+    pub(super) fn mail(&mut self, turn: &Turn<'_>, mail: IoMail) {
+        self.begin(turn);
         match mail {
-            IoMail::Adopt(handover) => self.adopt(*handover),
+            IoMail::Adopt(handover) => self.adopt(turn, *handover),
+            IoMail::Reserved { tag, status, data } => self.queues.reserved(tag, status, data),
+            IoMail::Fence(order) => self.queues.fence(*order),
             IoMail::Close { controller, qid } => {
                 let found = self.queues.table.iter_mut().flatten().find(|queue| {
                     matches!(&queue.role, Role::Io(io, _) if io.controller == controller && io.qid == qid)
@@ -251,7 +266,7 @@ impl Endpoint {
         self.queues.mark(socket);
     }
 
-    fn adopt(&mut self, handover: Handover) {
+    fn adopt(&mut self, turn: &Turn<'_>, handover: Handover) {
         let Handover { stream, peer, unread, moved, connect, ticket, counted, closed } = handover;
         let settings = self.queues.services.settings.clone();
         let entries = u16::try_from(ticket.entries).unwrap_or(u16::MAX);
@@ -279,7 +294,13 @@ impl Endpoint {
         };
         let mut link = Link::new(socket, connection, peer, counted);
         let services = &mut self.queues.services;
-        let namespaces = Namespaces::open(&ticket.namespaces, &mut services.channels);
+        let fence = ticket.fence.as_ref().map(|(subscriber, slot)| Fence {
+            view: services.views.of(ticket.subsystem, subscriber, turn),
+            slot: *slot,
+            subsystem: ticket.subsystem,
+            host: ticket.host,
+        });
+        let namespaces = Namespaces::open(&ticket.namespaces, fence.is_some(), &mut services.channels);
         let buffers =
             services.pool.as_ref().map(|pool| take(pool, settings.buffers_per_queue)).unwrap_or_default();
         let complete = buffers.len() == settings.buffers_per_queue;
@@ -292,7 +313,7 @@ impl Endpoint {
                 (Status::INTERNAL_ERROR, Namespaces::default())
             }
         };
-        let io = IoQueue::new(&ticket, self.lane, namespaces, buffers, limits);
+        let io = IoQueue::new(&ticket, self.lane, fence, namespaces, buffers, limits);
         let (cid, dw0) = connect;
         io.connected(&mut link, cid, status, if status.is_success() { dw0 } else { 0 });
         if !status.is_success() {
@@ -301,15 +322,30 @@ impl Endpoint {
         self.insert(Queue { link, role: Role::Io(io, closed) });
     }
 
+    /// A share of a turn begins: its time, and what is published in it.
+    fn begin(&mut self, turn: &Turn<'_>) {
+        self.queues.services.now = turn.now();
+        self.queues.services.views.refresh(turn);
+    }
+
+    /// Gives the target to somebody who has news for it, and does what it then asks for.
+    pub fn manage(&mut self, turn: &Turn<'_>, news: impl FnOnce(&mut Target)) {
+        self.begin(turn);
+        if let Some(management) = self.queues.services.management.as_mut() {
+            news(management.target());
+        }
+        self.queues.act();
+    }
+
     /// Receives: one batch. True if there was something.
-    pub(super) fn receive(&mut self, now: Time) -> bool {
-        self.queues.services.now = now;
+    pub(super) fn receive(&mut self, turn: &Turn<'_>) -> bool {
+        self.begin(turn);
         self.group.poll(&mut self.queues) > 0
     }
 
     /// Takes completions of bdevs: one batch. True if there were any.
-    pub(super) fn reap(&mut self, now: Time) -> bool {
-        self.queues.services.now = now;
+    pub(super) fn reap(&mut self, turn: &Turn<'_>) -> bool {
+        self.begin(turn);
         if self.outstanding() == 0 {
             return false;
         }
@@ -323,18 +359,20 @@ impl Endpoint {
     }
 
     /// Serves what is due. True if there was something.
-    pub(super) fn tick(&mut self, now: Time) -> bool {
-        self.queues.services.now = now;
+    pub(super) fn tick(&mut self, turn: &Turn<'_>) -> bool {
+        self.begin(turn);
         let queues = &mut self.queues;
+        let now = turn.now();
         let rung = self.alarms.expire(now, ALARMS_PER_TURN, |socket| queues.ring(socket));
         let Some(management) = self.queues.services.management.as_mut() else { return rung > 0 };
         let due = management.tick(now);
-        self.queues.act() || due || rung > 0
+        let fencing = management.fence();
+        self.queues.act() || due || fencing || rung > 0
     }
 
     /// Looks after every queue to which something happened: sends, resumes, moves, closes. True if there were any.
-    pub(super) fn settle(&mut self, now: Time) -> bool {
-        self.queues.services.now = now;
+    pub(super) fn settle(&mut self, turn: &Turn<'_>) -> bool {
+        self.begin(turn);
         let acted = self.queues.act();
         std::mem::swap(&mut self.settling, &mut self.queues.marked);
         let mut settling = std::mem::take(&mut self.settling);
@@ -343,7 +381,8 @@ impl Endpoint {
             self.settle_one(socket);
         }
         self.settling = settling;
-        any || acted
+        let fencing = !self.queues.services.fences.is_empty() && self.queues.look_at_fences();
+        any || acted || fencing
     }
 
     fn settle_one(&mut self, socket: SocketId) {

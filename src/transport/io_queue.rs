@@ -28,26 +28,31 @@ use crate::spec::opcode::{FabricsType, NvmOpcode};
 use crate::spec::sqe::Sqe;
 use crate::spec::status::Status;
 use crate::transport::data::Data;
+use crate::transport::fencing::Fence;
 use crate::transport::link::Link;
 use crate::transport::queues::Services;
 use crate::transport::slots::Slots;
 use crate::transport::submission::SubmissionQueue;
 
 #[derive(Debug)]
-enum Stage {
+pub(super) enum Stage {
     /// No buffer is free.
     Waiting(Option<Lease>),
     /// The host was asked for the data.
     Receiving(Buffer),
     /// The bdev has it; what it touches is kept here.
     Executing { buffer: Option<Buffer>, _lease: Option<Lease> },
+    /// The management reactor has it.
+    Reserving,
 }
 
 #[derive(Debug)]
-struct Command {
-    cid: u16,
-    request: Request,
-    stage: Stage,
+pub(super) struct Command {
+    pub(super) cid: u16,
+    pub(super) request: Request,
+    pub(super) stage: Stage,
+    /// A preempting command waits for its end.
+    pub(super) fenced: bool,
 }
 
 /// An I/O queue pair.
@@ -58,8 +63,10 @@ pub(super) struct IoQueue {
     submission: SubmissionQueue,
     limits: Limits,
     namespaces: Namespaces,
-    counts: Arc<LaneCounts>,
-    slots: Slots<Command>,
+    pub(super) counts: Arc<LaneCounts>,
+    /// Where the rights of its host are found; none where the subsystem has no reservations.
+    pub(super) fence: Option<Fence>,
+    pub(super) slots: Slots<Command>,
     /// Wait for a buffer, and for nothing else.
     waiting: VecDeque<u16>,
     /// Wait for a buffer for which the host will be asked for data.
@@ -68,9 +75,9 @@ pub(super) struct IoQueue {
     asked_last: bool,
     receiving: usize,
     receiving_max: usize,
-    buffers: Vec<Buffer>,
+    pub(super) buffers: Vec<Buffer>,
     /// Commands that a bdev has.
-    executing: usize,
+    pub(super) executing: usize,
     /// The connection is over, and the bdevs were asked to end what they have.
     abandoned: bool,
 }
@@ -92,6 +99,7 @@ impl IoQueue {
     pub(super) fn new(
         ticket: &IoTicket,
         lane: usize,
+        fence: Option<Fence>,
         namespaces: Namespaces,
         buffers: Vec<Buffer>,
         limits: Limits,
@@ -104,6 +112,7 @@ impl IoQueue {
             limits,
             namespaces,
             counts: ticket.counting.lane(lane),
+            fence,
             slots: Slots::new(entries),
             waiting: VecDeque::with_capacity(usize::from(entries)),
             asking: VecDeque::with_capacity(usize::from(entries)),
@@ -205,7 +214,14 @@ impl IoQueue {
     }
 
     /// A bdev has completed the command in `slot`.
-    pub(super) fn completed(&mut self, link: &mut Link, services: &mut Services, slot: u16, status: Status) {
+    /// True if a preempting command waited for it.
+    pub(super) fn completed(
+        &mut self,
+        link: &mut Link,
+        services: &mut Services,
+        slot: u16,
+        status: Status,
+    ) -> Option<u32> {
         let Some(command) = self.slots.remove(slot) else { unreachable!("a bdev completes a command once") };
         let Stage::Executing { buffer, .. } = command.stage else {
             unreachable!("only an executing command is in a bdev");
@@ -214,8 +230,12 @@ impl IoQueue {
         if !link.is_live() {
             services.counters.completed_late.add(1);
         }
+        let fenced = command.fenced.then_some(command.request.namespace.nsid);
+        let aborted = fenced.is_some() && status.is(Status::ABORT_REQUESTED);
+        let status = if aborted { Status::ABORTED_PREEMPT } else { status };
         self.answer(link, command.cid, &command.request, buffer, status);
         self.serve_waiting(link, services);
+        fenced
     }
 
     /// A buffer that was sent is free again.
@@ -251,19 +271,21 @@ impl IoQueue {
         let all: Vec<_> =
             self.slots.iter().map(|(slot, command)| (slot, command.request.namespace)).collect();
         for (slot, namespace) in all {
-            let executing =
-                matches!(self.slots.find(slot), Some(Command { stage: Stage::Executing { .. }, .. }));
-            if executing {
-                services.channels.abort(&namespace, tag(socket, slot));
-            } else {
-                self.slots.remove(slot);
+            match self.slots.find(slot).map(|command| &command.stage) {
+                Some(Stage::Executing { .. }) => {
+                    services.channels.abort(&namespace, tag(socket, slot));
+                }
+                Some(Stage::Reserving) | None => {}
+                Some(Stage::Waiting(_) | Stage::Receiving(_)) => {
+                    self.slots.remove(slot);
+                }
             }
         }
         self.waiting.clear();
         self.asking.clear();
     }
 
-    fn respond(&self, link: &mut Link, cid: u16, status: Status) {
+    pub(super) fn respond(&self, link: &mut Link, cid: u16, status: Status) {
         link.connection.respond(&self.submission.cqe(cid, status));
     }
 
@@ -303,18 +325,24 @@ impl IoQueue {
                 self.execute(
                     link,
                     services,
-                    Command { cid, request, stage: executing(None, Some(lease)) },
+                    Command { cid, request, stage: executing(None, Some(lease)), fenced: false },
                     from,
                 );
             }
             Transfer::None => {
-                let command = Command { cid, request, stage: executing(None, None) };
+                let command = Command { cid, request, stage: executing(None, None), fenced: false };
                 self.execute(link, services, command, Segment::empty());
             }
         }
     }
 
     fn read(&mut self, link: &mut Link, services: &mut Services, cid: u16, request: Request) {
+        if let Err(status) = self.judge(services, &request) {
+            return self.respond(link, cid, status);
+        }
+        if matches!(request.operation, Operation::Reservation { .. }) {
+            return self.reserve(link, services, cid, request, Segment::empty());
+        }
         if let Operation::Read(blocks) = request.operation
             && !link.connection.has_data_digest()
             && let Some(lent) = services.channels.lend(&request.namespace, blocks)
@@ -327,7 +355,7 @@ impl IoQueue {
     }
 
     /// Sends data and, unless it is the response itself, the response.
-    fn send(&mut self, link: &mut Link, cid: u16, data: Data) {
+    pub(super) fn send(&mut self, link: &mut Link, cid: u16, data: Data) {
         // SUCCESS in C2HData leaves the host without an SQHD: only where it does not want one.
         let refused = link.connection.send_data(cid, data, !self.submission.flow_control());
         if let Some(data) = refused {
@@ -345,7 +373,7 @@ impl IoQueue {
         request: Request,
         lease: Option<Lease>,
     ) {
-        let slot = self.slots.insert(Command { cid, request, stage: Stage::Waiting(lease) });
+        let slot = self.slots.insert(Command { cid, request, stage: Stage::Waiting(lease), fenced: false });
         match request.transfer {
             Transfer::FromHost(_) => self.asking.push_back(slot),
             _ => self.waiting.push_back(slot),
@@ -403,75 +431,9 @@ impl IoQueue {
         self.respond(link, cid, Status::TRANSIENT_TRANSPORT_ERROR);
         self.serve_waiting(link, services);
     }
-
-    /// Hands a command in a slot, whose data is in `buffer` or will be, to its bdev.
-    fn execute_slot(
-        &mut self,
-        link: &mut Link,
-        services: &mut Services,
-        slot: u16,
-        buffer: Buffer,
-        bytes: u32,
-    ) {
-        let Some(command) = self.slots.find(slot) else { unreachable!("only slots in use are executed") };
-        let (cid, request) = (command.cid, command.request);
-        let (from, into) = match request.transfer {
-            Transfer::ToHost(_) => (Segment::empty(), buffer.segment_mut(0..bytes as usize)),
-            _ => (buffer.segment(0..bytes as usize), SegmentMut::empty()),
-        };
-        command.stage = executing(Some(buffer), None);
-        let tag = tag(link.socket, slot);
-        match services.channels.submit(tag, &request.namespace, request.operation, from, into) {
-            None => self.executing += 1,
-            Some(status) => {
-                let Some(Command { stage: Stage::Executing { buffer, .. }, .. }) = self.slots.remove(slot)
-                else {
-                    unreachable!("it was put there above");
-                };
-                self.answer(link, cid, &request, buffer, status);
-            }
-        }
-    }
-
-    /// Hands a command without a buffer to its bdev; it takes a slot only if it stays there.
-    fn execute(&mut self, link: &mut Link, services: &mut Services, command: Command, from: Segment) {
-        let Some(slot) = self.slots.next() else {
-            unreachable!("no command is taken on without a free slot")
-        };
-        let tag = tag(link.socket, slot);
-        let request = &command.request;
-        match services.channels.submit(tag, &request.namespace, request.operation, from, SegmentMut::empty())
-        {
-            Some(status) => self.answer(link, command.cid, &command.request, None, status),
-            None => {
-                self.slots.insert(command);
-                self.executing += 1;
-            }
-        }
-    }
-
-    fn answer(
-        &mut self,
-        link: &mut Link,
-        cid: u16,
-        request: &Request,
-        buffer: Option<Buffer>,
-        status: Status,
-    ) {
-        self.counts.count(request.operation, u64::from(request.transfer.bytes()), status);
-        match (request.transfer, buffer) {
-            (Transfer::ToHost(bytes), Some(buffer)) if status.is_success() => {
-                self.send(link, cid, Data::Buffer(buffer, bytes as usize));
-            }
-            (_, buffer) => {
-                self.buffers.extend(buffer);
-                self.respond(link, cid, status);
-            }
-        }
-    }
 }
 
-fn executing(buffer: Option<Buffer>, lease: Option<Lease>) -> Stage {
+pub(super) fn executing(buffer: Option<Buffer>, lease: Option<Lease>) -> Stage {
     Stage::Executing { buffer, _lease: lease }
 }
 

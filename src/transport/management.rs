@@ -13,8 +13,10 @@ use corelane_reactors::mailbox::{Sender, Slot};
 use corelane_reactors::poll_group::SocketId;
 
 use crate::nvmf::controller::ControllerId;
-use crate::nvmf::target::{Action, Association, Target};
-use crate::transport::message::{Handover, IoMail, ManagementMail};
+use crate::nvmf::fence::NamespaceKey;
+use crate::nvmf::target::{Action, Association, FenceWork, Target};
+use crate::spec::host::HostId;
+use crate::transport::message::{FenceOrder, Handover, IoMail, ManagementMail, Reserve};
 
 /// The way to one I/O reactor.
 #[derive(Debug)]
@@ -36,6 +38,13 @@ pub struct Management {
     /// Messages that found no room; they go out with the next turn.
     unsent: Vec<(usize, IoMail)>,
     draining: bool,
+    /// Reservation commands that wait for their answer, by number.
+    reserving: HashMap<u64, Reserve>,
+    reserved: u64,
+    /// Orders to end commands that found no room for their answer.
+    undrained: Vec<(usize, NamespaceKey, Vec<HostId>)>,
+    /// Orders to end commands: I/O reactors that have not reported.
+    fencing: HashMap<NamespaceKey, usize>,
     /// I/O reactors that have finished.
     drained: usize,
 }
@@ -55,6 +64,10 @@ impl Management {
             io_queues: HashMap::new(),
             unsent: Vec::new(),
             draining: false,
+            reserving: HashMap::new(),
+            reserved: 0,
+            undrained: Vec::new(),
+            fencing: HashMap::new(),
             drained: 0,
         }
     }
@@ -128,6 +141,15 @@ impl Management {
                 }
                 self.target().queue_closed(now, controller, qid);
             }
+            ManagementMail::Reserve(reserve) => self.take(*reserve),
+            ManagementMail::Fenced(key) => {
+                let Some(left) = self.fencing.get_mut(&key) else { return };
+                *left -= 1;
+                if *left == 0 {
+                    self.fencing.remove(&key);
+                    self.target().fences().drained(key);
+                }
+            }
             ManagementMail::Drained => self.drained += 1,
         }
     }
@@ -168,6 +190,52 @@ impl Management {
     fn target_deadline(&mut self) -> Option<Time> {
         let target = &self.target;
         *self.deadline.get_or_insert_with(|| target.next_deadline())
+    }
+
+    /// Takes a reservation command.
+    fn take(&mut self, reserve: Reserve) {
+        self.reserved += 1;
+        let id = self.reserved;
+        match self.target().reserve(id, reserve.controller, &reserve.sqe, &reserve.data) {
+            Some((status, data)) => reserve.reply.send(IoMail::Reserved { tag: reserve.tag, status, data }),
+            None => {
+                self.reserving.insert(id, reserve);
+            }
+        }
+    }
+
+    /// Does what the fences ask for. True if there was something, or if reactors have still to observe a snapshot.
+    pub(super) fn fence(&mut self) -> bool {
+        let publishing = self.target.fences().look();
+        let mut done = !self.undrained.is_empty();
+        for (lane, key, hosts) in std::mem::take(&mut self.undrained) {
+            self.drain_lane(lane, key, hosts);
+        }
+        while let Some(work) = self.target.next_fence_work() {
+            done = true;
+            match work {
+                FenceWork::Answer(id, status) => {
+                    let Some(Reserve { tag, reply, .. }) = self.reserving.remove(&id) else { continue };
+                    reply.send(IoMail::Reserved { tag, status, data: Vec::new() });
+                }
+                FenceWork::Drain { key, hosts } => self.drain_hosts(key, &hosts),
+            }
+        }
+        done || publishing
+    }
+
+    fn drain_hosts(&mut self, key: NamespaceKey, hosts: &[HostId]) {
+        self.fencing.insert(key, self.lanes.len());
+        for lane in 0..self.lanes.len() {
+            self.drain_lane(lane, key, hosts.to_vec());
+        }
+    }
+
+    fn drain_lane(&mut self, lane: usize, key: NamespaceKey, hosts: Vec<HostId>) {
+        match self.mail.reserve() {
+            Some(reply) => self.send(lane, IoMail::Fence(Box::new(FenceOrder { key, hosts, reply }))),
+            None => self.undrained.push((lane, key, hosts)),
+        }
     }
 
     /// Asks every I/O reactor to finish.

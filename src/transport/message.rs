@@ -9,7 +9,11 @@ use corelane_reactors::mailbox::Slot;
 
 use crate::connection::controller::Moved;
 use crate::nvmf::controller::ControllerId;
+use crate::nvmf::fence::NamespaceKey;
 use crate::nvmf::target::IoTicket;
+use crate::spec::host::HostId;
+use crate::spec::sqe::Sqe;
+use crate::spec::status::Status;
 
 /// To an I/O reactor.
 #[derive(Debug)]
@@ -23,6 +27,17 @@ pub enum IoMail {
         /// The queue.
         qid: u16,
     },
+    /// A reservation command is done.
+    Reserved {
+        /// What [`Reserve::tag`] said.
+        tag: u64,
+        /// Its status.
+        status: Status,
+        /// Data for the host.
+        data: Vec<u8>,
+    },
+    /// Bring the commands of these hosts on a namespace to their end; [`ManagementMail::Fenced`] follows.
+    Fence(Box<FenceOrder>),
     /// Finish what is in flight and close every queue; [`ManagementMail::Drained`] follows.
     Drain,
 }
@@ -37,8 +52,33 @@ pub enum ManagementMail {
         /// The queue.
         qid: u16,
     },
+    /// A reservation command arrived. Boxed: they are rare.
+    Reserve(Box<Reserve>),
+    /// No command of the victims of this order is left on this I/O reactor.
+    Fenced(NamespaceKey),
     /// An I/O reactor has no queue left and takes none any more.
     Drained,
+}
+
+/// A reservation command on its way to the management reactor.
+#[derive(Debug)]
+pub struct Reserve {
+    pub(super) controller: ControllerId,
+    pub(super) sqe: Sqe,
+    pub(super) data: Vec<u8>,
+    /// The command, for the queue that waits.
+    pub(super) tag: u64,
+    /// Room for the answer: a duty that cannot be refused.
+    pub(super) reply: Slot<IoMail>,
+}
+
+/// Whose commands have to end.
+#[derive(Debug)]
+pub struct FenceOrder {
+    pub(super) key: NamespaceKey,
+    pub(super) hosts: Vec<HostId>,
+    /// Room for the answer.
+    pub(super) reply: Slot<ManagementMail>,
 }
 
 /// A queue on its way to its I/O reactor.

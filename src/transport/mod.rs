@@ -11,6 +11,8 @@ mod admin_queue;
 mod counters;
 mod data;
 mod endpoint;
+mod execution;
+mod fencing;
 mod io_queue;
 mod link;
 mod listener;
@@ -27,6 +29,7 @@ use std::time::Duration;
 
 pub use counters::Counters;
 pub use endpoint::{Endpoint, EndpointError, EndpointRole};
+pub use fencing::ReservationMail;
 pub use listener::{ListenError, Listener, listen};
 pub use management::Management;
 pub use message::{IoMail, ManagementMail};

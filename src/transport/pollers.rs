@@ -65,7 +65,7 @@ pub fn attach(reactor: &mut Reactor, endpoint: &Rc<RefCell<Endpoint>>, mail: Mai
     };
     let mail = match mail {
         Mail::Io(mailbox) => mailbox.into_poller("queue-mail", MAIL_PER_TURN, move |turn, mail| {
-            receiver.borrow_mut().mail(turn.now(), mail)
+            receiver.borrow_mut().mail(turn, mail)
         }),
         Mail::Management(mailbox) => {
             mailbox.into_poller("management-mail", MAIL_PER_TURN, move |turn, mail| {
@@ -91,7 +91,7 @@ impl Poller for Completions {
 
     fn poll(&mut self, turn: &Turn<'_>) -> Poll {
         let mut endpoint = self.0.borrow_mut();
-        if endpoint.reap(turn.now()) {
+        if endpoint.reap(turn) {
             return Poll::Busy;
         }
         if endpoint.outstanding() == 0 {
@@ -110,7 +110,7 @@ impl Poller for Timers {
 
     fn poll(&mut self, turn: &Turn<'_>) -> Poll {
         let mut endpoint = self.0.borrow_mut();
-        if endpoint.tick(turn.now()) {
+        if endpoint.tick(turn) {
             return Poll::Busy;
         }
         Poll::Idle(endpoint.next_alarm().map_or(Wake::Never, Wake::At))
@@ -134,7 +134,7 @@ impl Poller for Sockets {
         if !endpoint.group().pending() && !self.pace.is_due(turn.now()) {
             return Poll::Idle(Wake::Descriptor);
         }
-        if endpoint.receive(turn.now()) { Poll::Busy } else { Poll::Idle(Wake::Descriptor) }
+        if endpoint.receive(turn) { Poll::Busy } else { Poll::Idle(Wake::Descriptor) }
     }
 
     fn ready(&self) -> bool {
@@ -154,7 +154,7 @@ impl Poller for Flush {
     }
 
     fn poll(&mut self, turn: &Turn<'_>) -> Poll {
-        if self.0.borrow_mut().settle(turn.now()) { Poll::Busy } else { Poll::Idle(Wake::Never) }
+        if self.0.borrow_mut().settle(turn) { Poll::Busy } else { Poll::Idle(Wake::Never) }
     }
 
     fn ready(&self) -> bool {

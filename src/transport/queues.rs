@@ -18,6 +18,7 @@ use crate::nvmf::target::Action;
 use crate::spec::status::Status;
 use crate::transport::admin_queue::{AdminQueue, Stage};
 use crate::transport::data::Data;
+use crate::transport::fencing::{FenceWait, ReservationMail, Views};
 use crate::transport::io_queue::{self, IoQueue};
 use crate::transport::link::{Life, Link};
 use crate::transport::message::ManagementMail;
@@ -32,6 +33,12 @@ pub(super) struct Services {
     pub(super) counters: Arc<Counters>,
     /// The time of the turn.
     pub(super) now: Time,
+    /// What was published about reservations, as of this turn.
+    pub(super) views: Views,
+    /// The way of reservation commands; on I/O reactors only.
+    pub(super) reservations: Option<ReservationMail>,
+    /// Orders to end the commands of preempted hosts.
+    pub(super) fences: Vec<FenceWait>,
     /// Nothing more is taken: the appliance stops.
     pub(super) draining: bool,
     /// On the management reactor only.
@@ -157,7 +164,21 @@ impl Queues {
         let Some(Queue { link, role: Role::Io(io, _) }) = self.table[index].as_deref_mut() else {
             unreachable!("a queue stays until its commands are back");
         };
-        io.completed(link, &mut self.services, slot, status);
+        let fenced = io.completed(link, &mut self.services, slot, status);
+        let (socket, fence) = (link.socket, io.fence);
+        if let (Some(nsid), Some(fence)) = (fenced, fence) {
+            self.unfence(fence.subsystem, nsid);
+        }
+        self.mark(socket);
+    }
+
+    /// A reservation command is back from the management reactor.
+    pub(super) fn reserved(&mut self, tag: u64, status: Status, data: Vec<u8>) {
+        let (index, slot) = io_queue::untag(tag);
+        let Some(Queue { link, role: Role::Io(io, _) }) = self.table[index].as_deref_mut() else {
+            unreachable!("a queue stays until its commands are back");
+        };
+        io.reserved(link, slot, status, data);
         let socket = link.socket;
         self.mark(socket);
     }
@@ -203,6 +224,9 @@ impl Queues {
                         queue.link.end();
                         self.mark(socket);
                     }
+                }
+                Action::SetPersistence { controller, cid, nsids, ptpl } => {
+                    management.target().persist(controller, cid, &nsids, ptpl);
                 }
                 Action::Complete { controller, cid, status, dw0 } => {
                     if let Some(socket) = management.admin_socket(controller)

@@ -20,7 +20,7 @@ use corelane::spec::nqn::Nqn;
 use corelane::spec::register::Property;
 use corelane::spec::status::Status;
 use corelane::transport::{
-    Counters, Endpoint, EndpointRole, Listener, Mail, Management, Settings, attach, listen,
+    Counters, Endpoint, EndpointRole, Listener, Mail, Management, ReservationMail, Settings, attach, listen,
 };
 use corelane_reactors::clock::{Clock, Time};
 use corelane_reactors::poller::Phase;
@@ -72,6 +72,7 @@ impl Rig {
         let (to_management, management_mail) = sim.group().mailbox(MANAGEMENT, 64);
         let (to_io, io_mail) = sim.group().mailbox(IO, 64);
         let drained = to_management.reserve().expect("an empty mailbox");
+        let mail = ReservationMail { to_management: to_management.clone(), back: to_io.clone() };
         let management = Management::new(target, to_management, vec![to_io]);
         let live = Arc::clone(management.live());
         let counters = Arc::<Counters>::default();
@@ -79,7 +80,7 @@ impl Rig {
             Rc::new(RefCell::new(Endpoint::new(settings, counters, role).expect("an endpoint")))
         };
         let management = endpoint(Arc::default(), EndpointRole::Management(Box::new(management)));
-        let io = endpoint(Arc::clone(&counters), EndpointRole::Io { lane: 0, drained });
+        let io = endpoint(Arc::clone(&counters), EndpointRole::Io { lane: 0, drained, mail });
         attach(sim.reactor(MANAGEMENT), &management, Mail::Management(management_mail)).expect("pollers");
         attach(sim.reactor(IO), &io, Mail::Io(io_mail)).expect("pollers");
         let listener =

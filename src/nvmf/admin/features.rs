@@ -29,7 +29,10 @@ pub(super) fn read(controller: &Controller, context: &Context<'_>, sqe: &Sqe) ->
     let capabilities = capabilities(fid, controller, context)?;
     match request.sel() {
         Select::CURRENT => value(fid, &controller.values, controller, context, sqe),
-        // Nothing can be saved, so the saved value is the default.
+        // Nothing can be saved, so the saved value is the default; also of what survives a restart by itself.
+        Select::DEFAULT | Select::SAVED if fid == FeatureId::RESERVATION_PERSISTENCE => {
+            reservation::persistence(false, controller, context, sqe.nsid.get()).map(Reply::value)
+        }
         Select::DEFAULT | Select::SAVED => value(fid, &Values::default(), controller, context, sqe),
         Select::SUPPORTED => Ok(Reply::value(capabilities.into())),
         _ => Err(Status::INVALID_FIELD),
@@ -62,7 +65,9 @@ fn capabilities(
         | FeatureId::HOST_BEHAVIOR
         | FeatureId::COMMAND_SET_PROFILE => Ok(changeable),
         FeatureId::ERROR_RECOVERY => Ok(changeable.with_namespace_specific(true)),
-        FeatureId::RESERVATION_NOTIFICATION_MASK if served.reservations.is_some() => {
+        FeatureId::RESERVATION_NOTIFICATION_MASK | FeatureId::RESERVATION_PERSISTENCE
+            if served.reservations.is_some() =>
+        {
             Ok(changeable.with_namespace_specific(true))
         }
         FeatureId::VOLATILE_WRITE_CACHE if write_cache(namespaces).present() => Ok(Capabilities::new()),
@@ -109,6 +114,9 @@ fn value(
         FeatureId::RESERVATION_NOTIFICATION_MASK => {
             reservation::mask(values, controller, context, sqe.nsid.get())?
         }
+        FeatureId::RESERVATION_PERSISTENCE => {
+            reservation::persistence(true, controller, context, sqe.nsid.get())?
+        }
         FeatureId::HOST_BEHAVIOR => return Reply::to_host(sqe, values.host_behavior.as_bytes().to_vec()),
         FeatureId::HOST_IDENTIFIER => {
             if !HostIdentifier::from_bits(sqe.cdw11.get()).exhid() {
@@ -124,7 +132,7 @@ fn value(
 /// Section 5.1.25.
 pub(super) fn write(
     controller: &mut Controller,
-    context: &Context<'_>,
+    context: &mut Context<'_>,
     sqe: &Sqe,
     data: &[u8],
 ) -> Result<Reply, Status> {
@@ -163,6 +171,7 @@ pub(super) fn write(
         FeatureId::KEEP_ALIVE => controller.keep_alive.set(context.now, dword),
         FeatureId::HOST_BEHAVIOR => controller.values.host_behavior = host_behavior(data)?,
         FeatureId::RESERVATION_NOTIFICATION_MASK => reservation::set_mask(controller, context, nsid, dword)?,
+        FeatureId::RESERVATION_PERSISTENCE => return reservation::set_persistence(controller, context, sqe),
         // Connect has set it (section 5.1.25.1.28.2).
         FeatureId::HOST_IDENTIFIER => return Err(Status::COMMAND_SEQUENCE_ERROR),
         _ => return Err(Status::INVALID_FIELD),

@@ -41,8 +41,8 @@ pub enum Reply {
         /// commands without data.
         data: Vec<u8>,
     },
-    /// An Asynchronous Event Request was kept: [`Action::Complete`] will name its CID, unless the admin queue
-    /// ends.
+    /// An Asynchronous Event Request was kept, or what a Set Features asks for is being made durable:
+    /// [`Action::Complete`] will name its CID, unless the admin queue ends.
     Deferred,
 }
 
@@ -140,7 +140,7 @@ fn event_request(controller: &mut Controller, sqe: &Sqe) -> Result<Reply, Status
     Ok(event.map_or(Reply::Deferred, |event| Reply::value(event.into())))
 }
 
-/// Section 5.1.1. Everything but an Asynchronous Event Request ends soon by itself, and is let run.
+/// Section 5.1.1. Everything but an Asynchronous Event Request ends by itself, and is let run.
 fn abort(controller: &mut Controller, context: &mut Context<'_>, sqe: &Sqe) -> Reply {
     let abort = sqe.abort();
     let aborted = abort.sqid() == ADMIN_QUEUE && controller.abort_event_request(abort.cid(), context.actions);

@@ -74,6 +74,9 @@ pub(super) struct Controller {
     admin_queue: AdminQueue,
     queues: Queues,
     events: Events,
+    /// CIDs of commands that are answered when their work is done. The transport bounds them: it takes no more
+    /// commands than an admin queue has entries. A host may give one CID twice.
+    deferred: Vec<u16>,
 }
 
 impl Controller {
@@ -98,6 +101,7 @@ impl Controller {
             admin_queue: AdminQueue::Open,
             queues: Queues::default(),
             events: Events::default(),
+            deferred: Vec::new(),
         }
     }
 
@@ -262,6 +266,21 @@ impl Controller {
         match self.values.notices.post(nsid, kind) {
             Posted::Queued | Posted::Counted => self.raise(Notice::Reservation, actions),
             Posted::Masked => {}
+        }
+    }
+
+    /// This command is answered later.
+    pub(super) fn defer(&mut self, cid: u16) {
+        self.deferred.push(cid);
+    }
+
+    /// Answers a command that was deferred. Nobody is told when the admin queue has ended.
+    pub(super) fn complete_deferred(&mut self, cid: u16, status: Status, actions: &mut VecDeque<Action>) {
+        let index = self.deferred.iter().position(|deferred| *deferred == cid);
+        assert!(index.is_some(), "command {cid} waits for an answer");
+        self.deferred.remove(index.unwrap_or_default());
+        if self.is_connected() {
+            actions.push_back(Action::Complete { controller: self.id, cid, status, dw0: 0 });
         }
     }
 

@@ -21,20 +21,30 @@ pub struct Attached {
 #[derive(Debug, Default)]
 pub struct Namespaces {
     by_nsid: Box<[Option<Attached>]>,
+    reservations: bool,
 }
 
 impl Namespaces {
-    /// Opens the bdevs of all namespaces of `table` on this reactor.
+    /// Opens the bdevs of all namespaces of `table` on this reactor; `reservations` says whether they have some.
     ///
     /// # Errors
     /// What the bdev says that could not be opened.
-    pub fn open(table: &NamespaceTable, channels: &mut Channels) -> Result<Self, OpenError> {
+    pub fn open(
+        table: &NamespaceTable,
+        reservations: bool,
+        channels: &mut Channels,
+    ) -> Result<Self, OpenError> {
         let mut by_nsid = vec![None; table.nsid_max() as usize];
         for Namespace { nsid, bdev, .. } in table.iter() {
             let channel = channels.open(bdev)?;
             by_nsid[*nsid as usize - 1] = Some(Attached { nsid: *nsid, geometry: *bdev.geometry(), channel });
         }
-        Ok(Self { by_nsid: by_nsid.into_boxed_slice() })
+        Ok(Self { by_nsid: by_nsid.into_boxed_slice(), reservations })
+    }
+
+    /// They have reservations.
+    pub fn has_reservations(&self) -> bool {
+        self.reservations
     }
 
     /// The namespace `nsid`.

@@ -75,6 +75,7 @@ impl Channels {
             }
             Operation::Flush => Command::Flush,
             Operation::Hint => return Some(Status::SUCCESS),
+            Operation::Reservation { .. } => unreachable!("reservation commands are not for bdevs"),
             Operation::Deallocate(count) => match read_ranges(from, count, namespace, &mut ranges) {
                 Ok(count) if namespace.geometry.features.deallocate => {
                     Command::Deallocate { ranges: &ranges[..count] }

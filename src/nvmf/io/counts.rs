@@ -36,8 +36,11 @@ impl LaneCounts {
                 add(&self.write_commands, 1);
                 add(&self.written_bytes, bytes);
             }
-            Operation::WriteZeroes { .. } | Operation::Deallocate(_) | Operation::Hint | Operation::Flush => {
-            }
+            Operation::WriteZeroes { .. }
+            | Operation::Deallocate(_)
+            | Operation::Hint
+            | Operation::Flush
+            | Operation::Reservation { .. } => {}
         }
     }
 }

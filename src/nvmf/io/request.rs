@@ -7,6 +7,8 @@ use crate::bdev::Blocks;
 use crate::nvmf::io::{
     Attached, DATASET_RANGE_BYTES_MAX, DATASET_RANGES_MAX, Namespaces, WRITE_ZEROES_SIZE_LOG2_PAGES,
 };
+use crate::reservation;
+use crate::spec::NSID_ALL;
 use crate::spec::nvm::DatasetRange;
 use crate::spec::opcode::NvmOpcode;
 use crate::spec::sqe::{Fused, Psdt, Sqe};
@@ -50,6 +52,29 @@ pub enum Operation {
     Hint,
     /// Make earlier writes durable.
     Flush,
+    /// A reservation command: carried out on the management reactor, on no bdev.
+    Reservation {
+        /// Which.
+        opcode: NvmOpcode,
+        /// CDW10 of the command.
+        cdw10: u32,
+        /// CDW11 of the command.
+        cdw11: u32,
+    },
+}
+
+impl Operation {
+    /// It needs the right to write; others need the right to read, and reservation commands none.
+    pub fn writes(self) -> bool {
+        match self {
+            Self::Write { .. }
+            | Self::WriteZeroes { .. }
+            | Self::Deallocate(_)
+            | Self::Hint
+            | Self::Flush => true,
+            Self::Read(_) | Self::Compare(_) | Self::Reservation { .. } => false,
+        }
+    }
 }
 
 /// Data that moves with a request.
@@ -97,6 +122,9 @@ pub fn decode(
     limits: &Limits,
 ) -> Result<Request, Status> {
     let opcode = sqe.nvm_opcode();
+    if is_reservation(opcode) && namespaces.has_reservations() {
+        return reservation(sqe, in_capsule, namespaces, limits);
+    }
     let known = matches!(
         opcode,
         NvmOpcode::READ
@@ -125,6 +153,39 @@ pub fn decode(
         Operation::Flush | Operation::WriteZeroes { .. } => Transfer::None,
         Operation::Read(_) => to_host(sqe, bytes)?,
         _ => from_host(sqe, bytes, in_capsule)?,
+    };
+    Ok(Request { namespace, operation, transfer })
+}
+
+fn is_reservation(opcode: NvmOpcode) -> bool {
+    opcode == NvmOpcode::RESERVATION_REPORT || reservation::data_bytes(opcode).is_some()
+}
+
+/// Judges what can be judged of a reservation command without the state of the namespace.
+fn reservation(
+    sqe: &Sqe,
+    in_capsule: usize,
+    namespaces: &Namespaces,
+    limits: &Limits,
+) -> Result<Request, Status> {
+    if sqe.psdt() == Psdt::PRP || sqe.fused() != Fused::NORMAL {
+        return Err(Status::INVALID_FIELD.with_dnr());
+    }
+    let opcode = sqe.nvm_opcode();
+    if sqe.nsid.get() == NSID_ALL {
+        return Err(Status::INVALID_FIELD.with_dnr());
+    }
+    let namespace = *namespaces.find(sqe.nsid.get())?;
+    let operation = Operation::Reservation { opcode, cdw10: sqe.cdw10.get(), cdw11: sqe.cdw11.get() };
+    let transfer = match reservation::data_bytes(opcode) {
+        Some(bytes) => from_host(sqe, u32::try_from(bytes).expect("16 bytes at most"), in_capsule)?,
+        None => {
+            let bytes = u32::try_from(reservation::report::decode(sqe)?).unwrap_or(u32::MAX);
+            if bytes > limits.transfer_bytes_max {
+                return Err(Status::INVALID_FIELD.with_dnr());
+            }
+            to_host(sqe, bytes)?
+        }
     };
     Ok(Request { namespace, operation, transfer })
 }

@@ -1,17 +1,20 @@
 //! The target: subsystems, and the controllers that hosts have with them.
 
 mod reservations;
+mod reserve;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::mem::offset_of;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use corelane_reactors::clock::Time;
+use corelane_reactors::published::Subscriber;
 
 use crate::nvmf::admin::{self, Context, Reply};
 use crate::nvmf::connect::Request;
 use crate::nvmf::controller::{Controller, ControllerId, KeepAlive, Kind, Notice};
+use crate::nvmf::fence::{Fences, Snapshot};
 use crate::nvmf::host::{Host, HostId};
 use crate::nvmf::namespace::NamespaceTable;
 use crate::nvmf::options::Options;
@@ -20,6 +23,8 @@ use crate::spec::fabrics::{CNTLID_DYNAMIC, Connect, ConnectAccepted, ConnectData
 use crate::spec::nqn::Nqn;
 use crate::spec::sqe::Sqe;
 use crate::spec::status::Status;
+
+pub use reserve::FenceWork;
 
 /// Subsystems and controllers. One owner, no I/O; time is passed in.
 pub struct Target {
@@ -33,6 +38,10 @@ pub struct Target {
     /// GENCTR of the discovery log.
     generation: u64,
     actions: VecDeque<Action>,
+    fences: Fences,
+    /// Set Features commands whose namespaces are being saved, by number.
+    persisting: HashMap<u64, reserve::Persisting>,
+    persisted: u64,
 }
 
 /// The two ends of the connection that a command came by.
@@ -87,6 +96,8 @@ pub struct IoTicket {
     pub namespaces: Arc<NamespaceTable>,
     /// Where the I/O reactors count for the subsystem.
     pub counting: Arc<dyn Counting>,
+    /// Where the rights of its host are published, and the host's slot; none where there are no reservations.
+    pub fence: Option<(Subscriber<Arc<Snapshot>>, u32)>,
 }
 
 /// A Connect that failed: what the transport completes it with, before it closes the connection.
@@ -99,7 +110,7 @@ pub struct Refusal {
 }
 
 /// What the transport must do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// End an I/O queue; say so with [`Target::queue_closed`] when nothing of it is left.
     CloseQueue {
@@ -113,16 +124,28 @@ pub enum Action {
         /// Of this controller.
         controller: ControllerId,
     },
-    /// Complete an Asynchronous Event Request that was deferred.
+    /// Complete a command that was deferred.
     Complete {
         /// Of this controller.
         controller: ControllerId,
-        /// CID of the request.
+        /// CID of the command.
         cid: u16,
         /// The status of the completion.
         status: Status,
         /// DW0 of the completion.
         dw0: u32,
+    },
+    /// Make PTPL of these namespaces so, durably; then say what is so with [`Target::set_persistence_known`], and
+    /// answer with [`Target::complete_deferred`].
+    SetPersistence {
+        /// Whose host asked; its subsystem is meant.
+        controller: ControllerId,
+        /// CID of the command.
+        cid: u16,
+        /// The namespaces: at least one, ascending, each with support for persistence.
+        nsids: Vec<u32>,
+        /// The new value.
+        ptpl: bool,
     },
 }
 
@@ -153,6 +176,9 @@ impl Target {
             created: 0,
             generation: 1,
             actions: VecDeque::new(),
+            fences: Fences::default(),
+            persisting: HashMap::new(),
+            persisted: 0,
         }
     }
 
@@ -361,6 +387,7 @@ impl Target {
             host: controller.host.id,
             namespaces: Arc::clone(namespaces),
             counting: Arc::clone(&self.subsystems[*subsystem].subsystem.counting),
+            fence: self.fences.admit(*subsystem, controller.host.id),
         };
         controller.open_queue(request.qid).map_err(Refusal::of)?;
         Ok(Connected::Io { ticket, dw0: accepted(controller.cntlid) })

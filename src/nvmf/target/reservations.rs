@@ -1,11 +1,13 @@
 //! The target's side of persistent reservations: what hosts are told by it, and what they tell it, on admin queues.
 //! The reservations themselves are kept elsewhere, and so is the disk.
 
+use crate::nvmf::controller::ControllerId;
 use crate::nvmf::host::HostId;
 use crate::nvmf::persistence::{Persistence, Reservations};
 use crate::nvmf::target::Target;
 use crate::reservation::Notice;
 use crate::spec::nqn::Nqn;
+use crate::spec::status::Status;
 
 impl Target {
     /// The index by which the other methods here, and [`IoTicket`](super::IoTicket), name a subsystem.
@@ -63,6 +65,17 @@ impl Target {
     pub fn controller_of(&self, subsystem: usize, host: HostId) -> Option<u16> {
         let found = self.controllers.values().filter(|it| it.is_of(subsystem) && it.host.id == host);
         found.filter(|it| it.is_connected()).map(|it| it.cntlid).min()
+    }
+
+    /// Answers a command that [`Action::SetPersistence`](super::Action::SetPersistence) was made of. Nothing happens
+    /// where the controller's admin queue has ended meanwhile.
+    ///
+    /// # Panics
+    /// When the controller waits for no such answer.
+    pub fn complete_deferred(&mut self, controller: ControllerId, cid: u16, status: Status) {
+        if let Some(found) = self.controllers.get_mut(&controller) {
+            found.complete_deferred(cid, status, &mut self.actions);
+        }
     }
 
     fn reservations(&mut self, subsystem: usize) -> &mut Reservations {

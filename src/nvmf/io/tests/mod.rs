@@ -60,7 +60,7 @@ fn namespaces(first: Arc<dyn Bdev>) -> (Channels, Namespaces) {
     let all =
         vec![namespace(MEMORY, first), namespace(VOID, Arc::new(void)), namespace(BARE, Arc::new(bare()))];
     let mut channels = Channels::new();
-    let namespaces = Namespaces::open(&NamespaceTable::new(all, NSID_MAX), &mut channels).unwrap();
+    let namespaces = Namespaces::open(&NamespaceTable::new(all, NSID_MAX), false, &mut channels).unwrap();
     (channels, namespaces)
 }
 

@@ -1,0 +1,58 @@
+//! What a namespace's reservations were when the target last ran. Read once, on the management core, before any listener
+//! accepts a connection.
+//!
+//! A record that is missing in a state directory that is there means that there are no reservations, and is silent.
+//! Everything else that is not a record of this namespace puts it out of service, and says why.
+
+use crate::persist::{LoadError, Reader, RecordName};
+use crate::reservation::{Fault, Identity, Record, State};
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recovered {
+    /// The reservations are known.
+    Sound {
+        /// What is left of them after the power loss that the end of the process is.
+        state: State,
+        /// Number of the record, 0 if there was none.
+        sequence: u64,
+    },
+    /// They are not known.
+    Fenced,
+}
+
+/// Why the reservations of a namespace are not known.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// The record may be there and cannot be read.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The record is damaged, or not this namespace's.
+    #[error("{path}: {fault}")]
+    Record {
+        /// The file.
+        path: String,
+        /// What is wrong with it, and in which field.
+        fault: Fault,
+    },
+}
+
+/// The name of a namespace's record: its UUID.
+pub fn record_name(identity: &Identity) -> RecordName {
+    RecordName::new(&identity.uuid.to_string()).expect("a UUID is a record name")
+}
+
+/// Reads the record of a namespace.
+///
+/// # Errors
+/// [`RecoverError`]: the namespace has to stay out of service.
+pub fn recover(reader: &Reader, identity: &Identity) -> Result<Recovered, RecoverError> {
+    let name = record_name(identity);
+    let Some(bytes) = reader.load(&name)? else {
+        return Ok(Recovered::Sound { state: State::new(), sequence: 0 });
+    };
+    let wrong = |fault| RecoverError::Record { path: reader.path(&name).display().to_string(), fault };
+    let record = Record::decode(&bytes).map_err(wrong)?;
+    record.judge_owner(identity).map_err(wrong)?;
+    Ok(Recovered::Sound { state: record.state.after_power_loss(), sequence: record.sequence })
+}

@@ -1,0 +1,120 @@
+//! The hand-over of an I/O queue's commands to their bdevs, where their processing starts, and their answers.
+//!
+//! Invariant: a command is judged here, by the rules of this turn, right before its bdev gets it; what is refused has
+//! touched nothing.
+
+use corelane_reactors::buffer::{Segment, SegmentMut};
+
+use crate::mem::Buffer;
+use crate::nvmf::io::{Operation, Request, Transfer};
+use crate::spec::status::Status;
+use crate::transport::data::Data;
+use crate::transport::io_queue::{Command, IoQueue, Stage, executing, tag};
+use crate::transport::link::Link;
+use crate::transport::queues::Services;
+
+impl IoQueue {
+    /// Hands a command in a slot, whose data is in `buffer` or will be, to its bdev.
+    pub(super) fn execute_slot(
+        &mut self,
+        link: &mut Link,
+        services: &mut Services,
+        slot: u16,
+        buffer: Buffer,
+        bytes: u32,
+    ) {
+        let Some(command) = self.slots.find(slot) else { unreachable!("only slots in use are executed") };
+        let (cid, request) = (command.cid, command.request);
+        if let Some(done) = self.judged(link, services, slot, &buffer) {
+            self.buffers.push(buffer);
+            return done;
+        }
+        let Some(command) = self.slots.find(slot) else { unreachable!("it was found above") };
+        let (from, into) = match request.transfer {
+            Transfer::ToHost(_) => (Segment::empty(), buffer.segment_mut(0..bytes as usize)),
+            _ => (buffer.segment(0..bytes as usize), SegmentMut::empty()),
+        };
+        command.stage = executing(Some(buffer), None);
+        let tag = tag(link.socket, slot);
+        match services.channels.submit(tag, &request.namespace, request.operation, from, into) {
+            None => self.executing += 1,
+            Some(status) => {
+                let Some(Command { stage: Stage::Executing { buffer, .. }, .. }) = self.slots.remove(slot)
+                else {
+                    unreachable!("it was put there above");
+                };
+                self.answer(link, cid, &request, buffer, status);
+            }
+        }
+    }
+
+    /// Takes a command out of its slot that its bdev is not to have: the host has no right to it, or it is one for the
+    /// management reactor.
+    fn judged(&mut self, link: &mut Link, services: &mut Services, slot: u16, buffer: &Buffer) -> Option<()> {
+        let Some(command) = self.slots.find(slot) else { unreachable!("only slots in use are judged") };
+        let (cid, request) = (command.cid, command.request);
+        let refused = self.judge(services, &request);
+        let reserves = matches!(request.operation, Operation::Reservation { .. });
+        if refused.is_ok() && !reserves {
+            return None;
+        }
+        self.slots.remove(slot);
+        match refused {
+            Err(status) => self.respond(link, cid, status),
+            Ok(()) => {
+                let from = buffer.segment(0..request.transfer.bytes() as usize);
+                self.reserve(link, services, cid, request, from);
+            }
+        }
+        Some(())
+    }
+
+    /// Hands a command without a buffer to its bdev; it takes a slot only if it stays there.
+    pub(super) fn execute(
+        &mut self,
+        link: &mut Link,
+        services: &mut Services,
+        command: Command,
+        from: Segment,
+    ) {
+        let Some(slot) = self.slots.next() else {
+            unreachable!("no command is taken on without a free slot")
+        };
+        if let Err(status) = self.judge(services, &command.request) {
+            return self.respond(link, command.cid, status);
+        }
+        if matches!(command.request.operation, Operation::Reservation { .. }) {
+            return self.reserve(link, services, command.cid, command.request, from);
+        }
+        let tag = tag(link.socket, slot);
+        let request = &command.request;
+        match services.channels.submit(tag, &request.namespace, request.operation, from, SegmentMut::empty())
+        {
+            Some(status) => self.answer(link, command.cid, &command.request, None, status),
+            None => {
+                self.slots.insert(command);
+                self.executing += 1;
+            }
+        }
+    }
+
+    pub(super) fn answer(
+        &mut self,
+        link: &mut Link,
+        cid: u16,
+        request: &Request,
+        buffer: Option<Buffer>,
+        status: Status,
+    ) {
+        self.counts.count(request.operation, u64::from(request.transfer.bytes()), status);
+        match (request.transfer, buffer) {
+            (Transfer::ToHost(bytes), Some(buffer)) if status.is_success() => {
+                self.send(link, cid, Data::Buffer(buffer, bytes as usize));
+            }
+            (_, buffer) => {
+                self.buffers.extend(buffer);
+                self.respond(link, cid, status);
+            }
+        }
+    }
+}
