@@ -14,7 +14,7 @@ use crate::reservation::{Persist, Record, report, rights};
 const HOSTS: u8 = 12;
 /// A host that never sends anything.
 const OUTSIDER: u8 = HOSTS + 1;
-const COMMANDS_MAX: usize = 160;
+const COMMANDS_MAX: usize = 250;
 /// How many commands there are from one writing of the record to the next.
 const RECORD_EVERY: usize = 20;
 
@@ -29,7 +29,11 @@ enum Choice {
 #[derive(Clone, Copy, Debug)]
 struct Step {
     host: u8,
+    /// Whether the issuer is one of the registrants, chosen by `host`.
+    registered: bool,
     fields: Fields,
+    /// Whether RTYPE is the type that is held.
+    held: bool,
     crkey: Choice,
     second_key: Choice,
 }
@@ -44,24 +48,41 @@ pub(super) fn runner() -> TestRunner {
     TestRunner::new(config)
 }
 
-fn choices() -> impl Strategy<Value = Choice> {
-    prop_oneof![
-        6 => Just(Choice::Own),
-        2 => Just(Choice::Holders),
-        4 => (0u64..4).prop_map(Choice::Number),
-    ]
+/// A command of this opcode. Most are such that they could succeed: what is refused changes nothing, and tells less.
+fn steps_of(
+    opcode: u8,
+    registered: f64,
+    actions: impl Strategy<Value = u8>,
+    second_key: impl Strategy<Value = Choice>,
+) -> impl Strategy<Value = Step> {
+    let issuer = (1..=HOSTS, prop::bool::weighted(registered));
+    let action = prop_oneof![40 => actions, 1 => 3u8..8];
+    let crkey = prop_oneof![20 => Just(Choice::Own), 1 => Just(Choice::Holders), 1 => few()];
+    let cptpl = prop_oneof![8 => Just(0u8), 1 => 1u8..4];
+    let rtype = prop_oneof![20 => 1u8..7, 1 => Just(0u8), 1 => 7u8..9];
+    let flags = (prop::bool::weighted(0.05), prop::bool::weighted(0.4));
+    (issuer, action, crkey, second_key, cptpl, rtype, flags).prop_map(
+        move |((host, registered), action, crkey, second_key, cptpl, rtype, (iekey, held))| {
+            let fields = Fields { opcode, action, iekey, cptpl, rtype, crkey: 0, second_key: 0 };
+            Step { host, registered, fields, held, crkey, second_key }
+        },
+    )
+}
+
+fn few() -> impl Strategy<Value = Choice> + Clone {
+    (0u64..6).prop_map(Choice::Number)
 }
 
 fn steps() -> impl Strategy<Value = Step> {
-    let opcode = prop_oneof![5 => Just(0x0du8), 6 => Just(0x11), 2 => Just(0x15)];
-    let action = prop_oneof![8 => 0u8..3, 1 => 3u8..8];
-    let cptpl = prop_oneof![6 => Just(0u8), 1 => 1u8..4];
-    (1..=HOSTS, opcode, action, prop::bool::weighted(0.15), cptpl, 0u8..8, choices(), choices()).prop_map(
-        |(host, opcode, action, iekey, cptpl, rtype, crkey, second_key)| {
-            let fields = Fields { opcode, action, iekey, cptpl, rtype, crkey: 0, second_key: 0 };
-            Step { host, fields, crkey, second_key }
-        },
-    )
+    let registers = prop_oneof![4 => Just(0u8), 1 => Just(1), 2 => Just(2)];
+    let acquires = prop_oneof![3 => Just(0u8), 2 => 1u8..3];
+    let releases = prop_oneof![5 => Just(0u8), 1 => Just(1)];
+    let preempted = prop_oneof![1 => Just(Choice::Own), 2 => Just(Choice::Holders), 4 => few()];
+    prop_oneof![
+        6 => steps_of(0x0d, 0.3, registers, few()),
+        5 => steps_of(0x11, 0.9, acquires, preempted),
+        2 => steps_of(0x15, 0.9, releases, few()),
+    ]
 }
 
 #[test]
@@ -84,15 +105,22 @@ fn random_commands_do_what_the_oracle_does() {
 
 /// One command, for both; and everything that can be seen of them afterwards.
 fn walk(rig: &mut Rig, oracle: &Oracle, step: &Step) -> Result<Oracle, TestCaseError> {
+    let count = oracle.registrants.len();
+    let issuer = match step.registered {
+        true if count > 0 => oracle.registrants[usize::from(step.host) % count].0,
+        _ => step.host,
+    };
     let choose = |choice| match choice {
-        Choice::Own => oracle.key(step.host).unwrap_or(u64::from(step.host % 4)),
+        Choice::Own => oracle.key(issuer).unwrap_or(0),
         Choice::Holders => oracle.holder.and_then(|holder| oracle.key(holder)).unwrap_or(0),
         Choice::Number(key) => key,
     };
-    let fields = Fields { crkey: choose(step.crkey), second_key: choose(step.second_key), ..step.fields };
+    let rtype = if step.held { oracle.rtype } else { step.fields.rtype };
+    let (crkey, second_key) = (choose(step.crkey), choose(step.second_key));
+    let fields = Fields { rtype, crkey, second_key, ..step.fields };
     let before = rig.state.clone();
-    let done = run(&mut rig.state, &host(step.host), &wire(&fields));
-    let after = match (oracle.apply(step.host, &fields), done) {
+    let done = run(&mut rig.state, &host(issuer), &wire(&fields));
+    let after = match (oracle.apply(issuer, &fields), done) {
         (Ok((after, deeds)), Ok(effects)) => {
             same_effects(oracle, &after, &deeds, &effects)?;
             after
