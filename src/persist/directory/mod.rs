@@ -1,8 +1,9 @@
 //! The state directory: found or set up, marked, and owned by one process at a time. Keeps no records itself.
 //!
 //! Invariants of a [`StateDirectory`]: the directory holds a marker file that names a format this program
-//! knows, the marker and its name are on stable storage, and the lock file is locked by this process until
-//! the value is dropped (or the process dies: the kernel then lets go).
+//! knows, and the lock file is locked by this process until the value is dropped (or the process dies: the kernel
+//! then lets go). A directory has a marker only after its own name, and those of the directories above it, were
+//! brought to stable storage: power loss cannot take records together with the directory they are in.
 //!
 //! Three names live here: `corelane.marker`, which says that the directory is Corelane's and was not just an
 //! empty mount point; `corelane.marker.new`, while the marker is being written; `corelane.lock`, with the
@@ -44,6 +45,9 @@ pub struct StateDirectory {
     _lock: File,
 }
 
+/// Brings a file's contents or a directory's names to stable storage: fsync, but in tests.
+type Sync<'a> = &'a mut dyn FnMut(BorrowedFd<'_>) -> Result<(), Errno>;
+
 /// What the environment says about where state lives. Read by the caller: this module looks at no variable.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Environment {
@@ -78,7 +82,7 @@ impl StateDirectory {
     /// Every [`Failure`]; the error names the directory and what to do.
     pub fn open(path: &Path, must_exist: bool) -> Result<Self, StateError> {
         let failed = |failure| StateError { path: path.to_owned(), failure };
-        Self::open_inner(path, must_exist).map_err(failed)
+        Self::open_inner(path, must_exist, &mut |handle| fsync(handle)).map_err(failed)
     }
 
     /// Where it is.
@@ -99,10 +103,8 @@ impl StateDirectory {
         self.directory.as_fd()
     }
 
-    fn open_inner(path: &Path, must_exist: bool) -> Result<Self, Failure> {
-        if !must_exist {
-            create(path)?;
-        }
+    fn open_inner(path: &Path, must_exist: bool, sync: Sync<'_>) -> Result<Self, Failure> {
+        let created = if must_exist { Vec::new() } else { create(path)? };
         let directory = match open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         {
             Ok(directory) => directory,
@@ -118,26 +120,39 @@ impl StateDirectory {
         // Looked at again: another process may have set the directory up, and ended, in between.
         let is_new = !has_marker(directory.as_fd())?;
         if is_new {
-            write_marker(directory.as_fd())?;
+            keep_names(path, &created, sync)?;
+            write_marker(directory.as_fd(), sync)?;
             info!(directory = %path.display(), "set up a new state directory");
         }
         Ok(Self { path: path.to_owned(), directory, is_new, _lock: lock })
     }
 }
 
-/// Creates the directory and those above it, and makes their names durable.
-fn create(path: &Path) -> Result<(), Failure> {
-    let missing: Vec<&Path> = path
-        .ancestors()
-        .take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists())
-        .collect();
+/// Creates the directory and those above it; those that it created.
+fn create(path: &Path) -> Result<Vec<&Path>, Failure> {
+    let missing = ancestors(path).take_while(|ancestor| !ancestor.exists()).collect();
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    for created in missing {
+    Ok(missing)
+}
+
+/// Brings the names of the directory and of those above it to stable storage.
+fn keep_names(path: &Path, created: &[&Path], sync: Sync<'_>) -> Result<(), Failure> {
+    for ancestor in ancestors(path) {
         let parent =
-            created.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fsync(open(parent, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)?;
+            ancestor.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let kept = open(parent, flags, Mode::empty()).and_then(|parent| sync(parent.as_fd()));
+        // A process that was killed may have created the others too. Where this one may not look, or where
+        // nothing can be written, it has not.
+        if created.contains(&ancestor) {
+            kept?;
+        }
     }
     Ok(())
+}
+
+fn ancestors(path: &Path) -> impl Iterator<Item = &Path> {
+    path.ancestors().take_while(|ancestor| !ancestor.as_os_str().is_empty())
 }
 
 /// Whether there is a marker, and it is of the format that this program writes.
@@ -154,13 +169,13 @@ fn has_marker(directory: BorrowedFd<'_>) -> Result<bool, Failure> {
 }
 
 /// Writes the marker so that after power loss it is there whole, or not at all.
-fn write_marker(directory: BorrowedFd<'_>) -> Result<(), Failure> {
+fn write_marker(directory: BorrowedFd<'_>, sync: Sync<'_>) -> Result<(), Failure> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut marker = File::from(openat(directory, MARKER_NEW, flags, Mode::from_raw_mode(0o600))?);
     marker.write_all(MARKER_TEXT.as_bytes())?;
-    marker.sync_all()?;
+    sync(marker.as_fd())?;
     renameat(directory, MARKER_NEW, directory, MARKER)?;
-    fsync(directory)?;
+    sync(directory)?;
     Ok(())
 }
 

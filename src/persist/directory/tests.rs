@@ -1,7 +1,7 @@
 //! Setting up, opening again, the lock, and every failure.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use super::*;
 
@@ -39,6 +39,61 @@ fn a_marked_directory_opens_again_and_is_not_new() {
     drop(StateDirectory::open(parent.path(), false).unwrap());
     for must_exist in [false, true] {
         assert!(!StateDirectory::open(parent.path(), must_exist).unwrap().is_new());
+    }
+}
+
+/// What was synchronised when a directory was opened, in order, and which names it had by then.
+fn synchronised(path: &Path) -> Vec<(u64, Vec<String>)> {
+    let mut log = Vec::new();
+    let mut sync = |handle: BorrowedFd<'_>| {
+        log.push((rustix::fs::fstat(handle)?.st_ino, names(path)));
+        Ok(())
+    };
+    StateDirectory::open_inner(path, false, &mut sync).unwrap();
+    log
+}
+
+fn inode(path: &Path) -> u64 {
+    fs::metadata(path).unwrap().ino()
+}
+
+#[test]
+fn a_new_directory_is_on_stable_storage_before_its_marker_and_its_marker_before_it_counts() {
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join("a/b");
+    // A process that was killed before it wrote the marker may have left one, two, or all of them.
+    for existing in [parent.path().to_owned(), parent.path().join("a"), path.clone()] {
+        fs::create_dir_all(&existing).unwrap();
+        let log = synchronised(&path);
+        let marker = log.iter().position(|(file, _)| *file == inode(&path.join(MARKER))).unwrap();
+        assert_eq!(log[marker].1, [LOCK, MARKER_NEW], "its contents come before its name");
+        for ancestor in [parent.path().parent().unwrap(), parent.path(), &parent.path().join("a")] {
+            let kept = log[..marker].iter().find(|(file, _)| *file == inode(ancestor));
+            assert_eq!(kept.unwrap().1, [LOCK], "{}", ancestor.display());
+        }
+        assert_eq!(log[marker + 1..], [(inode(&path), vec![LOCK.to_owned(), MARKER.to_owned()])]);
+        assert_eq!(synchronised(&path), [], "it was there already");
+        fs::remove_dir_all(parent.path().join("a")).unwrap();
+    }
+}
+
+#[test]
+fn a_directory_that_cannot_be_brought_to_the_disk_is_an_error() {
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join("a");
+    let last = synchronised(&path).len() - 1;
+    fs::remove_dir_all(&path).unwrap();
+    // The name of the directory, the contents of the marker, its name.
+    for (failing, is_marked) in [(0, false), (last - 1, false), (last, true)] {
+        let mut calls = 0..;
+        let mut sync = |_: BorrowedFd<'_>| match calls.next() {
+            Some(call) if call == failing => Err(Errno::IO),
+            _ => Ok(()),
+        };
+        let opened = StateDirectory::open_inner(&path, false, &mut sync);
+        assert_eq!(opened.unwrap_err(), Failure::System(Errno::IO));
+        assert_eq!(path.join(MARKER).exists(), is_marked);
+        fs::remove_dir_all(&path).unwrap();
     }
 }
 
