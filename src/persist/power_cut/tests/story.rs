@@ -56,12 +56,15 @@ impl Story {
             self.disk.kill_at(calls + self.random.below(12));
         }
         let record = RecordName::new(&name).unwrap();
+        let was_visible = self.disk.visible().contains(&name);
         let result = match &target {
             Some(bytes) => self.store.save(&record, bytes),
             None => self.store.remove(&record),
         };
         let promise = self.promises.get_mut(&name).unwrap();
         match result.map_err(|error| error.stage) {
+            // A process that was started again does not know that a removal before it failed.
+            Ok(()) if self.is_lossy && target.is_none() && !was_visible => promise.push(None),
             Ok(()) => *promise = vec![target],
             Err(Stage::Before) => {}
             Err(Stage::Unknown) => promise.push(target),
