@@ -239,8 +239,8 @@ impl<T> Keeper<T> {
     fn undo(&mut self, origin: T, wish: Option<Wish>) {
         self.degraded = true;
         self.stage = Stage::Undoing { origin, wish };
-        let save = if self.state.ptpl() { Save::Write(self.state.clone()) } else { Save::Remove };
-        self.steps.push_back(Step::Save(save));
+        // Also where nothing is to survive: only a record that says so makes certain again what the disk holds.
+        self.steps.push_back(Step::Save(Save::Write(self.state.clone())));
     }
 
     fn publish(&mut self, accepted: Accepted<T>) {

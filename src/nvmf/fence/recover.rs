@@ -27,6 +27,14 @@ pub enum RecoverError {
     /// The record may be there and cannot be read.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// There is a record of this subsystem and NSID under another UUID: the UUID in the configuration has changed.
+    #[error(
+        "{path} is a record of the same namespace under another UUID; give the namespace that UUID again, or clear the record"
+    )]
+    Namesake {
+        /// The other record's file.
+        path: String,
+    },
     /// The record is damaged, or not this namespace's.
     #[error("{path}: {fault}")]
     Record {
@@ -49,10 +57,28 @@ pub fn record_name(identity: &Identity) -> RecordName {
 pub fn recover(reader: &Reader, identity: &Identity) -> Result<Recovered, RecoverError> {
     let name = record_name(identity);
     let Some(bytes) = reader.load(&name)? else {
-        return Ok(Recovered::Sound { state: State::new(), sequence: 0 });
+        return match namesake(reader, identity)? {
+            Some(path) => Err(RecoverError::Namesake { path }),
+            None => Ok(Recovered::Sound { state: State::new(), sequence: 0 }),
+        };
     };
     let wrong = |fault| RecoverError::Record { path: reader.path(&name).display().to_string(), fault };
     let record = Record::decode(&bytes).map_err(wrong)?;
     record.judge_owner(identity).map_err(wrong)?;
     Ok(Recovered::Sound { state: record.state.after_power_loss(), sequence: record.sequence })
+}
+
+/// A record of the same subsystem and NSID under another UUID, if there is one. Records that cannot be read are passed
+/// over here: the namespaces that they belong to will say so.
+fn namesake(reader: &Reader, identity: &Identity) -> Result<Option<String>, LoadError> {
+    for name in reader.names()? {
+        let Ok(Some(bytes)) = reader.load(&name) else { continue };
+        let Ok(record) = Record::decode(&bytes) else { continue };
+        let other = record.identity;
+        if other.subsystem == identity.subsystem && other.nsid == identity.nsid && other.uuid != identity.uuid
+        {
+            return Ok(Some(reader.path(&name).display().to_string()));
+        }
+    }
+    Ok(None)
 }
