@@ -1,8 +1,9 @@
-//! What reservations cost where they are decided: the rights of a host, and one command, with 0, 1 and 256 registrants.
-//! Not what a read or a write pays: reactors look at rights that were worked out before.
+//! What reservations cost, with 0, 1 and 256 registrants: where they are decided (the rights of a host, one command), and
+//! what a read or a write pays for rights that were worked out before.
 
 use std::hint::black_box;
 
+use corelane::nvmf::fence::{Rules, Snapshot};
 use corelane::reservation::{
     Acquire, Key, Kind, Options, Register, Registrant, Request, State, report, rights, transition,
 };
@@ -44,6 +45,14 @@ fn reservation(criterion: &mut Criterion) {
         for (name, host) in [("a registrant", &member), ("another host", &stranger)] {
             group.bench_function(format!("rights of {name}"), |bencher| {
                 bencher.iter(|| rights(black_box(&state), black_box(host.id)));
+            });
+        }
+        // What a read or a write pays at its hand-over, on the I/O path: two loads and a bit test. Goal: 2 ns.
+        let hosts: Vec<HostId> = (0..count.max(1)).map(|number| host(number).id).collect();
+        let snapshot = Snapshot::new([(1, Rules::of(&state, &hosts))]);
+        for (name, slot) in [("a registrant", count / 2), ("another host", 1000)] {
+            group.bench_function(format!("judge a write of {name}"), |bencher| {
+                bencher.iter(|| black_box(&snapshot).judge(black_box(1), black_box(slot), black_box(true)));
             });
         }
         group.bench_function("register", |bencher| {
