@@ -188,15 +188,18 @@ pub struct NamespaceEntry {
     pub uuid: Option<String>,
     /// How its reservations are kept.
     #[serde(default)]
-    pub reservations: Reservations,
+    pub reservations: ReservationsEntry,
 }
 
 /// How reservations are kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "an object such as {\"persist\": true}")]
-pub struct Reservations {
-    /// Whether a host may ask for registrations and reservations that survive power loss. Default false.
-    pub persist: bool,
+#[schemars(rename = "Reservations")]
+pub struct ReservationsEntry {
+    /// Whether a host may ask for registrations and reservations that survive power loss. Default: true where
+    /// the namespace's `uuid` is given, false where it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub persist: Option<bool>,
 }
 
 impl Document {

@@ -3,11 +3,12 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::document::{
-    BdevEntry, BdevType, Document, ListenerEntry, NamespaceEntry, ReactorsEntry, SubsystemEntry,
+    BdevEntry, BdevType, Document, ListenerEntry, NamespaceEntry, ReactorsEntry, ReservationsEntry,
+    SubsystemEntry,
 };
 use super::limits::LimitsEntry;
 use super::size::ByteSize;
-use super::{Accepted, Finding, PORT_DEFAULT, Reservations, Transport, validate};
+use super::{Accepted, Finding, PORT_DEFAULT, Transport, validate};
 
 /// Name of the only subsystem.
 const NQN: &str = "nqn.2026-11.io.corelane:disk0";
@@ -55,7 +56,7 @@ impl Embedded {
             nsid: 1,
             bdev: BDEV.to_owned(),
             uuid: None,
-            reservations: Reservations::default(),
+            reservations: ReservationsEntry::default(),
         };
         let subsystem = SubsystemEntry {
             nqn: NQN.to_owned(),

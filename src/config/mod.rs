@@ -17,7 +17,7 @@ use crate::spec::nqn::Nqn;
 pub use cores::{CORE_MAX, CoreListError, CoreListText};
 pub use document::{
     BdevEntry, BdevType, Document, IdleEntry, IdlePolicyName, ListenerEntry, NamespaceEntry, ReactorsEntry,
-    Reservations, SubsystemEntry, Transport,
+    ReservationsEntry, SubsystemEntry, Transport,
 };
 pub use embedded::Embedded;
 pub use finding::{Finding, Place, Severity};
@@ -158,6 +158,14 @@ pub struct Namespace {
     pub uuid: Uuid,
     /// How its reservations are kept.
     pub reservations: Reservations,
+}
+
+/// How the reservations of a namespace are kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reservations {
+    /// Whether hosts may ask for registrations and reservations that survive power loss, which is also the end
+    /// of the process.
+    pub persist: bool,
 }
 
 /// A configuration that was taken, and what is odd about it.

@@ -3,7 +3,7 @@
 use super::cores::CoreListText;
 use super::document::{
     BdevEntry, BdevType, Document, IdleEntry, IdlePolicyName, ListenerEntry, NamespaceEntry, ReactorsEntry,
-    SubsystemEntry,
+    ReservationsEntry, SubsystemEntry,
 };
 use super::size::SizeText;
 use super::{Bdev, BdevKind, Config, Idle, Listener, Namespace, Reactors, Subsystem};
@@ -81,7 +81,7 @@ impl From<&Namespace> for NamespaceEntry {
             nsid: namespace.nsid.into(),
             bdev: namespace.bdev.clone(),
             uuid: Some(namespace.uuid.to_string()),
-            reservations: namespace.reservations,
+            reservations: ReservationsEntry { persist: Some(namespace.reservations.persist) },
         }
     }
 }

@@ -85,6 +85,30 @@ fn the_example_is_taken_as_it_is_meant() {
 }
 
 #[test]
+fn reservations_persist_by_default_where_the_uuid_is_given() {
+    let namespace = "/subsystems/0/namespaces/0";
+    let uuid = "6f1b9a5c-6f0e-4c3e-8d6a-0d2f5c1b7a11";
+    let rows = [
+        //  UUID      "persist"              taken
+        (Some(uuid), json!({}), true),
+        (Some(uuid), json!({"persist": true}), true),
+        (Some(uuid), json!({"persist": false}), false),
+        (None, json!({}), false),
+        (None, json!({"persist": false}), false),
+    ];
+    for (uuid, reservations, persist) in rows {
+        let mut entry = json!({"nsid": 1, "bdev": "ram0", "reservations": reservations});
+        if let Some(uuid) = uuid {
+            entry["uuid"] = json!(uuid);
+        }
+        let taken = accepted(&example_with(namespace, entry.clone())).config;
+        assert_eq!(taken.subsystems[0].namespaces[0].reservations, Reservations { persist }, "{entry}");
+    }
+    let embedded = Config::embedded_default(&ALLOWED).unwrap();
+    assert!(!embedded.subsystems[0].namespaces[0].reservations.persist);
+}
+
+#[test]
 fn everything_but_bdevs_and_subsystems_has_a_default() {
     let Accepted { config, warnings } = accepted(r#"{"bdevs": [], "subsystems": []}"#);
     assert_eq!(config.reactors, Reactors { management: 0, io: vec![1, 2, 3], idle: adaptive(100) });
@@ -174,7 +198,7 @@ fn command_line_addresses_are_read_with_and_without_a_port() {
 
 #[test]
 fn left_out_identity_is_made_of_the_nqn_and_stays_the_same() {
-    let text = example_without("/subsystems/0/namespaces/0", "uuid");
+    let text = example_with("/subsystems/0/namespaces/0", json!({"nsid": 1, "bdev": "ram0"}));
     let derived = accepted(&text).config.subsystems[0].namespaces[0].uuid;
     // Computed with Python: uuid.uuid5(UUID("c51c8d27-..."), "nqn.2026-11.io.corelane:disk0/1").
     assert_eq!(derived.to_string(), "b7e31eb1-19b5-5b9f-9a3c-c8db5b200018");

@@ -66,6 +66,11 @@ fn wrong_types_and_keys_are_refused_at_their_place() {
         refused(&example_with(pointer, value), place, part);
     }
     refused(
+        &example_with("/subsystems/0/namespaces/0/reservations/persist", json!(1)),
+        "subsystems[0].namespaces[0].reservations.persist",
+        "expected a boolean",
+    );
+    refused(
         &example_without("/subsystems/0/namespaces/0", "bdev"),
         "subsystems[0].namespaces[0]",
         "field `bdev`",
@@ -303,4 +308,15 @@ fn all_wrong_values_are_found_in_one_go() {
 fn a_wrong_bdev_is_reported_once_and_not_as_missing() {
     let text = example_with("/bdevs/0/size", json!("x"));
     refused(&text, "bdevs[0].size", "\"x\" is not a size");
+}
+
+#[test]
+fn reservations_that_persist_need_a_uuid_from_the_file_where_the_data_does_not_survive() {
+    let text = example_without("/subsystems/0/namespaces/0", "uuid");
+    for bdev in ["ram0", "void"] {
+        let text = text.replace(r#""bdev":"ram0""#, &format!(r#""bdev":"{bdev}""#));
+        let place = "subsystems[0].namespaces[0].reservations.persist";
+        refused(&text, place, &format!("what is on \"{bdev}\" does not survive a restart"));
+        refused(&text, place, "give the namespace a \"uuid\" of its own");
+    }
 }

@@ -26,14 +26,15 @@ prop_compose! {
         addresses in proptest::collection::hash_set(("(127[.]0[.]0[.][1-9]|::1|\\[fd00::[1-9]\\])", 0u64..65_536), 0..4),
         nsids in proptest::collection::hash_set(1u64..65_536, 0..2),
         uuid in proptest::option::of(1u128..),
-        persist in any::<bool>(),
+        persist in proptest::option::of(any::<bool>()),
     ) -> SubsystemEntry {
         let listener = |(address, port)| ListenerEntry { transport: Transport::Tcp, address, port };
         let namespace = |nsid| NamespaceEntry {
             nsid,
             bdev: format!("bdev-{index}"),
             uuid: uuid.map(|uuid| Uuid::from_u128(uuid).to_string()),
-            reservations: Reservations { persist },
+            // Without a UUID only those that survive a restart may persist, and none of these does.
+            reservations: ReservationsEntry { persist: persist.map(|persist| persist && uuid.is_some()) },
         };
         SubsystemEntry {
             nqn: format!("nqn.2026-11.io.corelane:{index}:{name}"),

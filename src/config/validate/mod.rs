@@ -46,8 +46,8 @@ pub fn validate(document: &Document, allowed: &[usize]) -> Result<Accepted, Vec<
     let state_directory = state_directory(document.state_dir.as_deref(), &root, findings);
     let limits = document.limits.check(&root.key("limits"), findings);
     let bdevs = bdevs::check(&document.bdevs, &root.key("bdevs"), findings);
-    let names = document.bdevs.iter().map(|bdev| bdev.name.as_str()).collect();
-    let subsystems = subsystems::check(&document.subsystems, &root.key("subsystems"), names, findings);
+    let subsystems =
+        subsystems::check(&document.subsystems, &root.key("subsystems"), &document.bdevs, findings);
     let state_must_exist = document.state_must_exist;
     let config = Config { reactors, state_directory, state_must_exist, limits, bdevs, subsystems };
     let warnings = std::mem::take(findings).into_result()?;

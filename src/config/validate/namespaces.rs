@@ -1,13 +1,13 @@
 //! Checks of the namespaces, within a subsystem and across all of them.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use uuid::{Uuid, uuid};
 
-use crate::config::Namespace;
-use crate::config::document::NamespaceEntry;
+use crate::config::document::{BdevEntry, BdevType, NamespaceEntry};
 use crate::config::finding::{Findings, Place};
 use crate::config::limits::Knob;
+use crate::config::{Namespace, Reservations};
 use crate::spec::nqn::Nqn;
 
 use super::{NAMESPACES_MAX, Unique, count, listing};
@@ -26,8 +26,8 @@ const UUID_NAME_SPACE: Uuid = uuid!("c51c8d27-9e87-49b9-8b2d-6962c957ec1e");
 
 /// What namespaces of all subsystems share: the bdevs there are, and what is taken already.
 pub(super) struct Shared<'a> {
-    bdevs: Vec<&'a str>,
-    known: HashSet<&'a str>,
+    bdevs: &'a [BdevEntry],
+    known: HashMap<&'a str, BdevType>,
     used: Unique<&'a str>,
     uuids: Unique<Uuid>,
 }
@@ -46,8 +46,8 @@ pub(super) fn serial_default(nqn: &Nqn) -> String {
 }
 
 impl<'a> Shared<'a> {
-    pub(super) fn new(bdevs: Vec<&'a str>) -> Self {
-        let known = bdevs.iter().copied().collect();
+    pub(super) fn new(bdevs: &'a [BdevEntry]) -> Self {
+        let known = bdevs.iter().map(|bdev| (bdev.name.as_str(), bdev.kind)).collect();
         Self { bdevs, known, used: Unique::new(), uuids: Unique::new() }
     }
 }
@@ -74,6 +74,7 @@ pub(super) fn check<'a>(
             findings.error(place.key("nsid"), message);
         }
         check_bdev(&entry.bdev, &place.key("bdev"), shared, findings);
+        let reservations = reservations(entry, &place.key("reservations"), shared, findings);
         let uuid = match (&entry.uuid, nqn) {
             (Some(text), _) => given_uuid(text, &place.key("uuid"), findings),
             (None, nqn) => nqn.map(|nqn| namespace_uuid(nqn, nsid)),
@@ -83,21 +84,52 @@ pub(super) fn check<'a>(
             let message = format!("is {uuid}, the UUID of {first} too; hosts would take both for one disk");
             findings.error(place.key("uuid"), message);
         }
-        namespaces.push(Namespace { nsid, bdev: entry.bdev.clone(), uuid, reservations: entry.reservations });
+        namespaces.push(Namespace { nsid, bdev: entry.bdev.clone(), uuid, reservations });
     }
     namespaces
 }
 
 fn check_bdev<'a>(name: &'a str, place: &Place, shared: &mut Shared<'a>, findings: &mut Findings) {
-    if !shared.known.contains(name) {
+    if !shared.known.contains_key(name) {
         let message = match shared.bdevs.is_empty() {
             true => format!("is {name:?}, but \"bdevs\" is empty; describe the bdev there"),
-            false => format!("is {name:?}; the bdevs are {}", listing(shared.bdevs.iter())),
+            false => {
+                format!("is {name:?}; the bdevs are {}", listing(shared.bdevs.iter().map(|bdev| &bdev.name)))
+            }
         };
         findings.error(place.clone(), message);
     } else if let Some(first) = shared.used.insert(name, place) {
         let message = format!("is {name:?}, which {first} uses already; a bdev has one namespace at most");
         findings.error(place.clone(), message);
+    }
+}
+
+/// Reservations are kept under the namespace's UUID. One that is made of NQN and NSID would hand the records of an old
+/// disk to a new one of the same place, so it will do only for a bdev that brings its contents along.
+fn reservations(
+    entry: &NamespaceEntry,
+    place: &Place,
+    shared: &Shared<'_>,
+    findings: &mut Findings,
+) -> Reservations {
+    let given = entry.uuid.is_some();
+    let persist = entry.reservations.persist.unwrap_or(given);
+    let kind = shared.known.get(entry.bdev.as_str()).copied();
+    if persist && !given && kind.is_some_and(|kind| !survives_restart(kind)) {
+        let message = format!(
+            "is true, but the namespace has no \"uuid\", and what is on {:?} does not survive a restart; give the \
+             namespace a \"uuid\" of its own, or leave \"persist\" out",
+            entry.bdev
+        );
+        findings.error(place.key("persist"), message);
+    }
+    Reservations { persist }
+}
+
+/// Whether a bdev has the same contents after a restart.
+fn survives_restart(kind: BdevType) -> bool {
+    match kind {
+        BdevType::Malloc | BdevType::Null => false,
     }
 }
 

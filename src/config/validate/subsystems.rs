@@ -1,7 +1,7 @@
 //! Checks of the subsystems: names, texts and hosts.
 
 use crate::config::Subsystem;
-use crate::config::document::SubsystemEntry;
+use crate::config::document::{BdevEntry, SubsystemEntry};
 use crate::config::finding::{Findings, Place};
 use crate::spec::nqn::Nqn;
 
@@ -17,11 +17,11 @@ const MODEL_BYTES: usize = 40;
 /// Model number when the file says nothing.
 const MODEL_DEFAULT: &str = "Corelane";
 
-/// `bdevs` are the names of all block devices.
+/// `bdevs` are all block devices.
 pub(super) fn check<'a>(
     entries: &'a [SubsystemEntry],
     place: &Place,
-    bdevs: Vec<&'a str>,
+    bdevs: &'a [BdevEntry],
     findings: &mut Findings,
 ) -> Vec<Subsystem> {
     count(entries.len(), SUBSYSTEMS_MAX, place, findings);
