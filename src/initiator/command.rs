@@ -17,6 +17,8 @@ use crate::spec::register::Property;
 use crate::spec::sgl::SglDescriptor;
 use crate::spec::sqe::Sqe;
 
+pub mod reservation;
+
 /// The most blocks of one Read, Write, Compare or Write Zeroes command.
 pub const BLOCKS_MAX: u32 = 1 << 16;
 
