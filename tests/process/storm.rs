@@ -1,0 +1,213 @@
+//! Hosts change reservations as fast as they can, the target is killed at a random moment and started again: every
+//! command that was answered with success is there, the generation included.
+//!
+//! Each namespace has hosts of its own and a thread that sends their commands one after the other, so that what was
+//! answered is known exactly; the namespaces are served, and their records written, at the same time. Of the one command
+//! that a namespace has under way when the target dies, either outcome is right.
+//!
+//! Five rounds, or `CORELANE_ROUNDS`; the seed is printed, and `CORELANE_SEED` sets it.
+
+use std::env;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use corelane::initiator::blocking::{Exchange, Host, HostOptions};
+use corelane::initiator::command::reservation::{self, Report};
+use corelane::reservation::{Kind, Options, Request, State, transition};
+use corelane::spec::host::{self, HostId};
+use corelane::spec::reservation::{
+    AcquireAction, PersistChange, RegisterAction, ReleaseAction, ReservationType,
+};
+use corelane::spec::sqe::Sqe;
+use rustix::process::Signal;
+use zerocopy::IntoBytes;
+
+use crate::residence::{self, Residence, report};
+
+const ROUNDS: u64 = 5;
+const NAMESPACES: u32 = 3;
+const HOSTS: usize = 4;
+/// From the first command to the kill, at most.
+const STORM_MAX_US: u64 = 200_000;
+const END_MAX: Duration = Duration::from_secs(20);
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+
+    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+        of[usize::try_from(self.below(of.len() as u64)).expect("an index")]
+    }
+}
+
+/// One namespace, its hosts, and what is known of its reservations.
+struct Lane {
+    nsid: u32,
+    random: Random,
+    hosts: Vec<HostOptions>,
+    /// After every command that was answered.
+    state: State,
+    /// After the one that was not.
+    open: Option<State>,
+    answered: usize,
+}
+
+#[test]
+fn what_was_answered_survives_sigkill() {
+    let rounds = number("CORELANE_ROUNDS").unwrap_or(ROUNDS);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
+    let seed = number("CORELANE_SEED").unwrap_or(u64::from(now.subsec_nanos()) ^ now.as_secs());
+    println!("CORELANE_SEED={seed} CORELANE_ROUNDS={rounds}");
+    let mut random = Random(seed);
+    let residence = Residence::new(NAMESPACES);
+    let mut lanes: Vec<Lane> = (1..=NAMESPACES).map(|nsid| Lane::new(nsid, random.below(u64::MAX))).collect();
+    let (mut answered, mut kept) = (0, 0);
+    for round in 0..rounds {
+        lanes = storm(&residence, lanes, &mut random);
+        let (program, address) = residence.start();
+        for lane in &mut lanes {
+            lane.check(address, round);
+            kept += lane.state.registrants().len();
+        }
+        answered += lanes.iter().map(|lane| lane.answered).sum::<usize>();
+        assert_eq!(program.stop().errors, "", "round {round}: nothing is wrong with the records");
+    }
+    println!("{answered} commands were answered, {kept} registrations survived");
+    assert!(answered > 0, "the storm blew");
+    assert!(kept > 0 || rounds < ROUNDS, "something survived");
+}
+
+/// Runs all lanes against a target of their own until it is killed.
+fn storm(residence: &Residence, lanes: Vec<Lane>, random: &mut Random) -> Vec<Lane> {
+    let (program, address) = residence.start();
+    let killed = Arc::new(AtomicBool::new(false));
+    let ready = Arc::new(Barrier::new(lanes.len() + 1));
+    let threads: Vec<_> = lanes
+        .into_iter()
+        .map(|lane| {
+            let (killed, ready) = (Arc::clone(&killed), Arc::clone(&ready));
+            thread::spawn(move || lane.blow(address, &killed, &ready))
+        })
+        .collect();
+    ready.wait();
+    thread::sleep(Duration::from_micros(random.below(STORM_MAX_US)));
+    killed.store(true, Ordering::SeqCst);
+    program.signal(Signal::KILL);
+    assert_eq!(program.finish(END_MAX).code, 128 + 9);
+    threads.into_iter().map(|thread| thread.join().expect("a lane without surprises")).collect()
+}
+
+impl Lane {
+    fn new(nsid: u32, seed: u64) -> Self {
+        let hosts = (0..HOSTS).map(|_| residence::options()).collect();
+        Self { nsid, random: Random(seed), hosts, state: State::new(), open: None, answered: 0 }
+    }
+
+    /// Sends commands until one is not answered.
+    fn blow(mut self, address: SocketAddr, killed: &AtomicBool, ready: &Barrier) -> Self {
+        self.answered = 0;
+        let hosts = self.hosts.iter().map(|options| Host::connect(address, options));
+        let mut hosts: Vec<Host> = hosts.collect::<Result<_, _>>().expect("connecting");
+        ready.wait();
+        loop {
+            let index = usize::try_from(self.random.below(HOSTS as u64)).expect("an index");
+            let identity = &self.hosts[index].identity;
+            let host = host::Host { nqn: identity.host.clone(), id: HostId(identity.host_id) };
+            let (sqe, data) = self.command(host.id);
+            let request = Request::decode(&sqe, &data);
+            let expected =
+                request.and_then(|request| transition(&self.state, &host, &request, Options { ptpl: true }));
+            let expected = expected.map(|outcome| outcome.next);
+            match (hosts[index].io(&sqe, Exchange::Send(&data)), expected) {
+                (Ok(_), Ok(next)) => self.state = next,
+                (Err(error), expected) if error.status().is_none() => {
+                    assert!(killed.load(Ordering::SeqCst), "{error} before the kill");
+                    self.open = expected.ok();
+                    return self;
+                }
+                (answer, expected) => {
+                    let status = answer.as_ref().err().and_then(|error| error.status());
+                    let refused = expected.as_ref().err().copied();
+                    assert_eq!(status, refused, "{request:?} of {:?} on {:?}", host.id, self.state);
+                }
+            }
+            self.answered += 1;
+        }
+    }
+
+    /// A command of this host, with its data; most of them are such that they succeed.
+    fn command(&mut self, host: HostId) -> (Sqe, Vec<u8>) {
+        let own = self.state.registrant(host).map_or(0, |registrant| registrant.key.0);
+        let keys: Vec<u64> =
+            self.state.registrants().map(|(_, registrant)| registrant.key.0).chain([0, 1]).collect();
+        let victim = self.random.pick(&keys);
+        let own = if self.random.below(20) == 0 { victim } else { own };
+        let held = self.state.kind().unwrap_or(Kind::WriteExclusive).to_wire();
+        let other = self.random.pick(&Kind::ALL).to_wire();
+        let rtype = self.random.pick(&[held, held, other]);
+        let new = u64::MAX - self.random.below(1 << 40);
+        let persist = self.random.pick(&[
+            PersistChange::SET,
+            PersistChange::SET,
+            PersistChange::SET,
+            PersistChange::KEEP,
+            PersistChange::CLEAR,
+        ]);
+        let nsid = self.nsid;
+        let registered = own != 0;
+        match self.random.below(if registered { 12 } else { 3 }) {
+            0 | 1 if !registered => {
+                bytes(reservation::register(nsid, RegisterAction::REGISTER, persist, 0, new))
+            }
+            0 => bytes(reservation::register(nsid, RegisterAction::REGISTER, persist, 0, own)),
+            1 => bytes(reservation::register(nsid, RegisterAction::UNREGISTER, persist, own, 0)),
+            2 | 3 => bytes(reservation::register(nsid, RegisterAction::REPLACE, persist, own, new)),
+            4..=6 => bytes(reservation::acquire(nsid, AcquireAction::ACQUIRE, rtype, own, 0)),
+            7 => bytes(reservation::acquire(nsid, AcquireAction::PREEMPT, rtype, own, victim)),
+            8 => bytes(reservation::acquire(nsid, AcquireAction::PREEMPT_AND_ABORT, rtype, own, victim)),
+            9 | 10 => bytes(reservation::release(nsid, ReleaseAction::RELEASE, held, own)),
+            _ => bytes(reservation::release(nsid, ReleaseAction::CLEAR, held, own)),
+        }
+    }
+
+    /// The target knows what was answered, and perhaps what was not.
+    fn check(&mut self, address: SocketAddr, round: u64) {
+        let mut host = Host::connect(address, &residence::options()).expect("connecting");
+        let found = report(&mut host, self.nsid).expect("a report");
+        let candidates = [Some(self.state.clone()), self.open.take()];
+        let mut candidates = candidates.into_iter().flatten().map(State::after_power_loss);
+        let known = candidates.clone().collect::<Vec<_>>();
+        let found = candidates.find(|state| says(&found, state));
+        self.state = found.unwrap_or_else(|| panic!("round {round}, namespace {}: {known:?}", self.nsid));
+    }
+}
+
+/// Whether the report is the one of this state.
+fn says(report: &Report, state: &State) -> bool {
+    let header = &report.header;
+    let rtype = state.kind().map_or(ReservationType::NONE, Kind::to_wire);
+    let head = (header.generation.get(), header.rtype, header.ptpls);
+    let entries =
+        report.registrants.iter().map(|entry| (entry.hostid, entry.rkey.get(), entry.rcsts.holder()));
+    let registrants = state.registrants().map(|(host, known)| (host, known.key.0, state.is_holder(host)));
+    head == (state.generation(), rtype, u8::from(state.ptpl())) && entries.eq(registrants)
+}
+
+fn bytes(command: (Sqe, impl IntoBytes + zerocopy::Immutable)) -> (Sqe, Vec<u8>) {
+    (command.0, command.1.as_bytes().to_vec())
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
+}
