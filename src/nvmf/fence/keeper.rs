@@ -235,7 +235,8 @@ impl<T> Keeper<T> {
         self.steps.push_back(Step::Save(save));
     }
 
-    /// What the disk holds is not known: the state that holds is written again, as a new record.
+    /// What the disk holds is not known: the state that holds is written again, as a new record. Also where PTPL is 0:
+    /// a removal would not reach a record that the disk has and the running system does not see.
     fn undo(&mut self, origin: T, wish: Option<Wish>) {
         self.degraded = true;
         self.stage = Stage::Undoing { origin, wish };

@@ -15,6 +15,9 @@ pub mod recover;
 pub mod slots;
 pub mod snapshot;
 
+#[cfg(test)]
+mod tests;
+
 pub use fences::{FenceAction, Fences, NamespaceKey, Origin};
 pub use slots::HostSlots;
 pub use snapshot::{Rules, Snapshot};

@@ -4,7 +4,7 @@
 //! A record that is missing in a state directory that is there means that there are no reservations, and is silent.
 //! Everything else that is not a record of this namespace puts it out of service, and says why.
 
-use crate::persist::{LoadError, Reader, RecordName};
+use crate::persist::{Files, LoadError, Reader, RecordName};
 use crate::reservation::{Fault, Identity, Record, State};
 
 /// What was found.
@@ -54,7 +54,7 @@ pub fn record_name(identity: &Identity) -> RecordName {
 ///
 /// # Errors
 /// [`RecoverError`]: the namespace has to stay out of service.
-pub fn recover(reader: &Reader, identity: &Identity) -> Result<Recovered, RecoverError> {
+pub fn recover<F: Files>(reader: &Reader<F>, identity: &Identity) -> Result<Recovered, RecoverError> {
     let name = record_name(identity);
     let Some(bytes) = reader.load(&name)? else {
         return match namesake(reader, identity)? {

@@ -1,0 +1,279 @@
+//! The fences of a target, with the worker of a writer, over real and over failing files.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use corelane_reactors::mailbox::Mailbox;
+use corelane_reactors::sim::Simulation;
+use rustix::io::Errno;
+use zerocopy::FromBytes;
+
+use super::{PERSISTENT, acquire, host, id, identity, preempt, register};
+use crate::nvmf::fence::keeper::Wish;
+use crate::nvmf::fence::recover::{Recovered, record_name, recover};
+use crate::nvmf::fence::{FenceAction, Fences, NamespaceKey, Origin, Snapshot};
+use crate::persist::power_cut::{Call, Disk, Fault};
+use crate::persist::{Answer, Files, StateDirectory, StateFiles, Store, Worker, Writer};
+use crate::reservation::{Kind, Record, Request};
+use crate::spec::reservation::{ReportEntry, ReportHeader};
+use crate::spec::status::Status;
+
+const ROOM: usize = 8;
+const REPORT_BYTES: u64 = 4096;
+const CONFLICT: Status = Status::RESERVATION_CONFLICT.with_dnr();
+const FAILED: Status = Status::INTERNAL_ERROR;
+const OUT_OF_SERVICE: Status = Status::INTERNAL_ERROR.with_dnr();
+
+/// Namespaces 1 and 2 of subsystem 0.
+struct Stand<F: Files> {
+    _simulation: Simulation,
+    fences: Fences,
+    worker: Worker<F>,
+    answers: Mailbox<Answer>,
+    answered: BTreeMap<u64, Status>,
+    drains: Vec<FenceAction>,
+    number: u64,
+}
+
+fn on(nsid: u32) -> NamespaceKey {
+    NamespaceKey { subsystem: 0, nsid }
+}
+
+impl<F: Files + Send + Sync + 'static> Stand<F> {
+    fn new(store: Store<F>) -> Self {
+        let simulation = Simulation::new(1, 1).unwrap();
+        let (sender, answers) = simulation.group().mailbox(0, ROOM);
+        let found = [1, 2].map(|nsid| {
+            let recovered = recover(&store.reader(), &identity(nsid)).unwrap_or(Recovered::Fenced);
+            (identity(nsid), recovered, PERSISTENT)
+        });
+        let (writer, worker) = Writer::local(store, sender, ROOM);
+        let mut fences = Fences::new(writer);
+        fences.add(0, simulation.group().published(Arc::new(Snapshot::default())), found);
+        assert_eq!(fences.admit(0, id(1)).unwrap().1, 0);
+        assert_eq!(fences.admit(0, id(2)).unwrap().1, 1);
+        let (answered, drains) = (BTreeMap::new(), Vec::new());
+        Self { _simulation: simulation, fences, worker, answers, answered, drains, number: 0 }
+    }
+
+    /// Everything but drains is done; the number of the command.
+    fn submit(&mut self, nsid: u32, number: u8, request: Request) -> u64 {
+        self.number += 1;
+        self.fences.submit(on(nsid), Origin::Io(self.number), Wish::Request(host(number), request));
+        self.settle();
+        self.number
+    }
+
+    /// A command that is over when everything is done; its status.
+    fn run(&mut self, nsid: u32, number: u8, request: Request) -> Status {
+        let number = self.submit(nsid, number, request);
+        self.answered.remove(&number).expect("an answer")
+    }
+
+    fn settle(&mut self) {
+        loop {
+            let mut any = self.worker.step();
+            while let Some(answer) = self.answers.receive() {
+                self.fences.saved(answer);
+                any = true;
+            }
+            any |= self.fences.look();
+            while let Some(action) = self.fences.next_action() {
+                any = true;
+                match action {
+                    FenceAction::Answer(Origin::Io(number), status) => {
+                        assert_eq!(self.answered.insert(number, status), None, "answered twice");
+                    }
+                    FenceAction::Drain { .. } => self.drains.push(action),
+                    FenceAction::Answer(Origin::Admin(_), _)
+                    | FenceAction::Notify { .. }
+                    | FenceAction::Persistence { .. } => {}
+                }
+            }
+            if !any {
+                return;
+            }
+        }
+    }
+
+    fn report(&self, nsid: u32, cntlid: Option<u16>) -> Vec<u8> {
+        self.fences.report(on(nsid), REPORT_BYTES, |_| cntlid).unwrap()
+    }
+}
+
+fn reopened(directory: &tempfile::TempDir) -> Stand<StateFiles> {
+    let state = StateDirectory::open(directory.path(), true).unwrap();
+    Stand::new(Store::open(StateFiles::new(Arc::new(state))).unwrap())
+}
+
+/// A stand in a new directory.
+fn stand() -> (tempfile::TempDir, Stand<StateFiles>) {
+    let directory = tempfile::tempdir().unwrap();
+    drop(StateDirectory::open(directory.path(), false).unwrap());
+    let stand = reopened(&directory);
+    (directory, stand)
+}
+
+#[test]
+fn a_restart_gives_the_same_report_but_for_cntlid() {
+    let (directory, mut stand) = stand();
+    assert_eq!(stand.run(1, 1, register(1, Some(true))), Status::SUCCESS);
+    assert_eq!(stand.run(1, 2, register(2, None)), Status::SUCCESS);
+    assert_eq!(stand.run(1, 2, acquire(2, Kind::ExclusiveAccess)), Status::SUCCESS);
+    assert_eq!(stand.run(2, 1, register(1, None)), Status::SUCCESS);
+    let before = stand.report(1, Some(5));
+    assert_eq!(stand.report(2, Some(5)).len(), 64 + 64);
+    drop(stand);
+
+    let mut stand = reopened(&directory);
+    let mut after = stand.report(1, None);
+    for start in [64, 128] {
+        let entry = ReportEntry::ref_from_bytes(&after[start..start + 64]).unwrap();
+        assert_eq!(entry.cntlid.get(), ReportEntry::NO_CONTROLLER);
+        after[start..start + 2].copy_from_slice(&before[start..start + 2]);
+    }
+    assert_eq!(after, before);
+    let header = ReportHeader::ref_from_bytes(&before[..64]).unwrap();
+    assert_eq!((header.generation.get(), header.rtype.0, header.regstrnt.get(), header.ptpls), (2, 2, 2, 1));
+    // Without persistence nothing is left, not even the generation.
+    assert_eq!(stand.report(2, None), [0; 64]);
+    // The rules hold before anybody connects again, and the next record has a higher number.
+    assert_eq!(stand.run(1, 1, acquire(1, Kind::ExclusiveAccess)), CONFLICT);
+    let path = directory.path().join(record_name(&identity(1)).as_str());
+    let sequence = || Record::decode(&std::fs::read(&path).unwrap()).unwrap().sequence;
+    let earlier = sequence();
+    assert_eq!(stand.run(1, 1, register(1, None)), Status::SUCCESS);
+    assert_eq!(sequence(), earlier + 1);
+}
+
+#[test]
+fn turning_persistence_off_leaves_nothing_for_the_next_start() {
+    let (directory, mut stand) = stand();
+    assert_eq!(stand.run(1, 1, register(1, Some(true))), Status::SUCCESS);
+    assert_eq!(stand.run(1, 1, register(1, Some(false))), Status::SUCCESS);
+    drop(stand);
+    assert_eq!(reopened(&directory).report(1, None), [0; 64]);
+}
+
+#[test]
+fn preempt_and_abort_answers_after_its_drain_and_others_need_not_wait() {
+    let (_directory, mut stand) = stand();
+    for number in [1, 2] {
+        assert_eq!(stand.run(1, number, register(number, Some(true))), Status::SUCCESS);
+    }
+    assert_eq!(stand.run(1, 1, acquire(1, Kind::WriteExclusive)), Status::SUCCESS);
+    let preempting = stand.submit(1, 1, preempt(1, 2, Kind::WriteExclusive, true));
+    assert_eq!(stand.drains, [FenceAction::Drain { key: on(1), hosts: vec![id(2)] }]);
+    assert_eq!(stand.run(2, 2, register(2, None)), Status::SUCCESS, "another namespace");
+    let behind = stand.submit(1, 2, register(2, None));
+    assert_eq!(stand.answered.get(&preempting), None);
+    assert_eq!(stand.answered.get(&behind), None);
+    stand.fences.drained(on(1));
+    stand.settle();
+    assert_eq!(stand.answered.get(&preempting), Some(&Status::SUCCESS));
+    assert_eq!(stand.answered.get(&behind), Some(&Status::SUCCESS));
+}
+
+/// Breaks a call, and tells what Register and Acquire of a new host are answered while it is broken; then repairs.
+fn broken(call: Call, fault: Fault, persistent: bool) {
+    let disk = Disk::holding(&BTreeMap::new());
+    let mut stand = Stand::new(disk.store());
+    if persistent {
+        assert_eq!(stand.run(1, 2, register(2, Some(true))), Status::SUCCESS);
+    }
+    let before = stand.report(1, None);
+    disk.break_calls(call, fault);
+    for _ in 0..3 {
+        assert_eq!(stand.run(1, 1, register(1, Some(true))), FAILED, "{call:?} {fault:?}");
+        assert_eq!(stand.report(1, None), before, "{call:?} {fault:?}");
+        // Where nothing has to be written, the disk does not matter.
+        assert_eq!(stand.run(2, 1, register(1, None)), Status::SUCCESS);
+    }
+    disk.repair();
+    assert_eq!(stand.run(1, 1, register(1, Some(true))), Status::SUCCESS, "{call:?} {fault:?}");
+    let after = stand.report(1, None);
+    for survivor in disk.survivors().every() {
+        let again = Stand::new(Disk::holding(&survivor).store());
+        assert_eq!(again.report(1, None), after, "{call:?} {fault:?}");
+    }
+}
+
+#[test]
+fn a_failed_save_is_refused_and_the_next_command_works_when_the_disk_does() {
+    for persistent in [false, true] {
+        for errno in [Errno::NOSPC, Errno::IO, Errno::ROFS] {
+            for call in [
+                Call::OpenDirectory,
+                Call::Create,
+                Call::Write,
+                Call::SyncFile,
+                Call::Rename,
+                Call::SyncDirectory,
+            ] {
+                broken(call, Fault::Fails(errno), persistent);
+            }
+            for fault in [Fault::MayReachDisk(errno), Fault::FailsAfterwards(errno)] {
+                broken(Call::Rename, fault, persistent);
+                broken(Call::SyncDirectory, fault, persistent);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_power_cut_after_a_refused_command_finds_the_old_state() {
+    for fault in [Fault::Fails(Errno::IO), Fault::MayReachDisk(Errno::IO), Fault::FailsAfterwards(Errno::IO)]
+    {
+        let disk = Disk::holding(&BTreeMap::new());
+        let mut stand = Stand::new(disk.store());
+        assert_eq!(stand.run(1, 2, register(2, Some(true))), Status::SUCCESS);
+        let before = stand.report(1, None);
+        let calls = disk.calls();
+        let rename = calls.iter().rposition(|call| *call == Call::Rename).unwrap();
+        let opening = calls.iter().position(|call| *call == Call::Create).unwrap() - 1;
+        // The rename of the next save fails, and that of the old record after it does not.
+        disk.fault_at(calls.len() + rename - opening, fault);
+        assert_eq!(stand.run(1, 1, register(1, None)), FAILED);
+        for survivor in disk.survivors().every() {
+            assert_eq!(Stand::new(Disk::holding(&survivor).store()).report(1, None), before, "{fault:?}");
+        }
+    }
+}
+
+#[test]
+fn a_namespace_that_could_not_be_read_is_out_of_service_and_the_others_serve() {
+    let (directory, stand) = stand();
+    drop(stand);
+    let path = directory.path().join(record_name(&identity(1)).as_str());
+    std::fs::write(&path, b"{").unwrap();
+    let mut stand = reopened(&directory);
+    assert_eq!(stand.run(1, 1, register(1, Some(true))), OUT_OF_SERVICE);
+    assert_eq!(stand.fences.report(on(1), REPORT_BYTES, |_| None), Err(OUT_OF_SERVICE));
+    assert!(stand.fences.state(on(1)).is_none());
+    assert_eq!(std::fs::read(&path).unwrap(), b"{", "what an operator has to look at stays");
+    assert_eq!(stand.run(2, 1, register(1, Some(true))), Status::SUCCESS);
+}
+
+#[test]
+fn a_namespace_that_is_not_there_has_no_reservations() {
+    let (_directory, mut stand) = stand();
+    for key in [on(3), NamespaceKey { subsystem: 1, nsid: 1 }] {
+        stand.fences.submit(key, Origin::Io(77), Wish::Request(host(1), register(1, None)));
+        stand.settle();
+        assert_eq!(stand.answered.remove(&77), Some(Status::INVALID_FIELD.with_dnr()));
+        assert_eq!(stand.fences.report(key, REPORT_BYTES, |_| None), Err(Status::INVALID_FIELD.with_dnr()));
+    }
+}
+
+#[test]
+fn a_writer_that_takes_no_order_refuses_the_command() {
+    let (_directory, mut stand) = stand();
+    let (_sender, other) = {
+        let simulation = Simulation::new(1, 1).unwrap();
+        let pair = simulation.group().mailbox::<Answer>(0, 1);
+        pair
+    };
+    drop(std::mem::replace(&mut stand.answers, other));
+    assert_eq!(stand.run(1, 1, register(1, Some(true))), FAILED);
+    assert_eq!(stand.run(1, 1, register(1, None)), Status::SUCCESS, "nothing has to be written");
+}
