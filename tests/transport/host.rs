@@ -41,11 +41,13 @@ pub(crate) struct Wish {
     pub(crate) flow_control: bool,
     /// Entries of an I/O queue.
     pub(crate) entries: u16,
+    /// Every byte of HOSTID.
+    pub(crate) host: u8,
 }
 
 impl Default for Wish {
     fn default() -> Self {
-        Self { digests: false, flow_control: true, entries: 128 }
+        Self { digests: false, flow_control: true, entries: 128, host: 7 }
     }
 }
 
@@ -228,7 +230,7 @@ pub(crate) fn connect(subnqn: &str, cntlid: u16, qid: u16, wish: &Wish) -> (Sqe,
         reserved_end: [0; 12],
     };
     let mut data = ConnectData::new_zeroed();
-    data.hostid = [7; 16];
+    data.hostid = [wish.host; 16];
     data.cntlid.set(cntlid);
     data.subnqn = nul_padded(subnqn);
     data.hostnqn = nul_padded("nqn.2014-08.org.nvmexpress:uuid:0d5f9d2e-7a0c-4f5e-8a0e-2f5b8f1c9a11");

@@ -5,8 +5,10 @@
 mod commands;
 mod drain;
 mod endings;
+mod fence_rig;
 mod handover;
 mod host;
 mod manual;
 mod pending;
+mod reservations;
 mod rig;

@@ -10,7 +10,9 @@ use corelane_reactors::clock::Time;
 
 #[derive(Default)]
 struct State {
-    held: VecDeque<Tag>,
+    /// Each with the number of its channel.
+    held: VecDeque<(usize, Tag)>,
+    channels: usize,
     permits: usize,
     submitted: usize,
     aborts: usize,
@@ -22,7 +24,8 @@ pub(crate) struct Manual {
     state: Arc<Mutex<State>>,
 }
 
-struct ManualChannel(Arc<Mutex<State>>);
+/// A channel, with its number.
+struct ManualChannel(Arc<Mutex<State>>, usize);
 
 impl Manual {
     /// With memory of the callers' that is aligned so, or its own.
@@ -69,15 +72,17 @@ impl Bdev for Manual {
     }
 
     fn open(&self) -> Result<Box<dyn Channel>, OpenError> {
-        Ok(Box::new(ManualChannel(Arc::clone(&self.state))))
+        let mut state = self.state.lock().expect("a test that goes on");
+        state.channels += 1;
+        Ok(Box::new(ManualChannel(Arc::clone(&self.state), state.channels)))
     }
 }
 
 impl Channel for ManualChannel {
     fn submit(&mut self, tag: Tag, _command: &Command<'_>) -> Submitted {
         let mut state = self.0.lock().expect("a test that goes on");
-        assert!(!state.held.contains(&tag), "a tag is used twice");
-        state.held.push_back(tag);
+        assert!(!state.held.contains(&(self.1, tag)), "a tag is used twice");
+        state.held.push_back((self.1, tag));
         state.submitted += 1;
         Submitted::Pending
     }
@@ -89,7 +94,10 @@ impl Channel for ManualChannel {
             if state.permits == 0 {
                 return completed;
             }
-            let Some(tag) = state.held.pop_front() else { return completed };
+            let Some(first) = state.held.iter().position(|(channel, _)| *channel == self.1) else {
+                return completed;
+            };
+            let Some((_, tag)) = state.held.remove(first) else { unreachable!("it was found above") };
             state.permits -= 1;
             drop(state);
             completed += 1;
@@ -98,7 +106,8 @@ impl Channel for ManualChannel {
     }
 
     fn outstanding(&self) -> usize {
-        self.0.lock().expect("a test that goes on").held.len()
+        let state = self.0.lock().expect("a test that goes on");
+        state.held.iter().filter(|(channel, _)| *channel == self.1).count()
     }
 
     fn deadline(&self) -> Option<Time> {

@@ -1,0 +1,289 @@
+//! A target with reservations on a management reactor and two I/O reactors, whose turns come in a random order, and
+//! hosts with identifiers of their own.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use corelane::bdev::Bdev;
+use corelane::initiator::command;
+use corelane::nvmf::fence::recover::{Recovered, record_name, recover};
+use corelane::nvmf::fence::{Fences, Snapshot};
+use corelane::nvmf::host::Hosts;
+use corelane::nvmf::io::Counts;
+use corelane::nvmf::namespace::Namespace;
+use corelane::nvmf::options::Options;
+use corelane::nvmf::subsystem::Subsystem;
+use corelane::nvmf::target::Target;
+use corelane::persist::{StateDirectory, StateFiles, Store, Worker, Writer};
+use corelane::reservation::{self, Identity};
+use corelane::spec::fabrics::CNTLID_DYNAMIC;
+use corelane::spec::nqn::Nqn;
+use corelane::spec::opcode::NvmOpcode;
+use corelane::spec::register::Property;
+use corelane::spec::sqe::Sqe;
+use corelane::spec::status::Status;
+use corelane::transport::{
+    Endpoint, EndpointRole, Listener, Mail, Management, ReservationMail, attach, listen,
+};
+use corelane_reactors::clock::Clock;
+use corelane_reactors::poller::Phase;
+use corelane_reactors::reactor::Activity;
+use corelane_reactors::sim::Simulation;
+use tempfile::TempDir;
+use uuid::Uuid;
+use zerocopy::IntoBytes;
+
+use crate::host::{Host, Wish};
+use crate::rig::{NQN, settings};
+
+/// Turns after which bytes on the loopback device count as lost.
+const TURNS_MAX: usize = 1_000_000;
+/// Idle turns in a row after which nothing more is expected.
+const QUIET_TURNS: usize = 400;
+const TURN: Duration = Duration::from_micros(50);
+/// Management reactor first.
+const REACTORS: usize = 3;
+const ORDERS_MAX: usize = 64;
+
+/// A queue of a host, by its number.
+pub(crate) type HostIndex = usize;
+
+pub(crate) struct FenceRig {
+    sim: Simulation,
+    _endpoints: Vec<Rc<RefCell<Endpoint>>>,
+    worker: Worker<StateFiles>,
+    address: SocketAddr,
+    pub(crate) hosts: Vec<Host>,
+    directory: TempDir,
+    random: u64,
+}
+
+fn identity(nsid: u32) -> Identity {
+    Identity { subsystem: Nqn::parse(NQN).expect("a name"), nsid, uuid: Uuid::from_u128(u128::from(nsid)) }
+}
+
+/// Where the record of a namespace is kept below the state directory.
+pub(crate) fn record_path(directory: &TempDir, nsid: u32) -> PathBuf {
+    directory.path().join(record_name(&identity(nsid)).as_str())
+}
+
+impl FenceRig {
+    /// A target with what `bdevs` makes of the clock as its namespaces, by NSID.
+    pub(crate) fn new(seed: u64, bdevs: impl FnOnce(&Clock) -> Vec<(u32, Arc<dyn Bdev>)>) -> Self {
+        Self::over(tempfile::tempdir().expect("a directory"), seed, bdevs)
+    }
+
+    /// As [`FenceRig::new`], over a state directory that may have records.
+    pub(crate) fn over(
+        directory: TempDir,
+        seed: u64,
+        bdevs: impl FnOnce(&Clock) -> Vec<(u32, Arc<dyn Bdev>)>,
+    ) -> Self {
+        let mut sim = Simulation::new(REACTORS, seed).expect("descriptors");
+        let socket = listen("127.0.0.1:0".parse().expect("an address")).expect("a port");
+        let address = socket.local_addr().expect("a bound socket");
+        let mut target = target(address, bdevs(sim.group().clock()));
+        let (sender, answers) = sim.group().mailbox(0, ORDERS_MAX);
+        let state = StateDirectory::open(directory.path(), false).expect("a state directory");
+        let store = Store::open(StateFiles::new(Arc::new(state))).expect("a store");
+        let reader = store.reader();
+        let (writer, worker) = Writer::local(store, sender, ORDERS_MAX);
+        let mut fences = Fences::new(writer);
+        let recovered = (1..=3).map(|nsid| {
+            let found = recover(&reader, &identity(nsid)).unwrap_or(Recovered::Fenced);
+            (identity(nsid), found, reservation::Options { ptpl: true })
+        });
+        fences.add(0, sim.group().published(Arc::new(Snapshot::default())), recovered);
+        target.enable_reservations(&Nqn::parse(NQN).expect("a name"));
+        target.set_fences(fences);
+
+        let (to_management, management_mail) = sim.group().mailbox(0, 64);
+        let lanes: Vec<_> = (1..REACTORS).map(|reactor| sim.group().mailbox(reactor, 64)).collect();
+        let senders = lanes.iter().map(|(sender, _)| sender.clone()).collect();
+        let management = Management::new(target, to_management.clone(), senders);
+        let endpoint = |role| {
+            Rc::new(RefCell::new(Endpoint::new(&settings(), Arc::default(), role).expect("an endpoint")))
+        };
+        let management = endpoint(EndpointRole::Management(Box::new(management)));
+        attach(sim.reactor(0), &management, Mail::Management(management_mail)).expect("pollers");
+        let keeper = Rc::clone(&management);
+        let answers = answers.into_poller("record-answers", ORDERS_MAX, move |turn, answer| {
+            keeper.borrow_mut().manage(turn, |target| target.fences().saved(answer));
+        });
+        sim.reactor(0).add_poller(Phase::Mailbox, answers).expect("a poller");
+        let listener = Listener::new(socket, Rc::clone(&management), settings().connections_max);
+        sim.reactor(0).add_poller(Phase::Ingress, Box::new(listener.expect("a listener"))).expect("a poller");
+        let mut endpoints = vec![management];
+        for (lane, (back, mailbox)) in lanes.into_iter().enumerate() {
+            let drained = to_management.reserve().expect("an empty mailbox");
+            let mail = ReservationMail { to_management: to_management.clone(), back };
+            let io = endpoint(EndpointRole::Io { lane, drained, mail });
+            attach(sim.reactor(lane + 1), &io, Mail::Io(mailbox)).expect("pollers");
+            endpoints.push(io);
+        }
+        let random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        Self { sim, _endpoints: endpoints, worker, address, hosts: Vec::new(), directory, random }
+    }
+
+    /// Connects the host with this identifier; its I/O queue. Hosts find themselves on the I/O reactors by turns.
+    pub(crate) fn connect(&mut self, number: u8) -> HostIndex {
+        let wish = Wish { host: number, ..Wish::default() };
+        let [admin, io] = [0, 1].map(|_| {
+            self.hosts.push(Host::new(self.address, &wish));
+            let host = self.hosts.len() - 1;
+            self.until("ICResp", |rig| rig.hosts[host].opened);
+            host
+        });
+        self.hosts[admin].connect(0, NQN, CNTLID_DYNAMIC, 0, &wish);
+        self.until("an admin queue", |rig| !rig.hosts[admin].completions.is_empty());
+        let cqe = self.hosts[admin].completions.pop_front().expect("waited for");
+        assert_eq!(cqe.status(), Status::SUCCESS);
+        let cntlid = u16::try_from(cqe.dw0.get() & 0xffff).expect("16 bits");
+        self.hosts[admin].plain(0, command::property_set(Property::CC, 0x0046_0001));
+        assert_eq!(self.completion(admin), (0, Status::SUCCESS));
+        self.hosts[io].connect(0, NQN, cntlid, 1, &wish);
+        assert_eq!(self.completion(io), (0, Status::SUCCESS));
+        io
+    }
+
+    /// A number below `bound`.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        usize::try_from(self.random >> 33).expect("31 bits") % bound
+    }
+
+    /// One turn of somebody: a reactor, the writer of records, or a host. True if anything happened.
+    pub(crate) fn turn(&mut self) -> bool {
+        self.sim.advance(TURN);
+        let who = self.below(REACTORS + 1 + self.hosts.len());
+        match who {
+            0..REACTORS => self.sim.reactor(who).turn() == Activity::Busy,
+            REACTORS => self.worker.step(),
+            _ => self.hosts[who - REACTORS - 1].pump(),
+        }
+    }
+
+    /// Takes turns until `condition` holds.
+    pub(crate) fn until(&mut self, what: &str, condition: impl Fn(&Self) -> bool) {
+        for _ in 0..TURNS_MAX {
+            if condition(self) {
+                return;
+            }
+            if !self.turn() {
+                std::thread::yield_now();
+            }
+        }
+        panic!("waited in vain for {what}");
+    }
+
+    /// Takes turns until nothing happens any more.
+    pub(crate) fn quiet(&mut self) {
+        let mut idle = 0;
+        for _ in 0..TURNS_MAX {
+            idle = if self.turn() { 0 } else { idle + 1 };
+            if idle == QUIET_TURNS {
+                return;
+            }
+            std::thread::yield_now();
+        }
+        panic!("it never comes to rest");
+    }
+
+    /// Lets time pass, and a little more while what is due then happens.
+    pub(crate) fn pass(&mut self, by: Duration) {
+        self.sim.advance(by);
+        self.quiet();
+    }
+
+    /// The next completion of a queue.
+    pub(crate) fn completion(&mut self, host: HostIndex) -> (u16, Status) {
+        self.until("a completion", |rig| !rig.hosts[host].completions.is_empty());
+        let cqe = self.hosts[host].completions.pop_front().expect("waited for");
+        (cqe.cid.get(), cqe.status())
+    }
+
+    /// The status of a command that is the only one on its queue.
+    pub(crate) fn run(&mut self, host: HostIndex, command: &Reservation) -> Status {
+        self.submit(host, 200, command);
+        let (cid, status) = self.completion(host);
+        assert_eq!(cid, 200);
+        status
+    }
+
+    pub(crate) fn submit(&mut self, host: HostIndex, cid: u16, command: &Reservation) {
+        self.hosts[host].in_capsule(cid, command.sqe, &command.data);
+    }
+
+    /// Submits a write of one block full of `value`.
+    pub(crate) fn write(&mut self, host: HostIndex, cid: u16, nsid: u32, lba: u64, value: u8) {
+        self.hosts[host].in_capsule(cid, command::write(nsid, lba, 1, false), &[value; 512]);
+    }
+
+    /// Where the record of a namespace is.
+    pub(crate) fn record(&self, nsid: u32) -> PathBuf {
+        record_path(&self.directory, nsid)
+    }
+}
+
+/// A reservation command and its data.
+pub(crate) struct Reservation {
+    pub(crate) sqe: Sqe,
+    pub(crate) data: Vec<u8>,
+}
+
+/// A reservation command on namespace `nsid` with CDW10 and two keys.
+pub(crate) fn reservation(opcode: NvmOpcode, nsid: u32, cdw10: u32, keys: [u64; 2]) -> Reservation {
+    let mut sqe = Sqe::of(opcode.0, 0, nsid);
+    sqe.cdw10.set(cdw10);
+    Reservation { sqe, data: keys.as_bytes().to_vec() }
+}
+
+/// Register `key`; `cptpl` is CPTPL.
+pub(crate) fn register(nsid: u32, key: u64, cptpl: u32) -> Reservation {
+    reservation(NvmOpcode::RESERVATION_REGISTER, nsid, cptpl << 30, [0, key])
+}
+
+/// Acquire a reservation of type `rtype`.
+pub(crate) fn acquire(nsid: u32, rtype: u32, key: u64) -> Reservation {
+    reservation(NvmOpcode::RESERVATION_ACQUIRE, nsid, rtype << 8, [key, 0])
+}
+
+/// Preempt and Abort.
+pub(crate) fn preempt_and_abort(nsid: u32, rtype: u32, key: u64, victim: u64) -> Reservation {
+    reservation(NvmOpcode::RESERVATION_ACQUIRE, nsid, 2 | rtype << 8, [key, victim])
+}
+
+/// Preempt.
+pub(crate) fn preempt(nsid: u32, rtype: u32, key: u64, victim: u64) -> Reservation {
+    reservation(NvmOpcode::RESERVATION_ACQUIRE, nsid, 1 | rtype << 8, [key, victim])
+}
+
+/// Clear.
+pub(crate) fn clear(nsid: u32, key: u64) -> Reservation {
+    reservation(NvmOpcode::RESERVATION_RELEASE, nsid, 1, [key, 0])
+}
+
+fn target(address: SocketAddr, bdevs: Vec<(u32, Arc<dyn Bdev>)>) -> Target {
+    let mut target = Target::new(Options::default());
+    let namespaces: Vec<_> = bdevs
+        .into_iter()
+        .map(|(nsid, bdev)| Namespace { nsid, uuid: Uuid::from_u128(u128::from(nsid)), bdev })
+        .collect();
+    let subsystem = Subsystem {
+        nqn: Nqn::parse(NQN).expect("a name"),
+        serial: "CL0001".to_owned(),
+        model: "Corelane".to_owned(),
+        hosts: Hosts::Any,
+        listeners: vec![address],
+        namespaces,
+        counting: Arc::new(Counts::new(REACTORS - 1)),
+    };
+    target.add_subsystem(subsystem).expect("a subsystem");
+    target
+}
