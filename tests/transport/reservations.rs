@@ -29,7 +29,7 @@ const KEY: [u64; 2] = [u64::MAX, 0xb];
 
 /// A block as it lies in memory.
 fn block(bdev: &Arc<dyn Bdev>, lba: u64) -> Vec<u8> {
-    let channel = bdev.open().unwrap();
+    let channel = bdev.open().expect("a channel");
     let mut bytes = vec![0; 512];
     mem::copy_out(channel.lend(Blocks { first: lba, count: 1 }).expect("a memory bdev lends"), &mut bytes);
     bytes
@@ -114,7 +114,7 @@ fn preempt_over(seed: u64, hangs: bool) {
             Delay::new(Arc::clone(&media), clock.clone(), Delays { fixed: SLOW, ..Delays::default() });
         Arc::clone(kept.get_or_init(|| Arc::new(delay))) as _
     });
-    let delay: &Arc<Delay> = kept.get().unwrap();
+    let delay: &Arc<Delay> = kept.get().expect("a device that was made");
     assert_eq!(rig.run(A, &acquire(1, REGISTRANTS_ONLY, KEY[0])), Status::SUCCESS);
     if hangs {
         delay.hang();

@@ -268,11 +268,8 @@ fn a_namespace_that_is_not_there_has_no_reservations() {
 #[test]
 fn a_writer_that_takes_no_order_refuses_the_command() {
     let (_directory, mut stand) = stand();
-    let (_sender, other) = {
-        let simulation = Simulation::new(1, 1).unwrap();
-        let pair = simulation.group().mailbox::<Answer>(0, 1);
-        pair
-    };
+    let simulation = Simulation::new(1, 1).unwrap();
+    let (_sender, other) = simulation.group().mailbox(0, 1);
     drop(std::mem::replace(&mut stand.answers, other));
     assert_eq!(stand.run(1, 1, register(1, Some(true))), FAILED);
     assert_eq!(stand.run(1, 1, register(1, None)), Status::SUCCESS, "nothing has to be written");
