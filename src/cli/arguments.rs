@@ -8,6 +8,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use crate::config::{ByteSize, parse_listen};
 
 use super::log::LogFormat;
+use super::reservation::{self, ReservationCommand};
 
 /// What `corelane` does, for `--help`.
 const ABOUT: &str = "\
@@ -20,16 +21,16 @@ set-up are needed for that.";
 /// What follows the options in `--help`.
 const AFTER: &str = "\
 OUTPUT:
-  Standard output gets what a script may want to read: each listening address, the answer
-  of `check`, the schema. Standard error gets the log.
+  Standard output gets what a script may want to read: each listening address, the answers
+  of `check` and `reservation`, the schema. Standard error gets the log.
 
 SIGNALS:
   SIGINT, SIGTERM   Finish the commands in flight, close the connections, exit with 0.
 
 EXIT STATUS:
   0   Done; `serve`: stopped by a signal.
-  1   A configuration was refused, the target could not start, or it failed; standard
-      error says why.
+  1   A configuration, a record or a change was refused, the target could not start, or it
+      failed; standard error says why.
   2   The command line or the environment is wrong.
 
 ENVIRONMENT:
@@ -49,7 +50,9 @@ EXAMPLES:
   Look at a configuration file, then serve what it says:
       corelane check /etc/corelane.json && corelane serve --config /etc/corelane.json
   Give an editor the schema of the file:
-      corelane schema > corelane.schema.json";
+      corelane schema > corelane.schema.json
+  See what reservations a stopped target keeps:
+      corelane reservation list --state-dir /var/lib/corelane";
 
 /// What `serve` does, for its `--help`.
 const SERVE: &str = "\
@@ -93,6 +96,9 @@ pub(super) enum Command {
     },
     /// Print the JSON schema of the configuration file
     Schema,
+    /// Look at, check, clear or import the reservations that are kept in a state directory
+    #[command(subcommand, long_about = reservation::ABOUT, after_long_help = reservation::AFTER)]
+    Reservation(ReservationCommand),
 }
 
 /// Options of `serve`.

@@ -56,16 +56,24 @@ impl Log {
     /// # Errors
     /// When the process has a log already.
     pub fn install(self) -> Result<(), LogSetupError> {
+        tracing_subscriber::util::SubscriberInitExt::try_init(self.subscriber())?;
+        Ok(())
+    }
+
+    /// Makes this the log of what `act` does on this thread.
+    pub(super) fn within<T>(self, act: impl FnOnce() -> T) -> T {
+        tracing::subscriber::with_default(self.subscriber(), act)
+    }
+
+    fn subscriber(self) -> Box<dyn tracing::Subscriber + Send + Sync> {
         let builder = tracing_subscriber::fmt()
             .with_env_filter(self.filter)
             .with_ansi(self.colours)
             .with_writer(io::stderr);
-        let subscriber: Box<dyn tracing::Subscriber + Send + Sync> = match self.format {
+        match self.format {
             LogFormat::Text => Box::new(builder.finish()),
             LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
-        };
-        tracing_subscriber::util::SubscriberInitExt::try_init(subscriber)?;
-        Ok(())
+        }
     }
 
     /// Form of its lines.

@@ -24,6 +24,7 @@ pub use serve::Start;
 mod arguments;
 mod check;
 mod log;
+mod reservation;
 mod serve;
 
 /// Exit code of a run that did what was asked.
@@ -112,6 +113,7 @@ fn outcome<E: Error>(surroundings: Surroundings<'_>, serve: impl FnOnce(Start) -
     let result = match arguments.command.unwrap_or(Command::Serve(ServeArguments::default())) {
         Command::Check { file } => check::check(&file, &allowed, output, errors),
         Command::Schema => schema(output),
+        Command::Reservation(command) => reservation::run(command, &arguments.log, variable, output),
         Command::Serve(options) => serve::prepare(&options, &arguments.log, variable, &allowed)
             .and_then(|start| serve(start).map_err(|error| Failure::Refused(vec![chain(&error)]))),
     };

@@ -1,6 +1,6 @@
 //! `corelane serve`, up to the point where everything that starting needs is known. Starts nothing itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::config::{Accepted, Config, Embedded, Finding};
 use crate::persist::{Environment, default_path};
@@ -34,15 +34,24 @@ pub(super) fn prepare(
         Some(file) => check::load(file, allowed)?,
         None => embedded(options, allowed)?,
     };
-    let state_directory = match &options.state_dir {
-        Some(path) => Some(absolute(path)?),
-        None => config.state_directory.clone().or_else(|| default_path(&environment(variable))),
-    };
-    let state_directory = state_directory.ok_or_else(|| {
+    let configured = config.state_directory.clone();
+    let state_directory = state_directory(options.state_dir.as_deref(), configured, variable)?;
+    Ok(Start { config, warnings, state_directory, log })
+}
+
+/// The state directory: of the command line, else of the configuration, else of the environment.
+pub(super) fn state_directory(
+    named: Option<&Path>,
+    configured: Option<PathBuf>,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<PathBuf, Failure> {
+    if let Some(path) = named {
+        return absolute(path);
+    }
+    configured.or_else(|| default_path(&environment(variable))).ok_or_else(|| {
         let message = "no state directory: HOME is not set; name one with --state-dir";
         Failure::Refused(vec![message.to_owned()])
-    })?;
-    Ok(Start { config, warnings, state_directory, log })
+    })
 }
 
 fn embedded(options: &ServeArguments, allowed: &[usize]) -> Result<Accepted, Failure> {
@@ -59,7 +68,7 @@ fn embedded(options: &ServeArguments, allowed: &[usize]) -> Result<Accepted, Fai
     })
 }
 
-fn absolute(path: &std::path::Path) -> Result<PathBuf, Failure> {
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(path)
         .map_err(|problem| Failure::Usage(format!("--state-dir {}: {problem}", path.display())))
 }

@@ -9,6 +9,8 @@ use clap::CommandFactory;
 use super::*;
 use crate::config::{BdevKind, ByteSize};
 
+mod reservation;
+
 /// What a run left behind.
 #[derive(Debug)]
 struct Ran {
@@ -263,7 +265,7 @@ fn every_example_of_the_help_is_a_command_line() {
         assert!(parsed.is_ok(), "{command}: {parsed:?}");
         tried += 1;
     }
-    assert_eq!(tried, 5);
+    assert_eq!(tried, 6);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use corelane::reservation::Record;
 use corelane::spec::nqn::Nqn;
 use corelane::spec::status::Status;
 
-use crate::program::Program;
+use crate::program::{Program, run};
 use crate::residence::{self, Residence, register, report};
 
 const KEY: u64 = u64::MAX;
@@ -165,4 +165,28 @@ fn fenced(residence: &Residence, reason: &str) {
     for part in ["ERROR", file.to_str().expect("a path in UTF-8"), reason, residence::NQN, "nsid=1"] {
         assert!(line.contains(part), "{part:?} is missing in: {line}");
     }
+}
+
+#[test]
+fn an_operator_gives_up_a_damaged_record_once_the_target_is_stopped() {
+    let residence = Residence::new(2);
+    written(&residence);
+    fs::write(residence.record(1), "").expect("damaging the record");
+    let (program, _) = residence.start();
+    let uuid = residence::uuid(1);
+    let record = residence.record(1);
+    let state = record.parent().and_then(Path::to_str).expect("a path in UTF-8");
+    let clear = ["reservation", "clear", &uuid, "--yes", "--state-dir", state];
+    let refused = run(&clear);
+    assert_eq!(refused.code, 1);
+    assert!(refused.errors.contains(&format!("in use by process {}", program.id())), "{refused:?}");
+    program.stop();
+    let cleared = run(&clear);
+    assert_eq!(cleared.code, 0, "{cleared:?}");
+    for part in ["WARN", "an operator cleared", &uuid, "ends too early"] {
+        assert!(cleared.errors.contains(part), "{part:?} is missing in the log: {}", cleared.errors);
+    }
+    let (program, address) = residence.start();
+    served(&mut connect(address), 1);
+    silent(program);
 }
