@@ -120,6 +120,7 @@ fn links_lead_somewhere() {
         "CHANGELOG.md",
         "docs/configuration.md",
         "docs/architecture.md",
+        "docs/reservations.md",
         "tuning/README.md",
         "benches/README.md",
     ];
