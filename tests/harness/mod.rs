@@ -30,13 +30,15 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts the server with this configuration and a state directory of its own, and waits until it listens on as many
-    /// addresses as the configuration has. Panics with the server's log when it does not.
+    /// Starts the server with this configuration, and a state directory of its own where the configuration names none, and
+    /// waits until it listens on as many addresses as the configuration has. Panics with the server's log when it does not.
     pub(crate) fn start(mut configuration: Value) -> Self {
         let wanted = count_listeners(&configuration);
         assert!(wanted > 0, "a server without listeners cannot be waited for");
         let directory = tempfile::tempdir().expect("a temporary directory");
-        configuration["state_dir"] = json!(directory.path().join("state"));
+        if configuration["state_dir"].is_null() {
+            configuration["state_dir"] = json!(directory.path().join("state"));
+        }
         let file = directory.path().join("corelane.json");
         fs::write(&file, configuration.to_string()).expect("writing the configuration");
         let log = File::create(directory.path().join("log")).expect("creating the log");

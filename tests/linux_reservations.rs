@@ -1,0 +1,110 @@
+//! Two real Linux hosts, in a virtual machine, share a namespace by reservations of a `corelane serve` that is killed and
+//! started again under them.
+
+use std::env;
+use std::fs;
+use std::io::{Write, stderr};
+use std::path::Path;
+use std::process::{Child, Command};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use harness::Server;
+
+mod harness;
+
+const NQN: &str = "nqn.2026-11.io.corelane:disk0";
+const UUID: &str = "6f1b9a5c-6f0e-4c3e-8d6a-0d2f5c1b7a11";
+/// How often the guest kills the target.
+const KILLS: usize = 2;
+/// Between two looks at the folder that the guest shares.
+const LOOK: Duration = Duration::from_millis(20);
+
+#[test]
+fn linux_hosts_are_fenced_and_find_their_reservations_after_a_kill() {
+    if !wanted() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let shared = directory.path().join("shared");
+    let configuration = configuration(&directory.path().join("state"));
+    let mut server = Server::start(configuration.clone());
+    let mut guest = boot(&shared, &server);
+    for kill in 1..=KILLS {
+        wait_for(&shared.join(format!("kill-{kill}")), &mut guest);
+        // Dropping it is SIGKILL.
+        drop(server);
+        server = Server::start(configuration.clone());
+        // Renamed, so that the guest never reads half a number.
+        let port = shared.join("port");
+        fs::write(&port, server.listeners()[0].port().to_string()).expect("writing the port");
+        fs::rename(&port, shared.join(format!("port-{kill}"))).expect("naming the port");
+    }
+    let status = guest.0.wait().expect("waiting for the virtual machine");
+    assert!(status.success(), "the virtual machine ended with {status}; its output says which step failed");
+    server.stop();
+}
+
+/// The virtual machine's process, ended when it is dropped.
+struct Guest(Child);
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        // SIGTERM: it ends the emulator, which SIGKILL would leave behind.
+        if let Ok(None) = self.0.try_wait() {
+            let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
+            let _ = self.0.wait();
+        }
+    }
+}
+
+fn boot(shared: &Path, server: &Server) -> Guest {
+    let vm = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vm");
+    let child = Command::new(vm.join("vm"))
+        .env("CORELANE_VM_WORK", shared)
+        .env("CORELANE_VM_APPEND", "nvme_core.multipath=N")
+        .arg("ADDRESS=10.0.2.2")
+        .arg(format!("PORT={}", server.listeners()[0].port()))
+        .arg(format!("NQN={NQN}"))
+        .arg(vm.join("linux_reservations.sh"))
+        .spawn()
+        .expect("starting the virtual machine");
+    Guest(child)
+}
+
+/// Waits until the guest has made this file. Bounded by the virtual machine's own limit.
+fn wait_for(file: &Path, guest: &mut Guest) {
+    while !file.exists() {
+        let ended = guest.0.try_wait().expect("asking after the virtual machine");
+        assert!(
+            ended.is_none(),
+            "the virtual machine ended early: {ended:?}; its output says which step failed"
+        );
+        thread::sleep(LOOK);
+    }
+}
+
+fn configuration(state: &Path) -> Value {
+    json!({
+        "state_dir": state,
+        "bdevs": [{"name": "ram0", "type": "malloc", "size": "64MiB", "block_size": 4096}],
+        "subsystems": [{
+            "nqn": NQN, "serial": "CL0001", "model": "Corelane", "allow_any_host": true,
+            "listeners": [{"transport": "tcp", "address": "127.0.0.1", "port": 0}],
+            "namespaces": [{"nsid": 1, "bdev": "ram0", "uuid": UUID, "reservations": {"persist": true}}]
+        }]
+    })
+}
+
+/// Whether to boot the virtual machine. Says so when not, past the test runner, which hides what a passing test prints.
+fn wanted() -> bool {
+    if env::var_os("CORELANE_VM").is_some_and(|value| value == "1") {
+        return true;
+    }
+    let line = "\nskipped: Linux hosts in a virtual machine; run it with\n    CORELANE_VM=1 cargo test --test linux_reservations\n";
+    stderr().write_all(line.as_bytes()).expect("writing to the standard error output");
+    false
+}
