@@ -70,7 +70,7 @@ pub fn recover<F: Files>(reader: &Reader<F>, identity: &Identity) -> Result<Reco
 
 /// A record of the same subsystem and NSID under another UUID, if there is one. Records that cannot be read are passed
 /// over here: the namespaces that they belong to will say so.
-fn namesake(reader: &Reader, identity: &Identity) -> Result<Option<String>, LoadError> {
+fn namesake<F: Files>(reader: &Reader<F>, identity: &Identity) -> Result<Option<String>, LoadError> {
     for name in reader.names()? {
         let Ok(Some(bytes)) = reader.load(&name) else { continue };
         let Ok(record) = Record::decode(&bytes) else { continue };
