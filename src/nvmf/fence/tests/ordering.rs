@@ -1,9 +1,13 @@
 //! The fences of a target, with the worker of a writer, over real and over failing files.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use corelane_reactors::mailbox::Mailbox;
+use corelane_reactors::poller::{Phase, Poll, Poller, Wake};
+use corelane_reactors::reactor::Turn;
 use corelane_reactors::sim::Simulation;
 use rustix::io::Errno;
 use zerocopy::FromBytes;
@@ -26,7 +30,6 @@ const OUT_OF_SERVICE: Status = Status::INTERNAL_ERROR.with_dnr();
 
 /// Namespaces 1 and 2 of subsystem 0.
 struct Stand<F: Files> {
-    _simulation: Simulation,
     fences: Fences,
     worker: Worker<F>,
     answers: Mailbox<Answer>,
@@ -41,7 +44,10 @@ fn on(nsid: u32) -> NamespaceKey {
 
 impl<F: Files + Send + Sync + 'static> Stand<F> {
     fn new(store: Store<F>) -> Self {
-        let simulation = Simulation::new(1, 1).unwrap();
+        Self::on(&Simulation::new(1, 1).unwrap(), store)
+    }
+
+    fn on(simulation: &Simulation, store: Store<F>) -> Self {
         let (sender, answers) = simulation.group().mailbox(0, ROOM);
         let found = [1, 2].map(|nsid| {
             let recovered = recover(&store.reader(), &identity(nsid)).unwrap_or(Recovered::Fenced);
@@ -53,7 +59,7 @@ impl<F: Files + Send + Sync + 'static> Stand<F> {
         assert_eq!(fences.admit(0, id(1)).unwrap().1, 0);
         assert_eq!(fences.admit(0, id(2)).unwrap().1, 1);
         let (answered, drains) = (BTreeMap::new(), Vec::new());
-        Self { _simulation: simulation, fences, worker, answers, answered, drains, number: 0 }
+        Self { fences, worker, answers, answered, drains, number: 0 }
     }
 
     /// Everything but drains is done; the number of the command.
@@ -77,7 +83,8 @@ impl<F: Files + Send + Sync + 'static> Stand<F> {
                 self.fences.saved(answer);
                 any = true;
             }
-            any |= self.fences.look();
+            // What goes on because of it shows as an action; a grace that lasts is not waited for.
+            self.fences.look();
             while let Some(action) = self.fences.next_action() {
                 any = true;
                 match action {
@@ -172,6 +179,58 @@ fn preempt_and_abort_answers_after_its_drain_and_others_need_not_wait() {
     stand.settle();
     assert_eq!(stand.answered.get(&preempting), Some(&Status::SUCCESS));
     assert_eq!(stand.answered.get(&behind), Some(&Status::SUCCESS));
+}
+
+/// Runs `act` inside each turn of its reactor.
+struct InTurn<A>(A);
+
+impl<A: FnMut(&Turn<'_>)> Poller for InTurn<A> {
+    fn name(&self) -> &str {
+        "in-turn"
+    }
+
+    fn poll(&mut self, turn: &Turn<'_>) -> Poll {
+        (self.0)(turn);
+        Poll::Idle(Wake::Never)
+    }
+}
+
+#[test]
+fn no_answer_while_a_reactor_is_in_a_turn_that_began_with_the_old_rules() {
+    for preempts in [false, true] {
+        let disk = Disk::holding(&BTreeMap::new());
+        let mut simulation = Simulation::new(2, 1).unwrap();
+        let stand = Rc::new(RefCell::new(Stand::on(&simulation, disk.store())));
+        for number in [1, 2] {
+            assert_eq!(stand.borrow_mut().run(1, number, register(number, Some(true))), Status::SUCCESS);
+        }
+        let request = if preempts {
+            preempt(1, 2, Kind::WriteExclusive, true)
+        } else {
+            acquire(1, Kind::WriteExclusive)
+        };
+        let (rules, slot) = stand.borrow_mut().fences.admit(0, id(2)).unwrap();
+        let (inside, mut request) = (Rc::clone(&stand), Some(request));
+        let judged = Rc::new(RefCell::new(Vec::new()));
+        let judging = Rc::clone(&judged);
+        let act = move |turn: &Turn<'_>| {
+            judging.borrow_mut().push(rules.read(turn).judge(1, slot, true));
+            if let Some(request) = request.take() {
+                // The management reactor does all that it can while this turn goes on.
+                let number = inside.borrow_mut().submit(1, 1, request);
+                assert_eq!(inside.borrow().answered.get(&number), None);
+                assert!(inside.borrow().drains.is_empty(), "a drain may miss what this turn hands over");
+            }
+        };
+        simulation.reactor(1).add_poller(Phase::Ingress, Box::new(InTurn(act))).unwrap();
+        let _ = simulation.reactor(1).turn();
+        stand.borrow_mut().settle();
+        let expected = if preempts { (0, 1) } else { (1, 0) };
+        assert_eq!((stand.borrow().answered.len(), stand.borrow().drains.len()), expected);
+        let _ = simulation.reactor(1).turn();
+        let after = if preempts { Ok(()) } else { Err(CONFLICT) };
+        assert_eq!(*judged.borrow(), [Ok(()), after]);
+    }
 }
 
 /// Breaks a call, and tells what Register and Acquire of a new host are answered while it is broken; then repairs.
