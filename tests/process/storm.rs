@@ -183,12 +183,13 @@ impl Lane {
     /// The target knows what was answered, and perhaps what was not.
     fn check(&mut self, address: SocketAddr, round: u64) {
         let mut host = Host::connect(address, &residence::options()).expect("connecting");
-        let found = report(&mut host, self.nsid).expect("a report");
-        let candidates = [Some(self.state.clone()), self.open.take()];
-        let mut candidates = candidates.into_iter().flatten().map(State::after_power_loss);
-        let known = candidates.clone().collect::<Vec<_>>();
-        let found = candidates.find(|state| says(&found, state));
-        self.state = found.unwrap_or_else(|| panic!("round {round}, namespace {}: {known:?}", self.nsid));
+        let told = report(&mut host, self.nsid).expect("a report");
+        let known = [Some(self.state.clone()), self.open.take()];
+        let known: Vec<State> = known.into_iter().flatten().map(State::after_power_loss).collect();
+        let found = known.iter().find(|state| says(&told, state)).cloned();
+        self.state = found.unwrap_or_else(|| {
+            panic!("round {round}, namespace {}: {told:?} is none of {known:?}", self.nsid)
+        });
     }
 }
 
