@@ -13,7 +13,7 @@ use crate::nvmf::fence::recover::{Recovered, recover};
 use crate::nvmf::fence::{Fences, Snapshot};
 use crate::nvmf::target::Target;
 use crate::persist::{Answer, Reader, StateDirectory, StateFiles, Store, Writer};
-use crate::reservation::{Identity, Options, State};
+use crate::reservation::{Identity, Options};
 
 /// Orders that can wait for the disk: one a namespace, and more than that many namespaces change at once nowhere.
 const ORDERS_MAX: usize = 1024;
@@ -69,11 +69,7 @@ impl Records {
                 .map(|(identity, _)| identity.nsid)
                 .collect();
             let recovered = namespaces.into_iter().map(|(identity, options)| {
-                if !options.ptpl {
-                    // Nothing survives power loss here, and the end of the process is one.
-                    return (identity, Recovered::Sound { state: State::new(), sequence: 0 }, options);
-                }
-                let found = recover(&reader, &identity).unwrap_or_else(|error| {
+                let found = recover(&reader, &identity, options).unwrap_or_else(|error| {
                     let (nqn, nsid) = (&identity.subsystem, identity.nsid);
                     tracing::error!(%nqn, nsid, %error, "the namespace is out of service: its reservations are not known");
                     Recovered::Fenced

@@ -29,7 +29,7 @@ pub enum IoMail {
     },
     /// A reservation command is done.
     Reserved {
-        /// What [`Reserve::tag`] said.
+        /// The command, as it was named on its way there.
         tag: u64,
         /// Its status.
         status: Status,

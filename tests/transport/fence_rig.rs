@@ -94,8 +94,9 @@ impl FenceRig {
         let (writer, worker) = Writer::local(store, sender, ORDERS_MAX);
         let mut fences = Fences::new(writer);
         let recovered = (1..=3).map(|nsid| {
-            let found = recover(&reader, &identity(nsid)).unwrap_or(Recovered::Fenced);
-            (identity(nsid), found, reservation::Options { ptpl: true })
+            let options = reservation::Options { ptpl: true };
+            let found = recover(&reader, &identity(nsid), options).unwrap_or(Recovered::Fenced);
+            (identity(nsid), found, options)
         });
         fences.add(0, sim.group().published(Arc::new(Snapshot::default())), recovered);
         target.enable_reservations(&Nqn::parse(NQN).expect("a name"));

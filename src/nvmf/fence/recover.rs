@@ -5,7 +5,7 @@
 //! Everything else that is not a record of this namespace puts it out of service, and says why.
 
 use crate::persist::{Files, LoadError, Reader, RecordName};
-use crate::reservation::{Fault, Identity, Record, State};
+use crate::reservation::{Fault, Identity, Options, Record, State};
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,14 @@ pub enum RecoverError {
         /// The other record's file.
         path: String,
     },
+    /// Persistence is off in the configuration, and there are reservations that were to survive.
+    #[error(
+        "{path} holds reservations, and the configuration says that none are kept; set \"persist\" again, or clear the record"
+    )]
+    Unwanted {
+        /// The file.
+        path: String,
+    },
     /// The record is damaged, or not this namespace's.
     #[error("{path}: {fault}")]
     Record {
@@ -50,11 +58,15 @@ pub fn record_name(identity: &Identity) -> RecordName {
     RecordName::new(&identity.uuid.to_string()).expect("a UUID is a record name")
 }
 
-/// Reads the record of a namespace.
+/// Reads the record of a namespace; `options` says whether one may be kept.
 ///
 /// # Errors
 /// [`RecoverError`]: the namespace has to stay out of service.
-pub fn recover<F: Files>(reader: &Reader<F>, identity: &Identity) -> Result<Recovered, RecoverError> {
+pub fn recover<F: Files>(
+    reader: &Reader<F>,
+    identity: &Identity,
+    options: Options,
+) -> Result<Recovered, RecoverError> {
     let name = record_name(identity);
     let Some(bytes) = reader.load(&name)? else {
         return match namesake(reader, identity)? {
@@ -65,6 +77,9 @@ pub fn recover<F: Files>(reader: &Reader<F>, identity: &Identity) -> Result<Reco
     let wrong = |fault| RecoverError::Record { path: reader.path(&name).display().to_string(), fault };
     let record = Record::decode(&bytes).map_err(wrong)?;
     record.judge_owner(identity).map_err(wrong)?;
+    if !options.ptpl && record.state.ptpl() {
+        return Err(RecoverError::Unwanted { path: reader.path(&name).display().to_string() });
+    }
     Ok(Recovered::Sound { state: record.state.after_power_loss(), sequence: record.sequence })
 }
 

@@ -28,7 +28,7 @@ mod files;
 mod name;
 
 /// Longest record, in bytes. Far more than any has; protects from a file that is something else.
-pub const RECORD_BYTES_MAX: usize = 16 << 20;
+pub const RECORD_BYTES_MAX: usize = 128 << 20;
 /// Most names in a state directory: one for each namespace there can be, and then some.
 const NAMES_MAX: usize = 1 << 20;
 /// Most temporary files that can wait for their removal, before nothing more is saved.

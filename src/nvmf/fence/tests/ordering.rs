@@ -50,7 +50,8 @@ impl<F: Files + Send + Sync + 'static> Stand<F> {
     fn on(simulation: &Simulation, store: Store<F>) -> Self {
         let (sender, answers) = simulation.group().mailbox(0, ROOM);
         let found = [1, 2].map(|nsid| {
-            let recovered = recover(&store.reader(), &identity(nsid)).unwrap_or(Recovered::Fenced);
+            let recovered =
+                recover(&store.reader(), &identity(nsid), PERSISTENT).unwrap_or(Recovered::Fenced);
             (identity(nsid), recovered, PERSISTENT)
         });
         let (writer, worker) = Writer::local(store, sender, ROOM);

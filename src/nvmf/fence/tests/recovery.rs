@@ -8,7 +8,7 @@ use super::{PERSISTENT, acquire, host, identity, register};
 use crate::nvmf::fence::recover::{Recovered, record_name, recover};
 use crate::persist::power_cut::{Call, Disk, Fault, Survivor};
 use crate::persist::{StateDirectory, StateFiles, Store};
-use crate::reservation::{Identity, Kind, Record, State, transition};
+use crate::reservation::{Identity, Kind, Options, Record, State, transition};
 
 /// A record with a reservation in it; persistent or not.
 fn record(identity: &Identity, ptpl: bool) -> Record {
@@ -26,7 +26,9 @@ fn disk(bytes: Option<Vec<u8>>) -> Disk {
 /// Why the namespace is out of service; the message has to name its file.
 fn reason(disk: &Disk) -> String {
     let store = disk.store();
-    let error = recover(&store.reader(), &identity(1)).expect_err("a namespace out of service").to_string();
+    let error = recover(&store.reader(), &identity(1), PERSISTENT)
+        .expect_err("a namespace out of service")
+        .to_string();
     assert!(error.contains(record_name(&identity(1)).as_str()), "{error}");
     error
 }
@@ -34,15 +36,15 @@ fn reason(disk: &Disk) -> String {
 #[test]
 fn missing_record_contract_enoent_alone_means_no_reservations() {
     let nothing = Recovered::Sound { state: State::new(), sequence: 0 };
-    assert_eq!(recover(&disk(None).store().reader(), &identity(1)).unwrap(), nothing);
+    assert_eq!(recover(&disk(None).store().reader(), &identity(1), PERSISTENT).unwrap(), nothing);
     let directory = tempfile::tempdir().unwrap();
     let state = StateDirectory::open(directory.path(), false).unwrap();
     let store = Store::open(StateFiles::new(Arc::new(state))).unwrap();
-    assert_eq!(recover(&store.reader(), &identity(1)).unwrap(), nothing);
+    assert_eq!(recover(&store.reader(), &identity(1), PERSISTENT).unwrap(), nothing);
     // The record of another namespace beside it is none of this one's.
     let other = record(&identity(2), true);
     std::fs::write(directory.path().join(record_name(&identity(2)).as_str()), other.encode()).unwrap();
-    assert_eq!(recover(&store.reader(), &identity(1)).unwrap(), nothing);
+    assert_eq!(recover(&store.reader(), &identity(1), PERSISTENT).unwrap(), nothing);
 }
 
 #[test]
@@ -75,7 +77,7 @@ fn missing_record_contract_a_directory_that_is_gone_holds_no_answer() {
     let state = StateDirectory::open(&path, false).unwrap();
     let store = Store::open(StateFiles::new(Arc::new(state))).unwrap();
     std::fs::remove_dir_all(&path).unwrap();
-    let error = recover(&store.reader(), &identity(1)).expect_err("nothing is known").to_string();
+    let error = recover(&store.reader(), &identity(1), PERSISTENT).expect_err("nothing is known").to_string();
     assert!(error.contains(record_name(&identity(1)).as_str()) && error.contains("removed"), "{error}");
 }
 
@@ -112,8 +114,35 @@ fn every_torn_prefix_puts_the_namespace_out_of_service() {
 fn the_end_of_the_process_is_the_power_loss() {
     for ptpl in [false, true] {
         let written = record(&identity(1), ptpl);
-        let found = recover(&disk(Some(written.encode())).store().reader(), &identity(1)).unwrap();
+        let found =
+            recover(&disk(Some(written.encode())).store().reader(), &identity(1), PERSISTENT).unwrap();
         let state = if ptpl { written.state } else { State::new() };
         assert_eq!(found, Recovered::Sound { state, sequence: 9 });
     }
+}
+
+#[test]
+fn a_namespace_that_keeps_nothing_does_not_pass_over_what_was_kept() {
+    let off = Options { ptpl: false };
+    let open = |ptpl| {
+        let disk = disk(Some(record(&identity(1), ptpl).encode()));
+        recover(&disk.store().reader(), &identity(1), off)
+    };
+    let error = open(true).expect_err("a namespace out of service").to_string();
+    assert!(error.contains(record_name(&identity(1)).as_str()) && error.contains("persist"), "{error}");
+    assert_eq!(open(false).unwrap(), Recovered::Sound { state: State::new(), sequence: 9 });
+}
+
+#[test]
+fn a_record_of_the_namespace_under_another_uuid_puts_it_out_of_service() {
+    let former = Identity { uuid: uuid::Uuid::from_u128(0xbad), ..identity(1) };
+    let bytes = record(&former, true).encode();
+    let disk = Disk::holding(&[(former.uuid.to_string(), bytes)].into_iter().collect::<Survivor>());
+    for options in [PERSISTENT, Options { ptpl: false }] {
+        let error =
+            recover(&disk.store().reader(), &identity(1), options).expect_err("out of service").to_string();
+        assert!(error.contains(&former.uuid.to_string()) && error.contains("another UUID"), "{error}");
+    }
+    // Another namespace's record says nothing of this one.
+    assert!(recover(&disk.store().reader(), &identity(2), PERSISTENT).is_ok());
 }
