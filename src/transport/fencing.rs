@@ -165,7 +165,8 @@ impl IoQueue {
             let reply = mail.back.reserve()?;
             let controller = self.controller;
             let tag = tag(link.socket, slot);
-            let reserve = Box::new(Reserve { controller, sqe, data: data.to_vec(), tag, reply });
+            let reserve = Reserve { controller, peer: link.peer, sqe, data: data.to_vec(), tag, reply };
+            let reserve = Box::new(reserve);
             mail.to_management.send(ManagementMail::Reserve(reserve)).ok()
         });
         if sent.is_none() {

@@ -196,7 +196,7 @@ impl Management {
     fn take(&mut self, reserve: Reserve) {
         self.reserved += 1;
         let id = self.reserved;
-        match self.target().reserve(id, reserve.controller, &reserve.sqe, &reserve.data) {
+        match self.target().reserve(id, reserve.controller, reserve.peer, &reserve.sqe, &reserve.data) {
             Some((status, data)) => reserve.reply.send(IoMail::Reserved { tag: reserve.tag, status, data }),
             None => {
                 self.reserving.insert(id, reserve);

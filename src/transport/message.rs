@@ -64,6 +64,8 @@ pub enum ManagementMail {
 #[derive(Debug)]
 pub struct Reserve {
     pub(super) controller: ControllerId,
+    /// Where its queue comes from.
+    pub(super) peer: SocketAddr,
     pub(super) sqe: Sqe,
     pub(super) data: Vec<u8>,
     /// The command, for the queue that waits.

@@ -39,6 +39,8 @@ pub struct Target {
     generation: u64,
     actions: VecDeque<Action>,
     fences: Fences,
+    /// Reservation commands that were not answered at once, for the log.
+    asked: HashMap<u64, reserve::Asked>,
     /// Set Features commands whose namespaces are being saved, by number.
     persisting: HashMap<u64, reserve::Persisting>,
     persisted: u64,
@@ -177,6 +179,7 @@ impl Target {
             generation: 1,
             actions: VecDeque::new(),
             fences: Fences::default(),
+            asked: HashMap::new(),
             persisting: HashMap::new(),
             persisted: 0,
         }

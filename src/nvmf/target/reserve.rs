@@ -1,8 +1,11 @@
 //! The target's share in reservation commands: who asks, what is answered at once, and what the transport has to do.
 
+use std::net::SocketAddr;
+
 use crate::nvmf::controller::{ControllerId, Kind};
 use crate::nvmf::fence::keeper::Wish;
 use crate::nvmf::fence::{FenceAction, Fences, NamespaceKey, Origin};
+use crate::nvmf::host::Host;
 use crate::nvmf::target::Target;
 use crate::reservation::{self, Request};
 use crate::spec::host::HostId;
@@ -22,6 +25,15 @@ pub enum FenceWork {
         /// The victims.
         hosts: Vec<HostId>,
     },
+}
+
+/// Who asked for what: an operator wants to know who took a reservation from whom.
+#[derive(Debug)]
+pub(super) struct Asked {
+    host: Host,
+    peer: SocketAddr,
+    nsid: u32,
+    request: Request,
 }
 
 /// A Set Features command of PTPL whose namespaces are being saved.
@@ -47,12 +59,13 @@ impl Target {
         &mut self.fences
     }
 
-    /// A reservation command arrived on an I/O queue of `controller`; `id` names it until it is answered. Its answer,
+    /// A reservation command arrived on an I/O queue of `controller`, from `peer`; `id` names it until it is answered. Its answer,
     /// with data for the host, if it can be given at once; otherwise it comes by [`Target::next_fence_work`].
     pub fn reserve(
         &mut self,
         id: u64,
         controller: ControllerId,
+        peer: SocketAddr,
         sqe: &Sqe,
         data: &[u8],
     ) -> Option<(Status, Vec<u8>)> {
@@ -77,7 +90,7 @@ impl Target {
             Err(status) => return Some((status, Vec::new())),
         };
         let host = found.host.clone();
-        tracing::info!(host = %host.nqn, hostid = %host.id, nsid = key.nsid, ?request, "a reservation command");
+        self.asked.insert(id, Asked { host: host.clone(), peer, nsid: key.nsid, request });
         self.fences.submit(key, Origin::Io(id), Wish::Request(host, request));
         None
     }
@@ -103,7 +116,10 @@ impl Target {
     pub fn next_fence_work(&mut self) -> Option<FenceWork> {
         loop {
             match self.fences.next_action()? {
-                FenceAction::Answer(Origin::Io(id), status) => return Some(FenceWork::Answer(id, status)),
+                FenceAction::Answer(Origin::Io(id), status) => {
+                    self.log_answer(id, status);
+                    return Some(FenceWork::Answer(id, status));
+                }
                 FenceAction::Answer(Origin::Admin(id), status) => self.one_persisted(id, status),
                 FenceAction::Drain { key, hosts } => return Some(FenceWork::Drain { key, hosts }),
                 FenceAction::Notify { key, notices } => self.notify(key.subsystem, key.nsid, &notices),
@@ -111,6 +127,14 @@ impl Target {
                     self.set_persistence_known(key.subsystem, key.nsid, ptpl);
                 }
             }
+        }
+    }
+
+    /// One line for each command that might have changed something.
+    fn log_answer(&mut self, id: u64, status: Status) {
+        if let Some(Asked { host, peer, nsid, request }) = self.asked.remove(&id) {
+            let (host, hostid) = (&host.nqn, host.id);
+            tracing::info!(%host, %hostid, %peer, nsid, ?request, %status, "a reservation command");
         }
     }
 
