@@ -51,6 +51,20 @@ pub enum Wake {
     Soon,
 }
 
+impl Wake {
+    /// What ends the idleness of two who wait together. Descriptors are watched anyway, so a time stands for both.
+    #[must_use]
+    pub fn sooner(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Soon, _) | (_, Self::Soon) => Self::Soon,
+            (Self::At(one), Self::At(other)) => Self::At(one.min(other)),
+            (Self::At(time), _) | (_, Self::At(time)) => Self::At(time),
+            (Self::Descriptor, _) | (_, Self::Descriptor) => Self::Descriptor,
+            (Self::Never, Self::Never) => Self::Never,
+        }
+    }
+}
+
 /// A piece of work that a reactor gives a share of each turn.
 ///
 /// Pollers live on one reactor's thread and need not be `Send`.

@@ -17,6 +17,8 @@ use crate::app::assemble::{self, Sockets};
 use crate::app::records::Records;
 use crate::app::shutdown::{Shutdown, Stopper};
 use crate::app::{Options, ServeError};
+use crate::bdev::Home;
+use crate::nvmf::io::Channels;
 use crate::persist::StateDirectory;
 use crate::transport::{
     Counters, Endpoint, EndpointRole, IoMail, Listener, Mail, Management, ManagementMail, ReservationMail,
@@ -212,7 +214,7 @@ impl Appliance {
 fn start_io(reactor: &mut Reactor, start: IoStart) -> io::Result<()> {
     let IoStart { settings, lane, counters, mailbox, drained, to_management } = start;
     let mail = ReservationMail { to_management, back: mailbox.sender() };
-    let role = EndpointRole::Io { lane, drained, mail };
+    let role = EndpointRole::Io { lane, channels: Channels::new(Home::default()), drained, mail };
     let endpoint = Endpoint::new(&settings, counters, role).map_err(io::Error::other)?;
     attach(reactor, &Rc::new(RefCell::new(endpoint)), Mail::Io(mailbox))
 }

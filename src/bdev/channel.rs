@@ -1,6 +1,6 @@
 //! The way of one reactor to a block device.
 
-use corelane_reactors::{buffer::Segment, clock::Time};
+use corelane_reactors::{buffer::Segment, poller::Wake};
 
 use super::{BdevError, Blocks, Command, Tag};
 
@@ -9,7 +9,8 @@ use super::{BdevError, Blocks, Command, Tag};
 /// Dropping a channel abandons the commands that are outstanding on it: whoever drops it must first have
 /// seen them complete, because their memory belongs to the device until then.
 pub trait Channel {
-    /// Hands a command over; here its processing starts.
+    /// Hands a command over; here its processing starts. The device may learn of it only at the next
+    /// [`Channel::commit`] or [`Channel::poll`].
     ///
     /// The command's lists need to live for this call only, the memory that they name until the command
     /// completes. `tag` must differ from those of the commands outstanding on this channel. The segments
@@ -24,15 +25,28 @@ pub trait Channel {
     /// Number of commands submitted and not yet completed.
     fn outstanding(&self) -> usize;
 
-    /// When to poll again. `None` while commands are outstanding: at once, do not sleep. With nothing
-    /// outstanding it is always `None`, and there is no need to poll.
-    fn deadline(&self) -> Option<Time>;
+    /// Tells the device of what was submitted since the last call: one doorbell, one system call, for all of
+    /// it. Whoever submits calls this once in a turn, and before it sleeps.
+    fn commit(&mut self) {}
+
+    /// When to poll again while commands are outstanding; always [`Wake::Never`] with none. [`Wake::Descriptor`]
+    /// is what the reactor watches anyway, such as its ring; [`Wake::Soon`] is at once, do not sleep.
+    fn wake(&self) -> Wake;
 
     /// Asks that a pending command end early; it still completes through [`Channel::poll`], with
     /// [`BdevError::Aborted`] if it was not carried out. Returns whether the request could be followed:
     /// `false` for an unknown tag, and for a command that has gone too far.
     fn abort(&mut self, tag: Tag) -> bool {
         let _ = tag;
+        false
+    }
+
+    /// Asks that everything outstanding on this channel be ended by force, its device's queue taken down and made
+    /// anew if it must be. Each command still completes through [`Channel::poll`], once the device can no longer
+    /// touch its memory or the medium for it, with [`BdevError::Aborted`] if it was not carried out; commands may
+    /// be submitted meanwhile, and may then be answered [`BdevError::Busy`]. Returns whether the request could be
+    /// followed: `false` leaves everything as it was.
+    fn reset(&mut self) -> bool {
         false
     }
 

@@ -39,15 +39,29 @@ pub trait Bdev: Send + Sync {
     /// Its shape. It never changes during the life of this value.
     fn geometry(&self) -> &Geometry;
 
-    /// Opens a channel for the calling reactor, which is the only one that may use it.
+    /// Opens a channel for the calling reactor, which is the only one that may use it; `home` is what that
+    /// reactor has to offer.
     ///
     /// May allocate; belongs to Connect, not to the I/O path.
     ///
     /// # Errors
     ///
     /// [`OpenError`] when the device cannot serve another channel.
-    fn open(&self) -> Result<Box<dyn Channel>, OpenError>;
+    fn open(&self, home: &Home) -> Result<Box<dyn Channel>, OpenError>;
+
+    /// Asks that the device be taken out of service, for good: what is outstanding on any channel completes there
+    /// with [`BdevError::Gone`], once the device can touch neither memory nor medium for it, and what is submitted
+    /// later does so at once. Returns whether the request could be followed. Any thread may ask; asking again
+    /// changes nothing.
+    fn retire(&self) -> bool {
+        false
+    }
 }
+
+/// What the reactor that opens a channel has to offer.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Home {}
 
 /// Why a channel could not be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,7 +3,6 @@
 //! Invariants: `table[id.index()]` is the queue of the socket `id`, for as long as the socket is open; a queue is in
 //! `marked` exactly if its link says so, and in `alarms` once at most; a socket is closed only when no bdev has a command of its queue.
 
-use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -12,22 +11,23 @@ use corelane_reactors::buffer::GatherList;
 use corelane_reactors::clock::Time;
 use corelane_reactors::mailbox::Slot;
 use corelane_reactors::poll_group::{Options, PollGroup, SocketId};
+use corelane_reactors::poller::Wake;
 use corelane_reactors::reactor::Turn;
 use corelane_reactors::timer::Wheel;
 
 use crate::connection::controller::{self, Connection};
-use crate::mem::{Buffer, ExtentError, Pool};
+use crate::mem::{Buffer, Pool};
 use crate::nvmf::io::{Channels, Limits, Namespaces};
 use crate::nvmf::target::Target;
 use crate::spec::status::Status;
 use crate::spec::tcp::ADMIN_IN_CAPSULE_BYTES;
 use crate::transport::admin_queue::{ADMIN_ENTRIES_MAX, AdminQueue, Stage};
-use crate::transport::fencing::{Fence, ReservationMail, Views};
+use crate::transport::fencing::{Fence, Views};
 use crate::transport::io_queue::IoQueue;
 use crate::transport::link::{Flushed, Life, Link};
 use crate::transport::message::{Counted, Handover, IoMail, ManagementMail};
 use crate::transport::queues::{Queue, Queues, Role, Services};
-use crate::transport::{Counters, IN_CAPSULE_BYTES, Management, Settings};
+use crate::transport::{Counters, EndpointError, EndpointRole, IN_CAPSULE_BYTES, Management, Settings};
 
 /// Stretches that one send takes.
 const GATHER_MAX: usize = 512;
@@ -39,32 +39,6 @@ const ALARMS_PER_TURN: usize = 64;
 const H2C_DATA_BYTES: u32 = 128 << 10;
 /// Bytes of a receive chunk: what one receive can bring.
 const CHUNK_BYTES: usize = 128 << 10;
-
-/// Why an endpoint cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum EndpointError {
-    /// The poll group refused.
-    #[error("cannot set up sockets: {0}")]
-    Sockets(#[from] io::Error),
-    /// There is not enough memory for the buffers.
-    #[error("cannot set up data buffers: {0}")]
-    Memory(#[from] ExtentError),
-}
-
-/// What an endpoint is for.
-pub enum EndpointRole {
-    /// Listeners, new connections and admin queues.
-    Management(Box<Management>),
-    /// I/O queues.
-    Io {
-        /// Which of the I/O reactors this is, from 0.
-        lane: usize,
-        /// Room for its last message.
-        drained: Slot<ManagementMail>,
-        /// The way of reservation commands.
-        mail: ReservationMail,
-    },
-}
 
 /// The queues of one reactor.
 pub struct Endpoint {
@@ -94,9 +68,11 @@ impl Endpoint {
         role: EndpointRole,
     ) -> Result<Self, EndpointError> {
         assert!(settings.buffers_per_queue >= 2);
-        let (management, drained, lane) = match role {
-            EndpointRole::Management(management) => (Some(*management), None, 0),
-            EndpointRole::Io { lane, drained, mail } => (None, Some((drained, mail)), lane),
+        let (management, drained, lane, channels) = match role {
+            EndpointRole::Management(management) => (Some(*management), None, 0, Channels::default()),
+            EndpointRole::Io { lane, channels, drained, mail } => {
+                (None, Some((drained, mail)), lane, channels)
+            }
         };
         let (drained, reservations) = drained.unzip();
         let sockets_max = settings.connections_max;
@@ -113,7 +89,7 @@ impl Endpoint {
             None => None,
         };
         let services = Services {
-            channels: Channels::new(),
+            channels,
             counters,
             now: Time::ORIGIN,
             views: Views::default(),
@@ -152,9 +128,9 @@ impl Endpoint {
         self.queues.services.channels.outstanding()
     }
 
-    /// When to look for completions again while there are outstanding commands: `None` is at once.
-    pub(super) fn next_completion(&self) -> Option<Time> {
-        self.queues.services.channels.deadline()
+    /// When to look for completions again.
+    pub(super) fn next_completion(&self) -> Wake {
+        self.queues.services.channels.wake()
     }
 
     /// Queues wait to be looked after.
@@ -381,8 +357,14 @@ impl Endpoint {
             self.settle_one(socket);
         }
         self.settling = settling;
+        self.commit();
         let fencing = !self.queues.services.fences.is_empty() && self.queues.look_at_fences();
         any || acted || fencing
+    }
+
+    /// Tells devices of what was submitted. True if there was something.
+    pub(super) fn commit(&mut self) -> bool {
+        self.queues.services.channels.commit()
     }
 
     fn settle_one(&mut self, socket: SocketId) {

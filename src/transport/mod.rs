@@ -20,6 +20,7 @@ mod management;
 mod message;
 mod pollers;
 mod queues;
+mod role;
 mod slots;
 mod submission;
 #[cfg(test)]
@@ -28,12 +29,13 @@ mod tests;
 use std::time::Duration;
 
 pub use counters::Counters;
-pub use endpoint::{Endpoint, EndpointError, EndpointRole};
+pub use endpoint::Endpoint;
 pub use fencing::ReservationMail;
 pub use listener::{ListenError, Listener, listen};
 pub use management::Management;
 pub use message::{IoMail, ManagementMail};
 pub use pollers::{Mail, attach};
+pub use role::{EndpointError, EndpointRole};
 
 /// The largest in-capsule data of an I/O queue, in bytes; Identify announces it as IOCCSZ.
 pub const IN_CAPSULE_BYTES: u32 = 8192;

@@ -78,6 +78,7 @@ pub fn attach(reactor: &mut Reactor, endpoint: &Rc<RefCell<Endpoint>>, mail: Mai
     reactor.add_poller(Phase::Timers, Box::new(Timers(shared())))?;
     let descriptor = endpoint.borrow().group().descriptor().try_clone_to_owned()?;
     reactor.add_poller(Phase::Ingress, Box::new(Sockets { endpoint: shared(), descriptor, pace }))?;
+    reactor.add_poller(Phase::Submit, Box::new(Submit(shared())))?;
     reactor.add_poller(Phase::Flush, Box::new(Flush(shared())))?;
     Ok(())
 }
@@ -97,7 +98,7 @@ impl Poller for Completions {
         if endpoint.outstanding() == 0 {
             return Poll::Idle(Wake::Never);
         }
-        Poll::Idle(endpoint.next_completion().map_or(Wake::Soon, Wake::At))
+        Poll::Idle(endpoint.next_completion())
     }
 }
 
@@ -143,6 +144,18 @@ impl Poller for Sockets {
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         Some(self.descriptor.as_fd())
+    }
+}
+
+struct Submit(Rc<RefCell<Endpoint>>);
+
+impl Poller for Submit {
+    fn name(&self) -> &str {
+        "bdev-submit"
+    }
+
+    fn poll(&mut self, _turn: &Turn<'_>) -> Poll {
+        if self.0.borrow_mut().commit() { Poll::Busy } else { Poll::Idle(Wake::Never) }
     }
 }
 

@@ -13,7 +13,7 @@ use corelane::initiator::command;
 use corelane::nvmf::fence::recover::{Recovered, record_name, recover};
 use corelane::nvmf::fence::{Fences, Snapshot};
 use corelane::nvmf::host::Hosts;
-use corelane::nvmf::io::Counts;
+use corelane::nvmf::io::{Channels, Counts};
 use corelane::nvmf::namespace::Namespace;
 use corelane::nvmf::options::Options;
 use corelane::nvmf::subsystem::Subsystem;
@@ -122,7 +122,7 @@ impl FenceRig {
         for (lane, (back, mailbox)) in lanes.into_iter().enumerate() {
             let drained = to_management.reserve().expect("an empty mailbox");
             let mail = ReservationMail { to_management: to_management.clone(), back };
-            let io = endpoint(EndpointRole::Io { lane, drained, mail });
+            let io = endpoint(EndpointRole::Io { lane, channels: Channels::default(), drained, mail });
             attach(sim.reactor(lane + 1), &io, Mail::Io(mailbox)).expect("pollers");
             endpoints.push(io);
         }

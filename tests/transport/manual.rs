@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use corelane::bdev::{
-    Bdev, BdevError, Channel, Command, Features, Geometry, Memory, OpenError, Submitted, Tag,
+    Bdev, BdevError, Channel, Command, Features, Geometry, Home, Memory, OpenError, Submitted, Tag,
 };
-use corelane_reactors::clock::Time;
+use corelane_reactors::poller::Wake;
 
 #[derive(Default)]
 struct State {
@@ -71,7 +71,7 @@ impl Bdev for Manual {
         &self.geometry
     }
 
-    fn open(&self) -> Result<Box<dyn Channel>, OpenError> {
+    fn open(&self, _home: &Home) -> Result<Box<dyn Channel>, OpenError> {
         let mut state = self.state.lock().expect("a test that goes on");
         state.channels += 1;
         Ok(Box::new(ManualChannel(Arc::clone(&self.state), state.channels)))
@@ -110,8 +110,8 @@ impl Channel for ManualChannel {
         state.held.iter().filter(|(channel, _)| *channel == self.1).count()
     }
 
-    fn deadline(&self) -> Option<Time> {
-        None
+    fn wake(&self) -> Wake {
+        if self.outstanding() == 0 { Wake::Never } else { Wake::Soon }
     }
 
     fn abort(&mut self, _tag: Tag) -> bool {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use corelane::bdev::{Bdev, Blocks, Delay, Delays, Memory};
+use corelane::bdev::{Bdev, Blocks, Delay, Delays, Home, Memory};
 use corelane::initiator::command;
 use corelane::mem;
 use corelane::spec::opcode::NvmOpcode;
@@ -29,7 +29,7 @@ const KEY: [u64; 2] = [u64::MAX, 0xb];
 
 /// A block as it lies in memory.
 fn block(bdev: &Arc<dyn Bdev>, lba: u64) -> Vec<u8> {
-    let channel = bdev.open().expect("a channel");
+    let channel = bdev.open(&Home::default()).expect("a channel");
     let mut bytes = vec![0; 512];
     mem::copy_out(channel.lend(Blocks { first: lba, count: 1 }).expect("a memory bdev lends"), &mut bytes);
     bytes

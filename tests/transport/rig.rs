@@ -10,7 +10,7 @@ use std::time::Duration;
 use corelane::bdev::{Bdev, Malloc};
 use corelane::initiator::command;
 use corelane::nvmf::host::Hosts;
-use corelane::nvmf::io::Counts;
+use corelane::nvmf::io::{Channels, Counts};
 use corelane::nvmf::namespace::Namespace;
 use corelane::nvmf::options::Options;
 use corelane::nvmf::subsystem::Subsystem;
@@ -80,7 +80,10 @@ impl Rig {
             Rc::new(RefCell::new(Endpoint::new(settings, counters, role).expect("an endpoint")))
         };
         let management = endpoint(Arc::default(), EndpointRole::Management(Box::new(management)));
-        let io = endpoint(Arc::clone(&counters), EndpointRole::Io { lane: 0, drained, mail });
+        let io = endpoint(
+            Arc::clone(&counters),
+            EndpointRole::Io { lane: 0, channels: Channels::default(), drained, mail },
+        );
         attach(sim.reactor(MANAGEMENT), &management, Mail::Management(management_mail)).expect("pollers");
         attach(sim.reactor(IO), &io, Mail::Io(io_mail)).expect("pollers");
         let listener =

@@ -15,7 +15,7 @@ mod threads;
 
 use std::{sync::Arc, thread};
 
-use corelane_reactors::clock::Time;
+use corelane_reactors::poller::Wake;
 
 use super::Bdev;
 
@@ -37,8 +37,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) make: &'a dyn Fn() -> Arc<dyn Bdev>,
     /// What it does with what is written.
     pub(crate) contents: Contents,
-    /// Called when a poll completed nothing, with the channel's deadline.
-    pub(crate) idle: &'a (dyn Fn(Option<Time>) + Sync),
+    /// Called when a poll completed nothing, with what the channel waits for.
+    pub(crate) idle: &'a (dyn Fn(Wake) + Sync),
 }
 
 /// Runs the suite on devices that keep what is written and need no push.

@@ -6,12 +6,12 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use corelane_reactors::{
     buffer::{Segment, SegmentMut},
-    clock::Time,
+    poller::Wake,
 };
 
 use super::{Contents, Subject};
 use crate::{
-    bdev::{Bdev, BdevError, Blocks, Channel, Command, Features, Geometry, Memory, Submitted, Tag},
+    bdev::{Bdev, BdevError, Blocks, Channel, Command, Features, Geometry, Home, Memory, Submitted, Tag},
     mem::{self, Extent},
 };
 
@@ -31,7 +31,7 @@ pub(super) type Completion = (Tag, Result<(), BdevError>);
 pub(super) struct Rig<'a> {
     pub(super) geometry: Geometry,
     pub(super) contents: Contents,
-    idle: &'a (dyn Fn(Option<Time>) + Sync),
+    idle: &'a (dyn Fn(Wake) + Sync),
     channel: Box<dyn Channel>,
     memory: Extent,
     used: usize,
@@ -47,15 +47,11 @@ impl<'a> Rig<'a> {
     }
 
     /// A channel of this device.
-    pub(super) fn on(
-        bdev: &Arc<dyn Bdev>,
-        contents: Contents,
-        idle: &'a (dyn Fn(Option<Time>) + Sync),
-    ) -> Self {
+    pub(super) fn on(bdev: &Arc<dyn Bdev>, contents: Contents, idle: &'a (dyn Fn(Wake) + Sync)) -> Self {
         let geometry = *bdev.geometry();
         assert!(geometry.blocks >= super::BLOCKS_MIN);
-        let channel = bdev.open().unwrap();
-        assert_eq!((channel.outstanding(), channel.deadline()), (0, None));
+        let channel = bdev.open(&Home::default()).unwrap();
+        assert_eq!((channel.outstanding(), channel.wake()), (0, Wake::Never));
         Self {
             geometry,
             contents,
@@ -153,10 +149,11 @@ impl<'a> Rig<'a> {
             polls = if count == 0 { polls + 1 } else { 0 };
             assert!(polls < POLLS_MAX, "lost: {:?}", self.flying);
             if count == 0 {
-                (self.idle)(self.channel.deadline());
+                self.channel.commit();
+                (self.idle)(self.channel.wake());
             }
         }
-        assert_eq!((self.channel.outstanding(), self.channel.deadline()), (0, None));
+        assert_eq!((self.channel.outstanding(), self.channel.wake()), (0, Wake::Never));
         let late = self.channel.poll(&mut |tag, _| panic!("{tag:?} completed once more"));
         assert_eq!(late, 0);
         std::mem::take(&mut self.completed)

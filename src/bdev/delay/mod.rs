@@ -19,10 +19,13 @@ use std::{
     time::Duration,
 };
 
-use corelane_reactors::clock::{Clock, Time};
+use corelane_reactors::{
+    clock::{Clock, Time},
+    poller::Wake,
+};
 
 use super::{
-    Bdev, BdevError, Channel, Command, Geometry, OpenError, Submitted, Tag, random::Random,
+    Bdev, BdevError, Channel, Command, Geometry, Home, OpenError, Submitted, Tag, random::Random,
     stored::StoredCommand,
 };
 
@@ -84,10 +87,10 @@ impl Bdev for Delay {
         self.inner.geometry()
     }
 
-    fn open(&self) -> Result<Box<dyn Channel>, OpenError> {
+    fn open(&self, home: &Home) -> Result<Box<dyn Channel>, OpenError> {
         let ordinal = self.channels.fetch_add(1, Ordering::Relaxed);
         Ok(Box::new(DelayChannel {
-            inner: self.inner.open()?,
+            inner: self.inner.open(home)?,
             clock: self.clock.clone(),
             delays: self.delays,
             hung: Arc::clone(&self.hung),
@@ -186,20 +189,24 @@ impl Channel for DelayChannel {
         self.due.len() + self.aborted.len() + self.inner.outstanding()
     }
 
-    fn deadline(&self) -> Option<Time> {
-        let inner = match self.inner.outstanding() {
-            0 => None,
-            _ => Some(self.inner.deadline()?),
-        };
+    fn commit(&mut self) {
+        self.inner.commit();
+    }
+
+    fn wake(&self) -> Wake {
         if !self.aborted.is_empty() {
-            return None;
+            return Wake::Soon;
         }
         let own = match self.due.peek() {
-            None => None,
-            Some(_) if self.is_hung() => Some(self.clock.now() + HUNG_LOOK),
-            Some(&Reverse((time, _, _))) => Some(time),
+            None => Wake::Never,
+            Some(_) if self.is_hung() => Wake::At(self.clock.now() + HUNG_LOOK),
+            Some(&Reverse((time, _, _))) => Wake::At(time),
         };
-        own.into_iter().chain(inner).min()
+        own.sooner(self.inner.wake())
+    }
+
+    fn reset(&mut self) -> bool {
+        self.inner.reset()
     }
 
     fn abort(&mut self, tag: Tag) -> bool {

@@ -25,7 +25,7 @@ fn rig(fixed_us: u64, jitter_us: u64, seed: u64) -> Rig {
     let delays =
         Delays { fixed: Duration::from_micros(fixed_us), jitter: Duration::from_micros(jitter_us), seed };
     let delay = Delay::new(Arc::new(Malloc::new("ram", 1 << 20, 512).unwrap()), clock, delays);
-    let channel = delay.open().unwrap();
+    let channel = delay.open(&Home::default()).unwrap();
     Rig { delay, channel, clock: hand, memory: Extent::ordinary(4096).unwrap() }
 }
 
@@ -46,7 +46,7 @@ impl Rig {
     }
 
     fn first_byte(&self) -> u8 {
-        let inner = self.delay.inner.open().unwrap();
+        let inner = self.delay.inner.open(&Home::default()).unwrap();
         let mut byte = [0];
         mem::copy_out(inner.lend(Blocks { first: 0, count: 1 }).unwrap().slice(0..1), &mut byte);
         byte[0]
@@ -86,14 +86,14 @@ fn a_command_waits_for_its_time_and_not_longer() {
     let mut rig = rig(100, 0, 0);
     let start = rig.delay.clock.now();
     rig.write(7, 0x55);
-    assert_eq!(rig.channel.deadline(), Some(start + Duration::from_micros(100)));
+    assert_eq!(rig.channel.wake(), Wake::At(start + Duration::from_micros(100)));
     rig.advance(99);
     assert_eq!(rig.poll(), []);
     assert_eq!(rig.first_byte(), 0);
     rig.advance(1);
     assert_eq!(rig.poll(), [(7, Ok(()))]);
     assert_eq!(rig.first_byte(), 0x55);
-    assert_eq!((rig.channel.outstanding(), rig.channel.deadline()), (0, None));
+    assert_eq!((rig.channel.outstanding(), rig.channel.wake()), (0, Wake::Never));
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn a_hung_write_lands_late_when_released() {
     rig.advance(1_000_000);
     assert_eq!(rig.poll(), []);
     assert_eq!((rig.channel.outstanding(), rig.first_byte()), (2, 0));
-    assert!(rig.channel.deadline().is_some_and(|time| time > rig.delay.clock.now()));
+    assert!(matches!(rig.channel.wake(), Wake::At(time) if time > rig.delay.clock.now()));
     rig.delay.release();
     // Both name the same memory, which holds what was filled in last.
     assert_eq!(rig.poll(), [(1, Ok(())), (2, Ok(()))]);
@@ -138,7 +138,7 @@ fn an_aborted_command_is_never_carried_out() {
     rig.write(2, 0x66);
     assert!(rig.channel.abort(Tag(1)));
     assert!(!rig.channel.abort(Tag(1)));
-    assert_eq!((rig.channel.outstanding(), rig.channel.deadline()), (2, None));
+    assert_eq!((rig.channel.outstanding(), rig.channel.wake()), (2, Wake::Soon));
     assert_eq!(rig.poll(), [(1, Err(BdevError::Aborted))]);
     assert!(rig.channel.abort(Tag(2)));
     assert_eq!(rig.poll(), [(2, Err(BdevError::Aborted))]);

@@ -12,11 +12,11 @@ use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use corelane_reactors::{
     buffer::{Segment, SegmentMut},
-    clock::Time,
+    poller::Wake,
 };
 
 use super::{
-    Bdev, BdevError, Blocks, Channel, Command, CreateError, Features, Geometry, GeometryError, Memory,
+    Bdev, BdevError, Blocks, Channel, Command, CreateError, Features, Geometry, GeometryError, Home, Memory,
     OpenError, Submitted, Tag,
 };
 use crate::mem::{self, Backing, Extent, ExtentError};
@@ -90,7 +90,7 @@ impl Bdev for Malloc {
         &self.geometry
     }
 
-    fn open(&self) -> Result<Box<dyn Channel>, OpenError> {
+    fn open(&self, _home: &Home) -> Result<Box<dyn Channel>, OpenError> {
         Ok(Box::new(MallocChannel {
             geometry: self.geometry,
             memory: Arc::clone(&self.memory),
@@ -206,8 +206,8 @@ impl Channel for MallocChannel {
         self.pending
     }
 
-    fn deadline(&self) -> Option<Time> {
-        None
+    fn wake(&self) -> Wake {
+        Wake::Never
     }
 
     fn lend(&self, blocks: Blocks) -> Option<Segment> {

@@ -36,7 +36,7 @@ fn memory_that_cannot_be_had_is_named() {
 fn a_large_device_is_there_at_once_and_reads_as_zeros() {
     let malloc = Malloc::new("ram", 1 << 40, 4096).unwrap();
     assert_eq!(malloc.geometry().bytes(), 1 << 40);
-    let channel = malloc.open().unwrap();
+    let channel = malloc.open(&Home::default()).unwrap();
     let lent = channel.lend(Blocks { first: (1 << 28) - 1, count: 1 }).unwrap();
     let mut bytes = [0xEE; 4096];
     mem::copy_out(lent, &mut bytes);
@@ -47,7 +47,7 @@ fn a_large_device_is_there_at_once_and_reads_as_zeros() {
 fn clearing_much_takes_several_polls() {
     const BLOCKS: u64 = 4096;
     let malloc = Malloc::new("ram", BLOCKS * 4096, 4096).unwrap();
-    let mut channel = malloc.open().unwrap();
+    let mut channel = malloc.open(&Home::default()).unwrap();
     let ranges = [Blocks { first: 0, count: 4096 }];
     let tag = Tag(9);
     assert_eq!(channel.submit(tag, &Command::Deallocate { ranges: &ranges }), Submitted::Pending);
@@ -64,7 +64,7 @@ fn clearing_much_takes_several_polls() {
 #[test]
 fn a_full_backlog_clears_at_once() {
     let malloc = Malloc::new("ram", 8 << 20, 4096).unwrap();
-    let mut channel = malloc.open().unwrap();
+    let mut channel = malloc.open(&Home::default()).unwrap();
     let all = Blocks { first: 0, count: 2048 };
     for tag in 0..1024 {
         assert_eq!(channel.submit(Tag(tag), &Command::Deallocate { ranges: &[all] }), Submitted::Pending);

@@ -8,11 +8,11 @@ mod tests;
 
 use std::sync::Arc;
 
-use corelane_reactors::{buffer::Segment, clock::Time};
+use corelane_reactors::{buffer::Segment, poller::Wake};
 
 use super::{
-    Bdev, BdevError, Blocks, Channel, Command, CreateError, Features, Geometry, Memory, OpenError, Submitted,
-    Tag,
+    Bdev, BdevError, Blocks, Channel, Command, CreateError, Features, Geometry, Home, Memory, OpenError,
+    Submitted, Tag,
 };
 use crate::mem::{self, Extent};
 
@@ -55,7 +55,7 @@ impl Bdev for Null {
         &self.geometry
     }
 
-    fn open(&self) -> Result<Box<dyn Channel>, OpenError> {
+    fn open(&self, _home: &Home) -> Result<Box<dyn Channel>, OpenError> {
         Ok(Box::new(NullChannel { geometry: self.geometry, zeros: Arc::clone(&self.zeros) }))
     }
 }
@@ -103,8 +103,8 @@ impl Channel for NullChannel {
         0
     }
 
-    fn deadline(&self) -> Option<Time> {
-        None
+    fn wake(&self) -> Wake {
+        Wake::Never
     }
 
     fn lend(&self, blocks: Blocks) -> Option<Segment> {

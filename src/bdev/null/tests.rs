@@ -19,7 +19,7 @@ fn conforms() {
 #[test]
 fn only_zeros_compare_equal() {
     let null = Null::new("void", 16 << 20, 4096).unwrap();
-    let mut channel = null.open().unwrap();
+    let mut channel = null.open(&Home::default()).unwrap();
     let memory = Extent::ordinary(4 << 20).unwrap();
     let blocks = Blocks { first: 0, count: 1024 };
     let with = [memory.segment(0..4 << 20)];
@@ -37,7 +37,7 @@ fn impossible_geometries_are_refused() {
 
 #[test]
 fn as_much_is_lent_as_there_are_zeros() {
-    let channel = Null::new("void", 1 << 40, 512).unwrap().open().unwrap();
+    let channel = Null::new("void", 1 << 40, 512).unwrap().open(&Home::default()).unwrap();
     let most = u32::try_from(ZEROS_BYTES / 512).unwrap();
     assert_eq!(channel.lend(Blocks { first: 5, count: most }).map(|lent| lent.len()), Some(ZEROS_BYTES));
     assert!(channel.lend(Blocks { first: 5, count: most + 1 }).is_none());

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use corelane_reactors::clock::Time;
+use corelane_reactors::poller::Wake;
 use zerocopy::FromBytes;
 
-use crate::bdev::{Access, Bdev, BdevError, Blocks, Channel, Command, OpenError, Submitted, Tag};
+use crate::bdev::{Access, Bdev, BdevError, Blocks, Channel, Command, Home, OpenError, Submitted, Tag};
 use crate::mem::{self, Segment, SegmentMut};
 use crate::nvmf::io::request::dataset_ranges;
 use crate::nvmf::io::{Attached, DATASET_RANGES_MAX, Operation};
@@ -15,11 +15,14 @@ use crate::spec::status::Status;
 struct Open {
     bdev: Arc<dyn Bdev>,
     channel: Box<dyn Channel>,
+    /// Something was submitted since the last commit.
+    submitted: bool,
 }
 
 /// The channels of one reactor, one for each bdev; they stay open until the reactor ends.
 #[derive(Default)]
 pub struct Channels {
+    home: Home,
     open: Vec<Open>,
 }
 
@@ -30,9 +33,9 @@ impl std::fmt::Debug for Channels {
 }
 
 impl Channels {
-    /// None yet.
-    pub fn new() -> Self {
-        Self::default()
+    /// None yet, on a reactor that has this to offer.
+    pub fn new(home: Home) -> Self {
+        Self { home, open: Vec::new() }
     }
 
     /// The channel to `bdev`, opened where it was not. May allocate: belongs to Connect.
@@ -40,8 +43,8 @@ impl Channels {
         if let Some(index) = self.open.iter().position(|open| Arc::ptr_eq(&open.bdev, bdev)) {
             return Ok(index);
         }
-        let channel = bdev.open()?;
-        self.open.push(Open { bdev: Arc::clone(bdev), channel });
+        let channel = bdev.open(&self.home)?;
+        self.open.push(Open { bdev: Arc::clone(bdev), channel, submitted: false });
         Ok(self.open.len() - 1)
     }
 
@@ -62,7 +65,7 @@ impl Channels {
         from: Segment,
         into: SegmentMut,
     ) -> Option<Status> {
-        let channel = &mut self.open[namespace.channel].channel;
+        let open = &mut self.open[namespace.channel];
         let mut ranges = [Blocks { first: 0, count: 0 }; DATASET_RANGES_MAX];
         let command = match operation {
             Operation::Read(blocks) => Command::Read { blocks, into: &[into] },
@@ -84,10 +87,26 @@ impl Channels {
                 Err(status) => return Some(status),
             },
         };
-        match channel.submit(Tag(tag), &command) {
+        match open.channel.submit(Tag(tag), &command) {
             Submitted::Done(result) => Some(status_of(result)),
-            Submitted::Pending => None,
+            Submitted::Pending => {
+                open.submitted = true;
+                None
+            }
         }
+    }
+
+    /// Tells the devices of what was submitted: one doorbell or system call for each that has something new. Returns
+    /// whether any had.
+    pub fn commit(&mut self) -> bool {
+        let mut any = false;
+        for open in &mut self.open {
+            if std::mem::take(&mut open.submitted) {
+                open.channel.commit();
+                any = true;
+            }
+        }
+        any
     }
 
     /// Completes what is ready, one batch a channel; returns how many commands that were.
@@ -111,12 +130,9 @@ impl Channels {
         self.open.iter().map(|open| open.channel.outstanding()).sum()
     }
 
-    /// When to poll again while something is pending: `None` is at once.
-    pub fn deadline(&self) -> Option<Time> {
-        let pending = self.open.iter().filter(|open| open.channel.outstanding() > 0);
-        pending
-            .map(|open| open.channel.deadline())
-            .reduce(|one, other| one.zip(other).map(|(a, b)| a.min(b)))?
+    /// When to poll again while something is pending; [`Wake::Never`] where nothing is.
+    pub fn wake(&self) -> Wake {
+        self.open.iter().map(|open| open.channel.wake()).fold(Wake::Never, Wake::sooner)
     }
 }
 

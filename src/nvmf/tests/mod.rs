@@ -18,7 +18,7 @@ use corelane_reactors::clock::Time;
 use uuid::Uuid;
 use zerocopy::{FromZeros, IntoBytes};
 
-use crate::bdev::{Bdev, Channel, Features, Geometry, Memory, OpenError};
+use crate::bdev::{Bdev, Channel, Features, Geometry, Home, Memory, OpenError};
 use crate::nvmf::admin::Reply;
 use crate::nvmf::controller::ControllerId;
 use crate::nvmf::host::Hosts;
@@ -62,7 +62,7 @@ impl Bdev for Shape {
         &self.0
     }
 
-    fn open(&self) -> Result<Box<dyn Channel>, OpenError> {
+    fn open(&self, _home: &Home) -> Result<Box<dyn Channel>, OpenError> {
         Err(OpenError::Exhausted)
     }
 }

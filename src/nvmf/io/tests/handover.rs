@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corelane_reactors::clock::Clock;
+use corelane_reactors::poller::Wake;
 use zerocopy::IntoBytes;
 
 use super::{BARE, LIMITS, MEMORY, VOID, memory, namespaces, on_blocks};
-use crate::bdev::{Access, Bdev, BdevError, Blocks, Delay, Delays};
+use crate::bdev::{Access, Bdev, BdevError, Blocks, Delay, Delays, Home};
 use crate::mem::{self, Extent, Segment, SegmentMut};
 use crate::nvmf::io::{
     Attached, Channels, Counts, DATASET_RANGE_BYTES_MAX, Namespaces, Operation, decode, status_of,
@@ -149,18 +150,18 @@ fn a_pending_command_completes_under_its_tag() {
     let (mut channels, namespaces) = namespaces(Arc::new(slow));
     let attached = *namespaces.find(MEMORY).unwrap();
     assert!(channels.lend(&attached, Blocks { first: 0, count: 1 }).is_none());
-    assert_eq!((channels.outstanding(), channels.deadline()), (0, None));
+    assert_eq!((channels.outstanding(), channels.wake()), (0, Wake::Never));
     for tag in [70_000, 70_001] {
         let none = (Segment::empty(), SegmentMut::empty());
         assert_eq!(channels.submit(tag, &attached, Operation::Flush, none.0, none.1), None);
     }
     assert_eq!(channels.outstanding(), 2);
-    assert_eq!(channels.deadline(), Some(clock.now() + Duration::from_millis(5)));
+    assert_eq!(channels.wake(), Wake::At(clock.now() + Duration::from_millis(5)));
     let mut done = Vec::new();
     assert_eq!(channels.poll(|tag, status| done.push((tag, status))), 0);
     assert!(channels.abort(&attached, 70_001));
     assert!(!channels.abort(&attached, 70_002));
-    assert_eq!(channels.deadline(), None, "an aborted command is to be fetched at once");
+    assert_eq!(channels.wake(), Wake::Soon, "an aborted command is to be fetched at once");
     channels.poll(|tag, status| done.push((tag, status)));
     time.advance(Duration::from_millis(5));
     channels.poll(|tag, status| done.push((tag, status)));
@@ -171,7 +172,7 @@ fn a_pending_command_completes_under_its_tag() {
 #[test]
 fn namespaces_of_one_device_share_its_channel() {
     let bdev: Arc<dyn Bdev> = Arc::new(memory());
-    let mut channels = Channels::new();
+    let mut channels = Channels::new(Home::default());
     assert_eq!((channels.open(&bdev).unwrap(), channels.open(&bdev).unwrap()), (0, 0));
     let rig = Rig::new();
     assert_ne!(rig.attached(MEMORY).channel, rig.attached(VOID).channel);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::bdev::{Bdev, Channel, Features, Geometry, Malloc, Memory, Null, OpenError};
+use crate::bdev::{Bdev, Channel, Features, Geometry, Home, Malloc, Memory, Null, OpenError};
 use crate::nvmf::io::{Channels, Limits, Namespaces};
 use crate::nvmf::namespace::{Namespace, NamespaceTable};
 use crate::spec::opcode::NvmOpcode;
@@ -37,8 +37,8 @@ impl Bdev for Bare {
         &self.1
     }
 
-    fn open(&self) -> Result<Box<dyn Channel>, OpenError> {
-        self.0.open()
+    fn open(&self, home: &Home) -> Result<Box<dyn Channel>, OpenError> {
+        self.0.open(home)
     }
 }
 
@@ -59,7 +59,7 @@ fn namespaces(first: Arc<dyn Bdev>) -> (Channels, Namespaces) {
     let namespace = |nsid, bdev| Namespace { nsid, uuid: Uuid::from_u128(nsid.into()), bdev };
     let all =
         vec![namespace(MEMORY, first), namespace(VOID, Arc::new(void)), namespace(BARE, Arc::new(bare()))];
-    let mut channels = Channels::new();
+    let mut channels = Channels::new(Home::default());
     let namespaces = Namespaces::open(&NamespaceTable::new(all, NSID_MAX), false, &mut channels).unwrap();
     (channels, namespaces)
 }
