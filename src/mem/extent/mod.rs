@@ -172,6 +172,17 @@ impl Extent {
         self.len
     }
 
+    /// Where it begins. Nothing may be read or written there but as in [`super::Shared`] and through segments.
+    #[inline]
+    pub(super) fn base(&self) -> *mut u8 {
+        self.start.as_ptr()
+    }
+
+    /// Address of its first byte: always a page boundary, and a boundary of hugepages where it has those.
+    pub fn address(&self) -> usize {
+        self.start.as_ptr().addr()
+    }
+
     /// What it lies in.
     pub fn backing(&self) -> Backing {
         self.backing
