@@ -16,6 +16,8 @@ mod residence;
 mod scene;
 mod serving;
 mod session;
+mod sigkill;
 mod starting;
 mod stopping;
+#[path = "../storm/mod.rs"]
 mod storm;

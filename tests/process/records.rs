@@ -11,12 +11,13 @@ use corelane::spec::nqn::Nqn;
 use corelane::spec::status::Status;
 
 use crate::program::{Program, run};
-use crate::residence::{self, Residence, register, report};
+use crate::residence::{Residence, register};
+use crate::storm::{self, report};
 
 const KEY: u64 = u64::MAX;
 
 fn connect(address: SocketAddr) -> Host {
-    Host::connect(address, &residence::options()).expect("connecting")
+    Host::connect(address, &storm::options()).expect("connecting")
 }
 
 /// The namespace does everything.
@@ -162,7 +163,7 @@ fn fenced(residence: &Residence, reason: &str) {
     let errors = program.stop().errors;
     let [line] = &errors.lines().collect::<Vec<_>>()[..] else { panic!("one line and not: {errors}") };
     let file = residence.record(1);
-    for part in ["ERROR", file.to_str().expect("a path in UTF-8"), reason, residence::NQN, "nsid=1"] {
+    for part in ["ERROR", file.to_str().expect("a path in UTF-8"), reason, storm::NQN, "nsid=1"] {
         assert!(line.contains(part), "{part:?} is missing in: {line}");
     }
 }
@@ -173,7 +174,7 @@ fn an_operator_gives_up_a_damaged_record_once_the_target_is_stopped() {
     written(&residence);
     fs::write(residence.record(1), "").expect("damaging the record");
     let (program, _) = residence.start();
-    let uuid = residence::uuid(1);
+    let uuid = storm::uuid(1);
     let record = residence.record(1);
     let state = record.parent().and_then(Path::to_str).expect("a path in UTF-8");
     let clear = ["reservation", "clear", &uuid, "--yes", "--state-dir", state];
