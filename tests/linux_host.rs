@@ -1,14 +1,14 @@
 //! A real Linux host, in a virtual machine, makes a file system on what `corelane serve` serves.
 
-use std::env;
-use std::io::{Write, stderr};
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
+use guest::{Guest, wanted};
 use harness::Server;
 
+mod guest;
 mod harness;
 
 const NQN: &str = "nqn.2026-11.io.corelane:disk0";
@@ -21,20 +21,21 @@ const FEATURES: &str = "0x01 0x02 0x04 0x05 0x07 0x0a 0x0b 0x0f";
 
 #[test]
 fn linux_makes_a_file_system_and_finds_its_data_again() {
-    if !wanted() {
+    if !wanted("a real Linux host in a virtual machine", "linux_host") {
         return;
     }
     let server = Server::start(configuration());
     let vm = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vm");
-    let status = Command::new(vm.join("vm"))
+    let guest = Command::new(vm.join("vm"))
         .arg("ADDRESS=10.0.2.2")
         .arg(format!("PORT={}", server.listeners()[0].port()))
         .args([format!("NQN={NQN}"), format!("NQN2={OTHER_NQN}"), format!("UUID={UUID}")])
         .args([format!("BLOCKS={BLOCKS}"), format!("FEATURES={FEATURES}")])
         .args(["SERIAL=CL0001", "MODEL=Corelane"])
         .arg(vm.join("linux_host.sh"))
-        .status()
+        .spawn()
         .expect("starting the virtual machine");
+    let status = Guest(guest).0.wait().expect("waiting for the virtual machine");
     assert!(status.success(), "the virtual machine ended with {status}; its output says which step failed");
     server.stop();
 }
@@ -58,14 +59,4 @@ fn configuration() -> Value {
             }
         ]
     })
-}
-
-/// Whether to boot the virtual machine. Says so when not, past the test runner, which hides what a passing test prints.
-fn wanted() -> bool {
-    if env::var_os("CORELANE_VM").is_some_and(|value| value == "1") {
-        return true;
-    }
-    let line = "\nskipped: a real Linux host in a virtual machine; run it with\n    CORELANE_VM=1 cargo test --test linux_host\n";
-    stderr().write_all(line.as_bytes()).expect("writing to the standard error output");
-    false
 }

@@ -1,19 +1,18 @@
 //! Two real Linux hosts, in a virtual machine, share a namespace by reservations of a `corelane serve` that is killed and
 //! started again under them.
 
-use std::env;
 use std::fs;
-use std::io::{Write, stderr};
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
+use guest::{Guest, wanted};
 use harness::Server;
 
+mod guest;
 mod harness;
 
 const NQN: &str = "nqn.2026-11.io.corelane:disk0";
@@ -25,7 +24,7 @@ const LOOK: Duration = Duration::from_millis(20);
 
 #[test]
 fn linux_hosts_are_fenced_and_find_their_reservations_after_a_kill() {
-    if !wanted() {
+    if !wanted("Linux hosts in a virtual machine", "linux_reservations") {
         return;
     }
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -46,19 +45,6 @@ fn linux_hosts_are_fenced_and_find_their_reservations_after_a_kill() {
     let status = guest.0.wait().expect("waiting for the virtual machine");
     assert!(status.success(), "the virtual machine ended with {status}; its output says which step failed");
     server.stop();
-}
-
-/// The virtual machine's process, ended when it is dropped.
-struct Guest(Child);
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        // SIGTERM: it ends the emulator, which SIGKILL would leave behind.
-        if let Ok(None) = self.0.try_wait() {
-            let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
-            let _ = self.0.wait();
-        }
-    }
 }
 
 fn boot(shared: &Path, server: &Server) -> Guest {
@@ -97,14 +83,4 @@ fn configuration(state: &Path) -> Value {
             "namespaces": [{"nsid": 1, "bdev": "ram0", "uuid": UUID, "reservations": {"persist": true}}]
         }]
     })
-}
-
-/// Whether to boot the virtual machine. Says so when not, past the test runner, which hides what a passing test prints.
-fn wanted() -> bool {
-    if env::var_os("CORELANE_VM").is_some_and(|value| value == "1") {
-        return true;
-    }
-    let line = "\nskipped: Linux hosts in a virtual machine; run it with\n    CORELANE_VM=1 cargo test --test linux_reservations\n";
-    stderr().write_all(line.as_bytes()).expect("writing to the standard error output");
-    false
 }

@@ -1,0 +1,32 @@
+//! The virtual machine of `tests/vm`, for a test that has asked for it.
+
+use std::env;
+use std::io::{Write, stderr};
+use std::process::Child;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Whether to boot the virtual machine. Says so when not, past the test runner, which hides what a passing test prints.
+pub(crate) fn wanted(what: &str, test: &str) -> bool {
+    if env::var_os("CORELANE_VM").is_some_and(|value| value == "1") {
+        return true;
+    }
+    let line = format!(
+        "\nskipped: {what}; run it with\n    CORELANE_VM=1 cargo test --test {test} -- --nocapture\n"
+    );
+    stderr().write_all(line.as_bytes()).expect("writing to the standard error output");
+    false
+}
+
+/// The process of `tests/vm/vm`, ended when it is dropped.
+pub(crate) struct Guest(pub(crate) Child);
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        // SIGTERM: it ends the emulator, which SIGKILL would leave behind.
+        if let Ok(None) = self.0.try_wait() {
+            let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
+            let _ = self.0.wait();
+        }
+    }
+}
