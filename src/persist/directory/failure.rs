@@ -6,6 +6,10 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
+/// The way out for those who have nothing to lose.
+const ELSEWHERE: &str =
+    "Another directory (--state-dir) knows nothing of what is kept here: right for a new target only";
+
 /// A state directory that cannot be used.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("state directory {}: {failure}", path.display())]
@@ -38,19 +42,19 @@ pub enum Failure {
     Owned(Owner),
     /// A part of the path is a file.
     #[error(
-        "is not a directory, or something above it is not; choose another with --state-dir or \"state_dir\""
+        "is not a directory, or something above it is not; name the right one with --state-dir or \"state_dir\""
     )]
     NotADirectory,
     /// The process lacks the rights.
-    #[error("cannot be read and written by this user; change its owner, or choose another with --state-dir")]
+    #[error("cannot be read and written by this user; change its owner. {ELSEWHERE}")]
     NoPermission,
     /// The file system cannot be written.
     #[error(
-        "is on a read-only file system; mount it for writing, or choose another directory with --state-dir"
+        "is on a read-only file system; look for errors in the kernel's log, and mount it for writing. {ELSEWHERE}"
     )]
     ReadOnly,
     /// No space, no inodes, or no quota left.
-    #[error("is on a full file system; make space, or choose another directory with --state-dir")]
+    #[error("is on a full file system; make space. {ELSEWHERE}")]
     Full,
     /// Anything else that the system reports.
     #[error("{0}")]

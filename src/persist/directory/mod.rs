@@ -189,13 +189,15 @@ fn lock(directory: BorrowedFd<'_>) -> Result<File, Failure> {
         Err(Errno::WOULDBLOCK) => return Err(Failure::Owned(owner(&lock))),
         Err(errno) => return Err(errno.into()),
     }
-    // For people only, so it need not survive power loss.
+    // For people only, so it need not survive power loss; and on a full disk what is kept must be found without it.
     lock.set_len(0)?;
-    writeln!(lock, "{}", std::process::id())?;
-    Ok(lock)
+    match writeln!(lock, "{}", std::process::id()).map_err(Failure::from) {
+        Ok(()) | Err(Failure::Full) => Ok(lock),
+        Err(failure) => Err(failure),
+    }
 }
 
-/// The process that the lock file names. Unknown while the owner has locked it and not yet written.
+/// The process that the lock file names. Unknown while the owner has locked it and not yet written, or had no space to.
 fn owner(lock: &File) -> Owner {
     let mut text = String::new();
     let read: io::Result<usize> = lock.take(TEXT_BYTES_MAX).read_to_string(&mut text);
