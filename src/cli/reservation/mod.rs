@@ -54,7 +54,10 @@ fn open(path: &Path) -> Result<Store, Failure> {
             persist::Failure::MarkerMissing => "is no state directory: it has no marker of Corelane",
             _ => return refused(error),
         };
-        refused(format!("state directory {}: {what}; name the target's with --state-dir", path.display()))
+        let path = path.display();
+        refused(format!(
+            "state directory {path}: {what}; is its disk mounted? Else name the target's with --state-dir"
+        ))
     })?;
     Store::open(StateFiles::new(Arc::new(directory))).map_err(refused)
 }

@@ -165,6 +165,35 @@ fn verify_names_file_field_and_reason_of_each_wrong_record() {
     }
 }
 
+/// Puts something in the place of a record; what is said about it; whether `clear` removes it.
+type Put = (fn(&Path), &'static str, bool);
+
+#[test]
+fn what_is_no_record_at_all_is_told_and_only_files_can_be_cleared() {
+    let place = Place::with_record();
+    let file = place.record(OTHER);
+    let endless = |path: &Path| fs::File::create(path).unwrap().set_len(1 << 40).unwrap();
+    let rows: [Put; 3] = [
+        (endless, "it has more than 134217728 bytes", true),
+        (|path| std::os::unix::fs::symlink("nowhere", path).unwrap(), "it is no regular file", true),
+        (|path| fs::create_dir(path).unwrap(), "it is no regular file", false),
+    ];
+    for (put, reason, is_cleared) in rows {
+        put(&file);
+        let wrong = format!("{}: cannot be read: {reason}", text(&file));
+        failed(&place.run("verify"), &[&wrong]);
+        failed(&place.run(&format!("show {OTHER}")), &[&wrong]);
+        done(&place.run("list"), &[&SOUND.to_string(), &format!("damaged: {wrong}")]);
+        let ran = place.run(&format!("clear {OTHER} --yes"));
+        if is_cleared {
+            done(&ran, &["removed: what is in it is not known"]);
+        } else {
+            failed(&ran, &[text(&file), "removing it failed", reason, "move it away"]);
+        }
+        assert_ne!(fs::symlink_metadata(&file).is_ok(), is_cleared);
+    }
+}
+
 #[test]
 fn clear_says_what_would_be_lost_and_does_it_with_yes_only() {
     let place = Place::with_record();
