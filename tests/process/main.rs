@@ -8,6 +8,7 @@ mod harness;
 mod hostile;
 mod idle;
 mod limits;
+mod mounts;
 mod pattern;
 mod peer;
 mod program;
@@ -18,6 +19,7 @@ mod serving;
 mod session;
 mod sigkill;
 mod starting;
+mod state;
 mod stopping;
 #[path = "../storm/mod.rs"]
 mod storm;

@@ -42,11 +42,22 @@ impl Program {
         Self::start_with(arguments, &[])
     }
 
+    /// Starts `corelane` with these arguments, by a command line that runs another.
+    pub(crate) fn start_by<S: AsRef<str>>(wrapper: &[&str], arguments: &[S]) -> Self {
+        Self::launch(wrapper, arguments, &[])
+    }
+
     /// Starts `corelane` with these arguments and environment variables.
     pub(crate) fn start_with<S: AsRef<str>>(arguments: &[S], variables: &[(&str, &str)]) -> Self {
+        Self::launch(&[], arguments, variables)
+    }
+
+    fn launch<S: AsRef<str>>(wrapper: &[&str], arguments: &[S], variables: &[(&str, &str)]) -> Self {
         let home = tempfile::tempdir().expect("a temporary directory");
         let errors = File::create(home.path().join("errors")).expect("a file for standard error");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_corelane"));
+        let mut words = wrapper.iter().chain([&env!("CARGO_BIN_EXE_corelane")]);
+        let mut command = Command::new(words.next().expect("a program"));
+        command.args(words);
         for variable in VARIABLES {
             command.env_remove(variable);
         }
@@ -121,6 +132,11 @@ impl Drop for Program {
 /// Runs `corelane` to its end.
 pub(crate) fn run<S: AsRef<str>>(arguments: &[S]) -> Finished {
     Program::start(arguments).finish(LINE_MAX)
+}
+
+/// Runs `corelane` to its end, by a command line that runs another.
+pub(crate) fn run_by<S: AsRef<str>>(wrapper: &[&str], arguments: &[S]) -> Finished {
+    Program::start_by(wrapper, arguments).finish(LINE_MAX)
 }
 
 /// Waits in the kernel until a process has ended; panics when it does not in time.

@@ -14,14 +14,14 @@ use crate::program::{Program, run};
 use crate::residence::{Residence, register};
 use crate::storm::{self, report};
 
-const KEY: u64 = u64::MAX;
+pub(crate) const KEY: u64 = u64::MAX;
 
-fn connect(address: SocketAddr) -> Host {
+pub(crate) fn connect(address: SocketAddr) -> Host {
     Host::connect(address, &storm::options()).expect("connecting")
 }
 
 /// The namespace does everything.
-fn served(host: &mut Host, nsid: u32) {
+pub(crate) fn served(host: &mut Host, nsid: u32) {
     let data = vec![7; 4096];
     host.write(nsid, 1, &data).expect("a write");
     assert!(host.read(nsid, 1, 1).expect("a read") == data);
@@ -29,12 +29,12 @@ fn served(host: &mut Host, nsid: u32) {
 }
 
 /// Reads the status of a command that must fail.
-fn status<T>(result: Result<T, HostError>) -> Option<Status> {
+pub(crate) fn status<T>(result: Result<T, HostError>) -> Option<Status> {
     result.err().and_then(|error| error.status())
 }
 
 /// It ends in order, and has neither warned nor complained.
-fn silent(program: Program) {
+pub(crate) fn silent(program: Program) {
     assert_eq!(program.stop().errors, "", "nothing is wrong");
 }
 
@@ -69,7 +69,7 @@ fn a_record_that_is_missing_beside_one_that_is_there_is_silent() {
 }
 
 /// Records of both namespaces, as a target wrote them.
-fn written(residence: &Residence) -> [Vec<u8>; 2] {
+pub(crate) fn written(residence: &Residence) -> [Vec<u8>; 2] {
     let (program, address) = residence.start();
     let mut host = connect(address);
     for nsid in [1, 2] {
@@ -101,12 +101,14 @@ fn changed(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
 fn a_record_that_cannot_be_used_fences_its_namespace_and_no_other() {
     let residence = Residence::new(2);
     let [own, other] = written(&residence);
-    let rows: [(&str, Vec<u8>, &str); 9] = [
+    let rows: [(&str, Vec<u8>, &str); 11] = [
         ("empty", Vec::new(), "ends too early"),
         ("torn", own[..own.len() / 2].to_vec(), "ends too early"),
         ("no text", vec![0xff; 64], "is not UTF-8"),
         ("no JSON", b"reservations\n".to_vec(), "expected"),
         ("changed by hand", changed(&own, "ffffffffffffffff", "fffffffffffffffe"), "checksum: "),
+        ("nested without end", b"[".repeat(1 << 20), "[0]: invalid type"),
+        ("of an older version", changed(&own, "\"format\": 1", "\"format\": 0"), "format: is 0"),
         ("of a later version", changed(&own, "\"format\": 1", "\"format\": 2"), "format: is 2"),
         ("of another UUID", other, "uuid: is "),
         ("of another subsystem", of_another_subsystem(&own), "subsystem: is "),
@@ -124,22 +126,30 @@ fn a_record_that_cannot_be_used_fences_its_namespace_and_no_other() {
     silent(program);
 }
 
+/// Puts something in the place of a record, and what is said about it.
+type Put = (fn(&Path), &'static str);
+
 #[test]
-fn a_record_that_is_no_file_fences_its_namespace_and_no_other() {
+fn a_record_that_is_no_file_or_endless_fences_its_namespace_and_no_other() {
     let residence = Residence::new(2);
     let [own, _] = written(&residence);
     let record = residence.record(1);
     let elsewhere = record.with_file_name("elsewhere");
     fs::write(&elsewhere, own).expect("a file");
-    let put: [fn(&Path); 2] = [
-        |record| fs::create_dir(record).expect("a directory"),
-        |record| symlink("elsewhere", record).expect("a link"),
+    let endless = |record: &Path| {
+        let file = fs::File::create(record).expect("a file");
+        file.set_len(1 << 40).expect("a length of which no byte is written");
+    };
+    let put: [Put; 3] = [
+        (endless, "it has more than 134217728 bytes"),
+        (|record| fs::create_dir(record).expect("a directory"), "it is no regular file"),
+        (|record| symlink("elsewhere", record).expect("a link"), "it is no regular file"),
     ];
-    fs::remove_file(&record).expect("removing the record");
-    for put in put {
-        put(&record);
-        fenced(&residence, "it is no regular file");
+    for (put, reason) in put {
         let _ = fs::remove_dir(&record);
+        let _ = fs::remove_file(&record);
+        put(&record);
+        fenced(&residence, reason);
     }
 }
 

@@ -30,19 +30,38 @@ impl Residence {
 
     /// Starts the target, which logs warnings and errors only; returns when hosts can connect.
     pub(crate) fn start(&self) -> (Program, SocketAddr) {
-        let path = |name| self.directory.path().join(name).to_str().expect("a path in UTF-8").to_owned();
-        let (file, state) = (path("corelane.json"), path("state"));
-        let program =
-            Program::start(&["--log-level", "warn", "serve", "--config", &file, "--state-dir", &state]);
+        self.start_by(&[])
+    }
+
+    /// As [`Residence::start`], by a command line that runs another.
+    pub(crate) fn start_by(&self, wrapper: &[&str]) -> (Program, SocketAddr) {
+        let program = Program::start_by(wrapper, &self.serve());
         let lines = program.lines_until("listening tcp ");
         let address = lines.last().and_then(|line| line.strip_prefix("listening tcp ")).expect("an address");
         let address = address.parse().expect("an address");
         (program, address)
     }
 
+    /// The command line of the target.
+    pub(crate) fn serve(&self) -> [String; 7] {
+        let file = self.path("corelane.json");
+        ["--log-level", "warn", "serve", "--config", &file, "--state-dir", &self.path("state")]
+            .map(str::to_owned)
+    }
+
+    /// The state directory, which is there once a target was.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.directory.path().join("state")
+    }
+
     /// The file of the record of namespace `nsid`.
     pub(crate) fn record(&self, nsid: u32) -> PathBuf {
-        self.directory.path().join("state").join(uuid(nsid))
+        self.state().join(uuid(nsid))
+    }
+
+    /// Of a file beside the state directory.
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.directory.path().join(name).to_str().expect("a path in UTF-8").to_owned()
     }
 }
 

@@ -38,7 +38,7 @@ impl Written {
 }
 
 /// It refused to start, and said nothing on standard output.
-fn refused(finished: &Finished, wanted: &[&str]) {
+pub(crate) fn refused(finished: &Finished, wanted: &[&str]) {
     assert_eq!(finished.code, 1, "{finished:?}");
     assert!(finished.output.is_empty(), "nothing listens: {finished:?}");
     for part in wanted {
