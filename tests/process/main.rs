@@ -3,8 +3,10 @@
 //!
 //! Ports are the kernel's choice, every wait has a deadline, and nothing sleeps but where time itself is measured.
 
+mod crowd;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod history;
 mod hostile;
 mod idle;
 mod limits;

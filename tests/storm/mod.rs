@@ -97,10 +97,7 @@ pub(crate) fn number(variable: &str) -> Option<u64> {
 impl Storm {
     /// On the namespaces of [`configuration`], of which no reservation is known yet.
     pub(crate) fn new(namespaces: u32) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
-        let seed = number("CORELANE_SEED").unwrap_or(u64::from(now.subsec_nanos()) ^ now.as_secs());
-        println!("CORELANE_SEED={seed}");
-        let mut random = Random(seed);
+        let mut random = Random::seeded();
         let lanes = (1..=namespaces).map(|nsid| Lane::new(nsid, random.below(u64::MAX))).collect();
         Self { lanes, random, answered: 0, kept: 0 }
     }
@@ -235,7 +232,7 @@ impl Lane {
 }
 
 /// Whether the report is the one of this state.
-fn says(report: &Report, state: &State) -> bool {
+pub(crate) fn says(report: &Report, state: &State) -> bool {
     let header = &report.header;
     let rtype = state.kind().map_or(ReservationType::NONE, Kind::to_wire);
     let head = (header.generation.get(), header.rtype, header.ptpls);
@@ -245,22 +242,30 @@ fn says(report: &Report, state: &State) -> bool {
     head == (state.generation(), rtype, u8::from(state.ptpl())) && entries.eq(registrants)
 }
 
-fn bytes(command: (Sqe, impl IntoBytes + zerocopy::Immutable)) -> (Sqe, Vec<u8>) {
+pub(crate) fn bytes(command: (Sqe, impl IntoBytes + zerocopy::Immutable)) -> (Sqe, Vec<u8>) {
     (command.0, command.1.as_bytes().to_vec())
 }
 
 /// SplitMix64.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    /// From `CORELANE_SEED`, or anything; says which.
+    pub(crate) fn seeded() -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
+        let seed = number("CORELANE_SEED").unwrap_or(u64::from(now.subsec_nanos()) ^ now.as_secs());
+        println!("CORELANE_SEED={seed}");
+        Self(seed)
+    }
+
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (mixed ^ (mixed >> 31)) % bound
     }
 
-    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+    pub(crate) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[usize::try_from(self.below(of.len() as u64)).expect("an index")]
     }
 }
