@@ -85,6 +85,13 @@ impl Simulation {
         &mut self.reactors[index].reactor
     }
 
+    /// The group, its reactors and their clock, for a scheduler of one's own: one that takes turns of some reactors
+    /// while another is in the midst of its own, for instance. Turns of [`Simulation::step`] never overlap.
+    pub fn into_parts(self) -> (Group, Vec<Reactor>, VirtualClock) {
+        let reactors = self.reactors.into_iter().map(|simulated| simulated.reactor).collect();
+        (self.group, reactors, self.clock)
+    }
+
     /// The time it is.
     pub fn now(&self) -> Time {
         self.clock.now()
