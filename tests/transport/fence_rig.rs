@@ -1,5 +1,5 @@
 //! A target with reservations on a management reactor and two I/O reactors, whose turns come in a random order, and
-//! hosts with identifiers of their own.
+//! hosts with identifiers of their own. Turns do not overlap, but for those of [`FenceRig::stalled`].
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -29,9 +29,10 @@ use corelane::spec::status::Status;
 use corelane::transport::{
     Endpoint, EndpointRole, Listener, Mail, Management, ReservationMail, attach, listen,
 };
-use corelane_reactors::clock::Clock;
+use corelane_reactors::clock::{Clock, VirtualClock};
+use corelane_reactors::group::Group;
 use corelane_reactors::poller::Phase;
-use corelane_reactors::reactor::Activity;
+use corelane_reactors::reactor::{Activity, Reactor};
 use corelane_reactors::sim::Simulation;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -53,7 +54,10 @@ const ORDERS_MAX: usize = 64;
 pub(crate) type HostIndex = usize;
 
 pub(crate) struct FenceRig {
-    sim: Simulation,
+    _group: Group,
+    clock: VirtualClock,
+    /// All but the one that is in the midst of a turn.
+    reactors: Vec<Option<Reactor>>,
     _endpoints: Vec<Rc<RefCell<Endpoint>>>,
     worker: Worker<StateFiles>,
     address: SocketAddr,
@@ -127,7 +131,20 @@ impl FenceRig {
             endpoints.push(io);
         }
         let random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        Self { sim, _endpoints: endpoints, worker, address, hosts: Vec::new(), directory, random }
+        let (group, reactors, clock) = sim.into_parts();
+        let reactors = reactors.into_iter().map(Some).collect();
+        let hosts = Vec::new();
+        Self {
+            _group: group,
+            clock,
+            reactors,
+            _endpoints: endpoints,
+            worker,
+            address,
+            hosts,
+            directory,
+            random,
+        }
     }
 
     /// Connects the host with this identifier; its I/O queue. Hosts find themselves on the I/O reactors by turns.
@@ -161,13 +178,35 @@ impl FenceRig {
 
     /// One turn of somebody: a reactor, the writer of records, or a host. True if anything happened.
     pub(crate) fn turn(&mut self) -> bool {
-        self.sim.advance(TURN);
+        self.clock.advance(TURN);
         let who = self.below(REACTORS + 1 + self.hosts.len());
         match who {
-            0..REACTORS => self.sim.reactor(who).turn() == Activity::Busy,
+            0..REACTORS => {
+                self.reactors[who].as_mut().is_some_and(|reactor| reactor.turn() == Activity::Busy)
+            }
             REACTORS => self.worker.step(),
             _ => self.hosts[who - REACTORS - 1].pump(),
         }
+    }
+
+    /// A turn of reactor `who` that stalls in the midst of its work: where a device of its calls what it is given by
+    /// `arm`, `during` may take turns of everybody else.
+    pub(crate) fn stalled(
+        mut self,
+        who: usize,
+        arm: impl FnOnce(Box<dyn FnOnce()>),
+        during: impl FnOnce(&mut Self) + 'static,
+    ) -> Self {
+        let mut reactor = self.reactors[who].take().expect("not in the midst of a turn");
+        let rig = Rc::new(RefCell::new(self));
+        let others = Rc::downgrade(&rig);
+        arm(Box::new(move || during(&mut others.upgrade().expect("the turn goes on").borrow_mut())));
+        let _ = reactor.turn();
+        let Some(mut rig) = Rc::into_inner(rig).map(RefCell::into_inner) else {
+            unreachable!("only the turn that is over used it");
+        };
+        rig.reactors[who] = Some(reactor);
+        rig
     }
 
     /// Takes turns until `condition` holds.
@@ -198,7 +237,7 @@ impl FenceRig {
 
     /// Lets time pass, and a little more while what is due then happens.
     pub(crate) fn pass(&mut self, by: Duration) {
-        self.sim.advance(by);
+        self.clock.advance(by);
         self.quiet();
     }
 
