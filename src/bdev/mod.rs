@@ -24,7 +24,7 @@ mod stored;
 
 pub use channel::{Channel, Submitted};
 pub use command::{Access, BdevError, Blocks, Command, Tag};
-pub use delay::{Delay, Delays};
+pub use delay::{Delay, Delays, Hang};
 pub use geometry::{Features, Geometry, GeometryError, Memory};
 pub use malloc::Malloc;
 pub use null::Null;

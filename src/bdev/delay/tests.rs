@@ -162,3 +162,53 @@ fn a_full_channel_is_busy_until_something_completes() {
     rig.advance(10);
     assert_eq!(rig.poll().len(), 64);
 }
+
+#[test]
+fn a_device_that_hangs_is_ended_by_no_gentler_means_than_it_was_told() {
+    let ended = |means: Hang| {
+        let mut rig = rig(10, 0, 0);
+        rig.delay.hang_until(means);
+        rig.write(1, 0x66);
+        rig.write(2, 0x66);
+        rig.advance(1_000_000);
+        let followed = [rig.channel.abort(Tag(1)), rig.channel.reset(), rig.delay.retire()];
+        assert_eq!(followed, [Hang::Abort, Hang::Reset, Hang::Retire].map(|used| used >= means));
+        (rig.poll(), rig)
+    };
+    let aborted = [(1, Err(BdevError::Aborted)), (2, Err(BdevError::Aborted))];
+    assert_eq!(ended(Hang::Abort).0, aborted);
+    assert_eq!(ended(Hang::Reset).0, aborted);
+    assert_eq!(ended(Hang::Retire).0, [(1, Err(BdevError::Gone)), (2, Err(BdevError::Gone))]);
+    let (completed, mut rig) = ended(Hang::Nothing);
+    assert_eq!((completed, rig.channel.outstanding()), (vec![], 2));
+    rig.delay.release();
+    assert_eq!(rig.poll(), [(1, Ok(())), (2, Ok(()))]);
+}
+
+#[test]
+fn a_channel_that_was_reset_goes_on() {
+    let mut rig = rig(10, 0, 0);
+    rig.write(1, 0x66);
+    assert!(rig.channel.reset());
+    rig.write(2, 0x77);
+    assert_eq!(rig.poll(), [(1, Err(BdevError::Aborted))]);
+    rig.advance(10);
+    assert_eq!(rig.poll(), [(2, Ok(()))]);
+    assert_eq!(rig.first_byte(), 0x77);
+}
+
+#[test]
+fn a_retired_device_takes_nothing_more_on_any_channel() {
+    let mut rig = rig(10, 0, 0);
+    let mut other = rig.delay.open(&Home::default()).unwrap();
+    rig.write(1, 0x66);
+    assert!(rig.delay.retire());
+    assert!(rig.delay.retire(), "asking again changes nothing");
+    assert_eq!(rig.channel.wake(), Wake::Soon);
+    rig.advance(1_000_000);
+    assert_eq!(rig.poll(), [(1, Err(BdevError::Gone))]);
+    for channel in [&mut rig.channel, &mut other] {
+        assert_eq!(channel.submit(Tag(2), &Command::Flush), Submitted::Done(Err(BdevError::Gone)));
+    }
+    assert_eq!((rig.channel.outstanding(), rig.first_byte()), (0, 0));
+}
