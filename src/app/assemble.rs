@@ -117,6 +117,9 @@ pub(super) fn settings(config: &Config) -> Settings {
         connections_max: limits.connections_max as usize,
         icreq_timeout: limits.icreq_timeout,
         connect_timeout: limits.connect_timeout,
+        abort_after: limits.preempt_abort_after,
+        reset_after: limits.preempt_reset_after,
+        retire_after: limits.preempt_retire_after,
         ..Settings::default()
     }
 }

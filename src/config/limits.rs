@@ -1,4 +1,4 @@
-//! Limits on what peers may take: each with its unit, range, default and reason, here and nowhere else.
+//! Limits on what peers may take, and how long is waited for what: each with its unit, range, default and reason, here and nowhere else.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -33,6 +33,12 @@ pub const ICREQ_TIMEOUT_MS: Knob<u32> = Knob { min: 100, max: 600_000, default: 
 pub const CONNECT_TIMEOUT_MS: Knob<u32> = Knob { min: 100, max: 600_000, default: 10_000, unit: "ms" };
 /// Range of `shutdown_timeout_ms`.
 pub const SHUTDOWN_TIMEOUT_MS: Knob<u32> = Knob { min: 0, max: 600_000, default: 5_000, unit: "ms" };
+/// Range of `preempt_abort_after_ms`.
+pub const PREEMPT_ABORT_AFTER_MS: Knob<u32> = Knob { min: 0, max: 600_000, default: 1_000, unit: "ms" };
+/// Range of `preempt_reset_after_ms`.
+pub const PREEMPT_RESET_AFTER_MS: Knob<u32> = Knob { min: 0, max: 600_000, default: 5_000, unit: "ms" };
+/// Range of `preempt_retire_after_ms`.
+pub const PREEMPT_RETIRE_AFTER_MS: Knob<u32> = Knob { min: 0, max: 600_000, default: 15_000, unit: "ms" };
 
 /// Limits as the file has them; their ranges are checked when the document is validated.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -63,6 +69,20 @@ pub struct LimitsEntry {
     /// enough for any healthy device, and shorter than what service managers wait before they kill.
     #[schemars(range(min = SHUTDOWN_TIMEOUT_MS.min, max = SHUTDOWN_TIMEOUT_MS.max))]
     pub shutdown_timeout_ms: u64,
+    /// Milliseconds that a Preempt and Abort waits for the commands of its victims, which it has asked the block
+    /// device to abort, before it asks once more. 0 to 600000, default 1000: a healthy device needs much less.
+    #[schemars(range(min = PREEMPT_ABORT_AFTER_MS.min, max = PREEMPT_ABORT_AFTER_MS.max))]
+    pub preempt_abort_after_ms: u64,
+    /// Milliseconds until it resets the device's queue, which interrupts other hosts' commands, too: they are
+    /// told to try again. 0 to 600000, default 5000, not below `preempt_abort_after_ms`: no disk that works
+    /// keeps a command so long.
+    #[schemars(range(min = PREEMPT_RESET_AFTER_MS.min, max = PREEMPT_RESET_AFTER_MS.max))]
+    pub preempt_reset_after_ms: u64,
+    /// Milliseconds until it takes the block device out of service, for good and for every host. 0 to 600000,
+    /// default 15000, not below `preempt_reset_after_ms`: the host that preempts gives up its command after 30
+    /// seconds, if it is Linux.
+    #[schemars(range(min = PREEMPT_RETIRE_AFTER_MS.min, max = PREEMPT_RETIRE_AFTER_MS.max))]
+    pub preempt_retire_after_ms: u64,
 }
 
 /// Limits that are in their ranges.
@@ -80,6 +100,12 @@ pub struct Limits {
     pub connect_timeout: Duration,
     /// Time that commands in flight get when the target stops.
     pub shutdown_timeout: Duration,
+    /// Time after which a preempting command asks once more for its victims' commands to be aborted.
+    pub preempt_abort_after: Duration,
+    /// Time after which it resets the device's queue: at least as long.
+    pub preempt_reset_after: Duration,
+    /// Time after which it takes the block device out of service: at least as long.
+    pub preempt_retire_after: Duration,
 }
 
 impl<T: Copy + PartialOrd + Display + TryFrom<u64>> Knob<T> {
@@ -106,6 +132,13 @@ impl LimitsEntry {
         let connect_timeout = milliseconds(CONNECT_TIMEOUT_MS, self.connect_timeout_ms, "connect_timeout_ms");
         let shutdown_timeout =
             milliseconds(SHUTDOWN_TIMEOUT_MS, self.shutdown_timeout_ms, "shutdown_timeout_ms");
+        let preempt_abort_after =
+            milliseconds(PREEMPT_ABORT_AFTER_MS, self.preempt_abort_after_ms, "preempt_abort_after_ms");
+        let preempt_reset_after =
+            milliseconds(PREEMPT_RESET_AFTER_MS, self.preempt_reset_after_ms, "preempt_reset_after_ms");
+        let preempt_retire_after =
+            milliseconds(PREEMPT_RETIRE_AFTER_MS, self.preempt_retire_after_ms, "preempt_retire_after_ms");
+        self.check_order(place, findings);
         let queues = place.key("queues_per_controller_max");
         let depth = place.key("queue_depth_max");
         Limits {
@@ -123,6 +156,24 @@ impl LimitsEntry {
             icreq_timeout,
             connect_timeout,
             shutdown_timeout,
+            preempt_abort_after,
+            preempt_reset_after,
+            preempt_retire_after,
+        }
+    }
+
+    /// A harsher means is not tried before a gentler one.
+    fn check_order(&self, place: &Place, findings: &mut Findings) {
+        let after = [
+            ("preempt_abort_after_ms", self.preempt_abort_after_ms),
+            ("preempt_reset_after_ms", self.preempt_reset_after_ms),
+            ("preempt_retire_after_ms", self.preempt_retire_after_ms),
+        ];
+        for [(gentler, least), (key, value)] in [[after[0], after[1]], [after[1], after[2]]] {
+            if value < least {
+                let text = format!("is {value}; it must not be below {gentler}, which is {least}");
+                findings.error(place.key(key), text);
+            }
         }
     }
 }
@@ -136,6 +187,9 @@ impl Default for LimitsEntry {
             icreq_timeout_ms: ICREQ_TIMEOUT_MS.default.into(),
             connect_timeout_ms: CONNECT_TIMEOUT_MS.default.into(),
             shutdown_timeout_ms: SHUTDOWN_TIMEOUT_MS.default.into(),
+            preempt_abort_after_ms: PREEMPT_ABORT_AFTER_MS.default.into(),
+            preempt_reset_after_ms: PREEMPT_RESET_AFTER_MS.default.into(),
+            preempt_retire_after_ms: PREEMPT_RETIRE_AFTER_MS.default.into(),
         }
     }
 }
@@ -156,6 +210,9 @@ impl From<Limits> for LimitsEntry {
             icreq_timeout_ms: milliseconds(limits.icreq_timeout),
             connect_timeout_ms: milliseconds(limits.connect_timeout),
             shutdown_timeout_ms: milliseconds(limits.shutdown_timeout),
+            preempt_abort_after_ms: milliseconds(limits.preempt_abort_after),
+            preempt_reset_after_ms: milliseconds(limits.preempt_reset_after),
+            preempt_retire_after_ms: milliseconds(limits.preempt_retire_after),
         }
     }
 }

@@ -340,6 +340,7 @@ impl Endpoint {
         let queues = &mut self.queues;
         let now = turn.now();
         let rung = self.alarms.expire(now, ALARMS_PER_TURN, |socket| queues.ring(socket));
+        let rung = rung + queues.escalate();
         let Some(management) = self.queues.services.management.as_mut() else { return rung > 0 };
         let due = management.tick(now);
         let fencing = management.fence();

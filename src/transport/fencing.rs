@@ -1,5 +1,6 @@
 //! What I/O queues have to do with reservations: they judge by what was published, hand reservation commands to the
-//! management reactor, and bring the commands of a victim to their end.
+//! management reactor, and bring the commands of a victim to their end. See [`escalation`](super::escalation) for those
+//! that do not end when they are asked to.
 //!
 //! Invariants: the rules that a queue judges by were read in the turn in which it judges; a command of a victim that its
 //! bdev had before the order came is counted until it is back, and so are bytes of a namespace that wait to be sent.
@@ -21,6 +22,7 @@ use crate::spec::host::HostId;
 use crate::spec::sqe::{Psdt, Sqe};
 use crate::spec::status::Status;
 use crate::transport::data::Data;
+use crate::transport::escalation::Escalation;
 use crate::transport::io_queue::{Command, IoQueue, Stage, tag};
 use crate::transport::link::{Life, Link};
 use crate::transport::message::{FenceOrder, IoMail, ManagementMail, Reserve};
@@ -103,13 +105,15 @@ pub(super) struct FenceWait {
     pub(super) unsent: Vec<(SocketId, u64)>,
     /// When the hosts that do not read lose their connections.
     pub(super) patient_until: Time,
+    pub(super) escalation: Escalation,
     reply: Slot<ManagementMail>,
 }
 
 impl FenceWait {
     pub(super) fn new(order: FenceOrder, now: Time) -> (Self, Vec<HostId>) {
         let FenceOrder { key, hosts, reply } = order;
-        (Self { key, pending: 0, unsent: Vec::new(), patient_until: now + PATIENCE, reply }, hosts)
+        let (patient_until, escalation) = (now + PATIENCE, Escalation::from(now));
+        (Self { key, pending: 0, unsent: Vec::new(), patient_until, escalation, reply }, hosts)
     }
 
     pub(super) fn key(&self) -> NamespaceKey {
@@ -270,9 +274,12 @@ impl Queues {
         any
     }
 
-    /// When a victim that does not read loses its connection.
+    /// When a victim that does not read loses its connection, or a harsher means is due against commands that do not
+    /// end.
     pub(super) fn next_fence(&self) -> Option<Time> {
-        let unsent = self.services.fences.iter().filter(|wait| !wait.unsent.is_empty());
-        unsent.map(|wait| wait.patient_until).min()
+        let Services { fences, settings, .. } = &self.services;
+        let unsent = fences.iter().filter(|wait| !wait.unsent.is_empty()).map(|wait| wait.patient_until);
+        let pending = fences.iter().filter(|wait| wait.pending > 0);
+        unsent.chain(pending.filter_map(|wait| wait.escalation.due(settings))).min()
     }
 }

@@ -231,8 +231,7 @@ impl IoQueue {
             services.counters.completed_late.add(1);
         }
         let fenced = command.fenced.then_some(command.request.namespace.nsid);
-        let aborted = fenced.is_some() && status.is(Status::ABORT_REQUESTED);
-        let status = if aborted { Status::ABORTED_PREEMPT } else { status };
+        let status = if command.fenced { preempted(status) } else { interrupted(status) };
         self.answer(link, command.cid, &command.request, buffer, status);
         self.serve_waiting(link, services);
         fenced
@@ -431,6 +430,19 @@ impl IoQueue {
         self.respond(link, cid, Status::TRANSIENT_TRANSPORT_ERROR);
         self.serve_waiting(link, services);
     }
+}
+
+/// What a victim's command is answered. One that was not carried out says why, however its device was brought to end it.
+fn preempted(status: Status) -> Status {
+    let ended = status.is(Status::ABORT_REQUESTED) || status.is(Status::INTERNAL_ERROR);
+    if ended { Status::ABORTED_PREEMPT } else { status }
+}
+
+/// What another command is answered. One that a reset of its channel ended did nothing wrong, and its host did not ask
+/// for the end: Namespace Not Ready without DNR is the status that any host may get and tries again after (base 2.1,
+/// section 4.2.3.1). Command Interrupted is for hosts that enabled advanced retries.
+fn interrupted(status: Status) -> Status {
+    if status.is(Status::ABORT_REQUESTED) { Status::NAMESPACE_NOT_READY } else { status }
 }
 
 pub(super) fn executing(buffer: Option<Buffer>, lease: Option<Lease>) -> Stage {

@@ -11,6 +11,7 @@ mod admin_queue;
 mod counters;
 mod data;
 mod endpoint;
+mod escalation;
 mod execution;
 mod fencing;
 mod io_queue;
@@ -55,6 +56,13 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// How long a connection that was told to end is kept for the peer to read why.
     pub linger: Duration,
+    /// How long a preempting command waits for the commands of its victims, which bdevs were asked to abort, before it
+    /// asks once more.
+    pub abort_after: Duration,
+    /// How long until it resets the channels that still have some; counted from the beginning, as the others are.
+    pub reset_after: Duration,
+    /// How long until it retires the bdevs that still have some.
+    pub retire_after: Duration,
     /// Agree to header digests.
     pub header_digest: bool,
     /// Agree to data digests.
@@ -70,6 +78,9 @@ impl Default for Settings {
             icreq_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),
             linger: Duration::from_secs(1),
+            abort_after: Duration::from_secs(1),
+            reset_after: Duration::from_secs(5),
+            retire_after: Duration::from_secs(15),
             header_digest: true,
             data_digest: true,
         }

@@ -29,7 +29,7 @@ use corelane::spec::status::Status;
 use corelane::transport::{
     Endpoint, EndpointRole, Listener, Mail, Management, ReservationMail, attach, listen,
 };
-use corelane_reactors::clock::{Clock, VirtualClock};
+use corelane_reactors::clock::{Clock, Time, VirtualClock};
 use corelane_reactors::group::Group;
 use corelane_reactors::poller::Phase;
 use corelane_reactors::reactor::{Activity, Reactor};
@@ -239,6 +239,11 @@ impl FenceRig {
     pub(crate) fn pass(&mut self, by: Duration) {
         self.clock.advance(by);
         self.quiet();
+    }
+
+    /// The time it is.
+    pub(crate) fn now(&self) -> Time {
+        self.clock.now()
     }
 
     /// The next completion of a queue.

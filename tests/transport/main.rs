@@ -5,6 +5,7 @@
 mod commands;
 mod drain;
 mod endings;
+mod escalation;
 mod fence_rig;
 mod grace;
 mod handover;

@@ -16,6 +16,8 @@ struct State {
     permits: usize,
     submitted: usize,
     aborts: usize,
+    resets: usize,
+    retired: usize,
 }
 
 /// A device of 2,048 blocks of 512 bytes that holds nothing.
@@ -60,6 +62,16 @@ impl Manual {
     pub(crate) fn aborts(&self) -> usize {
         self.state.lock().expect("a test that goes on").aborts
     }
+
+    /// Times that somebody asked for a reset of a channel.
+    pub(crate) fn resets(&self) -> usize {
+        self.state.lock().expect("a test that goes on").resets
+    }
+
+    /// Times that somebody asked for it to be retired.
+    pub(crate) fn retired(&self) -> usize {
+        self.state.lock().expect("a test that goes on").retired
+    }
 }
 
 impl Bdev for Manual {
@@ -69,6 +81,11 @@ impl Bdev for Manual {
 
     fn geometry(&self) -> &Geometry {
         &self.geometry
+    }
+
+    fn retire(&self) -> bool {
+        self.state.lock().expect("a test that goes on").retired += 1;
+        false
     }
 
     fn open(&self, _home: &Home) -> Result<Box<dyn Channel>, OpenError> {
@@ -112,6 +129,11 @@ impl Channel for ManualChannel {
 
     fn wake(&self) -> Wake {
         if self.outstanding() == 0 { Wake::Never } else { Wake::Soon }
+    }
+
+    fn reset(&mut self) -> bool {
+        self.0.lock().expect("a test that goes on").resets += 1;
+        false
     }
 
     fn abort(&mut self, _tag: Tag) -> bool {

@@ -174,9 +174,12 @@ fn preempt_and_abort_waits_as_long_as_a_device_keeps_the_victims_writes() {
         }
         rig.quiet();
         rig.submit(A, 9, &preempt_and_abort(1, WRITE_EXCLUSIVE, KEY[0], KEY[1]));
+        rig.quiet();
+        assert_eq!((bdev.held(), bdev.aborts()), (5, 5));
         for left in (1..=5).rev() {
             rig.pass(100 * PATIENCE);
-            assert_eq!((bdev.held(), bdev.aborts()), (left, 5));
+            // Each was aborted at once, and those that were left once more.
+            assert_eq!((bdev.held(), bdev.aborts()), (left, 10));
             assert!(rig.hosts[A].completions.is_empty(), "{left} writes are still in the device");
             bdev.complete(1);
         }

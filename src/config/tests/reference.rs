@@ -52,6 +52,9 @@ fn the_limits_are_documented_as_they_are() {
     check("icreq_timeout_ms", limits::ICREQ_TIMEOUT_MS);
     check("connect_timeout_ms", limits::CONNECT_TIMEOUT_MS);
     check("shutdown_timeout_ms", limits::SHUTDOWN_TIMEOUT_MS);
+    check("preempt_abort_after_ms", limits::PREEMPT_ABORT_AFTER_MS);
+    check("preempt_reset_after_ms", limits::PREEMPT_RESET_AFTER_MS);
+    check("preempt_retire_after_ms", limits::PREEMPT_RETIRE_AFTER_MS);
     for (key, most) in [("bdevs", BDEVS_MAX), ("subsystems", SUBSYSTEMS_MAX), ("hosts", HOSTS_MAX)] {
         assert!(row(key).contains(&format!("at most {}", grouped(most as u64))), "{key}");
     }

@@ -115,6 +115,9 @@ fn limits_outside_their_range_are_refused_with_the_range() {
         ("icreq_timeout_ms", 99, "from 100 to 600000 ms"),
         ("connect_timeout_ms", u64::MAX, "from 100 to 600000 ms"),
         ("shutdown_timeout_ms", 600_001, "from 0 to 600000 ms"),
+        ("preempt_retire_after_ms", 600_001, "from 0 to 600000 ms"),
+        ("preempt_reset_after_ms", 999, "not be below preempt_abort_after_ms, which is 1000"),
+        ("preempt_retire_after_ms", 4_999, "not be below preempt_reset_after_ms, which is 5000"),
     ];
     for (key, value, part) in rows {
         refused(&example_with("/limits", json!({key: value})), &format!("limits.{key}"), part);

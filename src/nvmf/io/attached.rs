@@ -17,6 +17,13 @@ pub struct Attached {
     pub(super) channel: usize,
 }
 
+impl Attached {
+    /// Both are served by one channel.
+    pub fn shares_channel(&self, other: &Self) -> bool {
+        self.channel == other.channel
+    }
+}
+
 /// The namespaces that a queue pair sees.
 #[derive(Debug, Default)]
 pub struct Namespaces {

@@ -125,6 +125,23 @@ impl Channels {
         self.open[namespace.channel].channel.abort(Tag(tag))
     }
 
+    /// Asks that everything be ended by force that is pending on the channel of a namespace, which other namespaces may
+    /// share; it completes through [`Channels::poll`] all the same. False if it cannot.
+    pub fn reset(&mut self, namespace: &Attached) -> bool {
+        self.open[namespace.channel].channel.reset()
+    }
+
+    /// Takes the bdev of a namespace out of service, for good and on all reactors; what is pending completes through
+    /// [`Channels::poll`], once it is proven to touch nothing any more. False if it cannot.
+    pub fn retire(&self, namespace: &Attached) -> bool {
+        self.open[namespace.channel].bdev.retire()
+    }
+
+    /// The name of the bdev of a namespace.
+    pub fn name(&self, namespace: &Attached) -> &str {
+        self.open[namespace.channel].bdev.name()
+    }
+
     /// Commands that are pending on any channel.
     pub fn outstanding(&self) -> usize {
         self.open.iter().map(|open| open.channel.outstanding()).sum()
