@@ -11,6 +11,7 @@ use corelane::transport::Settings;
 use corelane_reactors::clock::Time;
 
 use crate::fence_rig::{FenceRig, HostIndex, acquire, preempt_and_abort, register};
+use crate::log::warnings;
 use crate::manual::Manual;
 use crate::rig::{memory, settings};
 
@@ -203,6 +204,27 @@ fn a_device_that_nothing_ends_keeps_the_preempting_command_for_ever() {
         assert!(answered, "a write of the victim was still to come");
         scene.expect(B, VICTIMS, Status::SUCCESS);
     }
+}
+
+#[test]
+fn each_means_is_logged_and_the_last_line_says_what_to_do() {
+    let refused = warnings(each_means_is_used_once);
+    let parts =
+        ["aborted once more", "cannot be reset", "cannot be taken out of service", "cut the device off"];
+    assert_eq!(refused.len(), parts.len(), "{refused:?}");
+    for (line, part) in refused.iter().zip(parts) {
+        assert!(line.contains(part) && line.contains("bdev=\"manual\" nsid=1 left=5"), "{line}");
+    }
+    let followed = warnings(|| {
+        Scene::new(1, Some(Hang::Reset)).until(2 * settings().retire_after);
+    });
+    assert_eq!(followed.len(), 2, "{followed:?}");
+    assert!(followed[1].contains("WARN") && followed[1].contains("queue is reset"), "{followed:?}");
+    let retired = warnings(|| {
+        Scene::new(1, Some(Hang::Retire)).until(2 * settings().retire_after);
+    });
+    assert_eq!(retired.len(), 3, "{retired:?}");
+    assert!(retired[2].contains("ERROR") && retired[2].contains("is taken out of service"), "{retired:?}");
 }
 
 #[test]

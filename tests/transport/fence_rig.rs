@@ -147,23 +147,38 @@ impl FenceRig {
         }
     }
 
+    /// The target ends, and another starts with its records.
+    pub(crate) fn restarted(self, bdevs: impl FnOnce(&Clock) -> Vec<(u32, Arc<dyn Bdev>)>) -> Self {
+        let (directory, random) = self.ended();
+        Self::over(directory, random, bdevs)
+    }
+
+    /// What is left when the target has ended, and has given its state directory free.
+    fn ended(self) -> (TempDir, u64) {
+        (self.directory, self.random)
+    }
+
     /// Connects the host with this identifier; its I/O queue. Hosts find themselves on the I/O reactors by turns.
     pub(crate) fn connect(&mut self, number: u8) -> HostIndex {
-        let wish = Wish { host: number, ..Wish::default() };
+        self.connect_as(&Wish { host: number, ..Wish::default() })
+    }
+
+    /// Connects a host as it wishes; its I/O queue.
+    pub(crate) fn connect_as(&mut self, wish: &Wish) -> HostIndex {
         let [admin, io] = [0, 1].map(|_| {
-            self.hosts.push(Host::new(self.address, &wish));
+            self.hosts.push(Host::new(self.address, wish));
             let host = self.hosts.len() - 1;
             self.until("ICResp", |rig| rig.hosts[host].opened);
             host
         });
-        self.hosts[admin].connect(0, NQN, CNTLID_DYNAMIC, 0, &wish);
+        self.hosts[admin].connect(0, NQN, CNTLID_DYNAMIC, 0, wish);
         self.until("an admin queue", |rig| !rig.hosts[admin].completions.is_empty());
         let cqe = self.hosts[admin].completions.pop_front().expect("waited for");
         assert_eq!(cqe.status(), Status::SUCCESS);
         let cntlid = u16::try_from(cqe.dw0.get() & 0xffff).expect("16 bits");
         self.hosts[admin].plain(0, command::property_set(Property::CC, 0x0046_0001));
         assert_eq!(self.completion(admin), (0, Status::SUCCESS));
-        self.hosts[io].connect(0, NQN, cntlid, 1, &wish);
+        self.hosts[io].connect(0, NQN, cntlid, 1, wish);
         assert_eq!(self.completion(io), (0, Status::SUCCESS));
         io
     }

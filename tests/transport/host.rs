@@ -34,6 +34,8 @@ impl Payload for Blob {
     }
 }
 
+const HOSTNQN: &str = "nqn.2014-08.org.nvmexpress:uuid:0d5f9d2e-7a0c-4f5e-8a0e-2f5b8f1c9a11";
+
 /// What a host asks for when it connects.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wish {
@@ -43,11 +45,13 @@ pub(crate) struct Wish {
     pub(crate) entries: u16,
     /// Every byte of HOSTID.
     pub(crate) host: u8,
+    /// HOSTNQN.
+    pub(crate) name: &'static str,
 }
 
 impl Default for Wish {
     fn default() -> Self {
-        Self { digests: false, flow_control: true, entries: 128, host: 7 }
+        Self { digests: false, flow_control: true, entries: 128, host: 7, name: HOSTNQN }
     }
 }
 
@@ -233,7 +237,7 @@ pub(crate) fn connect(subnqn: &str, cntlid: u16, qid: u16, wish: &Wish) -> (Sqe,
     data.hostid = [wish.host; 16];
     data.cntlid.set(cntlid);
     data.subnqn = nul_padded(subnqn);
-    data.hostnqn = nul_padded("nqn.2014-08.org.nvmexpress:uuid:0d5f9d2e-7a0c-4f5e-8a0e-2f5b8f1c9a11");
+    data.hostnqn = nul_padded(wish.name);
     (command.into(), data)
 }
 

@@ -2,6 +2,7 @@
 //! device, and hosts that are a `connection::host` each. Nothing sleeps: where bytes are on their way, turns are taken
 //! until they are there.
 
+mod access;
 mod commands;
 mod drain;
 mod endings;
@@ -10,6 +11,8 @@ mod fence_rig;
 mod grace;
 mod handover;
 mod host;
+mod lifetime;
+mod log;
 mod manual;
 mod pending;
 mod reservations;

@@ -18,7 +18,7 @@ use crate::fence_rig::{
 use crate::manual::Manual;
 use crate::rig::memory;
 
-const CONFLICT: Status = Status::RESERVATION_CONFLICT.with_dnr();
+pub(crate) const CONFLICT: Status = Status::RESERVATION_CONFLICT.with_dnr();
 const OUT_OF_SERVICE: Status = Status::INTERNAL_ERROR.with_dnr();
 const WRITE_EXCLUSIVE: u32 = 1;
 const REGISTRANTS_ONLY: u32 = 3;
@@ -247,7 +247,8 @@ fn a_victim_that_reads_in_time_keeps_its_connection() {
     assert!(!rig.hosts[B].closed);
 }
 
-fn report(nsid: u32, dwords: u32, extended: bool) -> Sqe {
+/// Reservation Report of so many dwords.
+pub(crate) fn report(nsid: u32, dwords: u32, extended: bool) -> Sqe {
     let mut sqe = Sqe::of(NvmOpcode::RESERVATION_REPORT.0, 0, nsid);
     sqe.cdw10.set(dwords - 1);
     sqe.cdw11.set(u32::from(extended));
