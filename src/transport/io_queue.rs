@@ -314,7 +314,7 @@ impl IoQueue {
         let data = data.start..data.start + (request.transfer.bytes() as usize).min(data.len());
         match request.transfer {
             Transfer::ToHost(_) => self.read(link, services, cid, request),
-            Transfer::FromHost(_) => self.wait_for_buffer(link, services, cid, request, None),
+            Transfer::FromHost(_) => self.ask(link, services, cid, request),
             Transfer::InCapsule(_) if needs_alignment(&request) => {
                 self.wait_for_buffer(link, services, cid, request, Some(bytes.slice(data)));
             }
@@ -351,6 +351,15 @@ impl IoQueue {
             return;
         }
         self.wait_for_buffer(link, services, cid, request, None);
+    }
+
+    /// Takes on a command whose data the host has still to send. One that is hopeless already does not make it send;
+    /// the others are judged again when the data is there.
+    fn ask(&mut self, link: &mut Link, services: &mut Services, cid: u16, request: Request) {
+        match self.judge(services, &request) {
+            Ok(()) => self.wait_for_buffer(link, services, cid, request, None),
+            Err(status) => self.respond(link, cid, status),
+        }
     }
 
     /// Sends data and, unless it is the response itself, the response.

@@ -128,3 +128,14 @@ fn a_write_is_judged_when_its_data_is_there() {
         assert_eq!(rig.completion(HOLDER), (2, Status::SUCCESS), "nothing was written");
     }
 }
+
+#[test]
+fn a_hopeless_write_is_refused_before_its_data_is_asked_for() {
+    let mut rig = three_hosts(1, Duration::ZERO);
+    assert_eq!(rig.run(HOLDER, &acquire(1, WRITE_EXCLUSIVE, KEY[0])), Status::SUCCESS);
+    rig.hosts[OTHER].on_request(1, command::write(1, 0, 64, false), &[0xaa; 32 << 10]);
+    rig.hosts[OTHER].pump();
+    rig.hosts[OTHER].talkative = false;
+    assert_eq!(rig.completion(OTHER), (1, CONFLICT));
+    assert!(!rig.hosts[OTHER].has_queued(), "the target asked for data");
+}
