@@ -16,3 +16,4 @@ pub mod spec;
 #[cfg(test)]
 mod tidy;
 pub mod transport;
+pub mod tune;
