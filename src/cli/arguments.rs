@@ -9,6 +9,7 @@ use crate::config::{ByteSize, parse_listen};
 
 use super::log::LogFormat;
 use super::reservation::{self, ReservationCommand};
+use super::setup::{self, SetupCommand};
 
 /// What `corelane` does, for `--help`.
 const ABOUT: &str = "\
@@ -22,7 +23,7 @@ set-up are needed for that.";
 const AFTER: &str = "\
 OUTPUT:
   Standard output gets what a script may want to read: each listening address, the answers
-  of `check` and `reservation`, the schema. Standard error gets the log.
+  of `check`, `reservation` and `setup`, the schema. Standard error gets the log.
 
 SIGNALS:
   SIGINT, SIGTERM   Finish the commands in flight, close the connections, exit with 0.
@@ -52,7 +53,9 @@ EXAMPLES:
   Give an editor the schema of the file:
       corelane schema > corelane.schema.json
   See what reservations a stopped target keeps:
-      corelane reservation list --state-dir /var/lib/corelane";
+      corelane reservation list --state-dir /var/lib/corelane
+  See which NVMe devices could be given to programs, and what is missing for it:
+      corelane setup status";
 
 /// What `serve` does, for its `--help`.
 const SERVE: &str = "\
@@ -99,6 +102,9 @@ pub(super) enum Command {
     /// Look at, check, clear or import the reservations that are kept in a state directory
     #[command(subcommand, long_about = reservation::ABOUT, after_long_help = reservation::AFTER)]
     Reservation(ReservationCommand),
+    /// Give NVMe devices and huge pages of this machine to programs, and give them back
+    #[command(subcommand, long_about = setup::ABOUT, after_long_help = setup::AFTER)]
+    Setup(SetupCommand),
 }
 
 /// Options of `serve`.

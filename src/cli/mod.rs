@@ -15,6 +15,7 @@ use clap::Parser;
 use tracing::warn;
 
 use crate::app::{self, ServeError};
+use crate::tune::setup::Machine;
 
 use arguments::{Arguments, Command, ServeArguments};
 
@@ -26,6 +27,7 @@ mod check;
 mod log;
 mod reservation;
 mod serve;
+mod setup;
 
 /// Exit code of a run that did what was asked.
 const DONE: u8 = 0;
@@ -42,6 +44,8 @@ pub struct Surroundings<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     /// Cores that this process may use, ascending. Asked before any thread is pinned.
     pub allowed: Vec<usize>,
+    /// The machine that `setup` looks at and changes.
+    pub machine: Machine,
     /// Standard output: what was asked for.
     pub output: &'a mut dyn Write,
     /// Standard error: what went wrong.
@@ -73,6 +77,7 @@ pub fn run() -> ExitCode {
         arguments: env::args_os().collect(),
         variable: &|name| env::var(name).ok(),
         allowed: corelane_reactors::cpu::allowed(),
+        machine: Machine::this(),
         output: &mut io::stdout(),
         errors: &mut io::stderr(),
     };
@@ -100,7 +105,7 @@ pub fn run_with<E: Error>(
 }
 
 fn outcome<E: Error>(surroundings: Surroundings<'_>, serve: impl FnOnce(Start) -> Result<(), E>) -> u8 {
-    let Surroundings { arguments, variable, allowed, output, errors } = surroundings;
+    let Surroundings { arguments, variable, allowed, mut machine, output, errors } = surroundings;
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(problem) => {
@@ -114,6 +119,7 @@ fn outcome<E: Error>(surroundings: Surroundings<'_>, serve: impl FnOnce(Start) -
         Command::Check { file } => check::check(&file, &allowed, output, errors),
         Command::Schema => schema(output),
         Command::Reservation(command) => reservation::run(command, &arguments.log, variable, output),
+        Command::Setup(command) => setup::run(command, &mut machine, output),
         Command::Serve(options) => serve::prepare(&options, &arguments.log, variable, &allowed)
             .and_then(|start| serve(start).map_err(|error| Failure::Refused(vec![chain(&error)]))),
     };

@@ -10,6 +10,7 @@ use super::*;
 use crate::config::{BdevKind, ByteSize};
 
 mod reservation;
+mod setup;
 
 /// What a run left behind.
 #[derive(Debug)]
@@ -21,6 +22,10 @@ struct Ran {
 }
 
 fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
+    run_on(Machine::this(), arguments, variables)
+}
+
+fn run_on(machine: Machine, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
     let (mut output, mut errors, mut start) = (Vec::new(), Vec::new(), None);
     let variable = |name: &str| {
         variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned())
@@ -29,6 +34,7 @@ fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
         arguments: ["corelane"].iter().chain(arguments).map(OsString::from).collect(),
         variable: &variable,
         allowed: vec![0, 1],
+        machine,
         output: &mut output,
         errors: &mut errors,
     };
@@ -265,7 +271,7 @@ fn every_example_of_the_help_is_a_command_line() {
         assert!(parsed.is_ok(), "{command}: {parsed:?}");
         tried += 1;
     }
-    assert_eq!(tried, 6);
+    assert_eq!(tried, 7);
 }
 
 #[test]
@@ -279,6 +285,7 @@ fn a_target_that_fails_exits_with_1_and_the_causes() {
         arguments: vec!["corelane".into()],
         variable: &|name| (name == "HOME").then(|| "/home/a".to_owned()),
         allowed: vec![0],
+        machine: Machine::this(),
         output: &mut Vec::new(),
         errors: &mut errors,
     };
@@ -304,6 +311,7 @@ fn output_that_nobody_reads_is_a_failure_and_no_panic() {
             arguments: arguments.iter().map(OsString::from).collect(),
             variable: &|_| None,
             allowed: vec![0],
+            machine: Machine::this(),
             output: &mut Closed,
             errors: &mut Vec::new(),
         };
