@@ -121,6 +121,7 @@ fn links_lead_somewhere() {
         "docs/configuration.md",
         "docs/architecture.md",
         "docs/reservations.md",
+        "docs/setup.md",
         "tuning/README.md",
         "benches/README.md",
     ];
