@@ -13,12 +13,14 @@
 mod extent;
 mod kernels;
 mod list;
+mod numa;
 mod pool;
 mod shared;
 
 pub use corelane_reactors::buffer::{Segment, SegmentMut};
-pub use extent::{Backing, Extent, ExtentError};
+pub use extent::{Backing, Extent, ExtentError, MissingHugepages, PageSize, Residence};
 pub use kernels::{copy, copy_in, copy_out, crc32c, difference, zero};
 pub use list::{difference_list, gather, length, length_mut, scatter};
+pub use numa::node_of_core;
 pub use pool::{Buffer, Pool};
 pub use shared::Shared;

@@ -1,7 +1,7 @@
 //! Whole ranges of memory from the kernel: hugepages, ordinary pages, and zeros to be lent.
 //!
 //! Sparse: no page is used before it is written (a hugepage: before it is touched), though hugepages are
-//! reserved from the start. Invariants of every [`Extent`]:
+//! reserved from the start, unless the extent takes up [`Residence`]. Invariants of every [`Extent`]:
 //!
 //! - `start..start + mapped` was mapped by this extent and belongs to it alone; it is readable, and
 //!   writable unless the backing is [`Backing::Zeros`]; `len <= mapped`;
@@ -9,22 +9,29 @@
 //! - the addresses are never mapped for anything else, not even after the extent is dropped: its memory goes
 //!   back to the kernel, its addresses stay reserved and inaccessible. So a segment that outlives its extent
 //!   (which is a bug) leads to a fault or an error of the system call, never to somebody else's
-//!   memory. Extents are few and long-lived, and there are 128 TiB of addresses.
+//!   memory. Extents are few and long-lived, and there are 128 TiB of addresses;
+//! - pages that were populated stay where they are until the extent is dropped: a device may know them.
 
 #![expect(unsafe_code, reason = "memory mappings are made of raw pointers")]
 
-mod meminfo;
+mod error;
+mod hugepages;
+mod make;
+mod residence;
 #[cfg(test)]
 mod tests;
 
-use std::{alloc::Layout, io, mem, ops::Range, ptr::NonNull};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::{ops::Range, ptr::NonNull};
 
 use corelane_reactors::buffer::{Segment, SegmentMut};
-use memmap2::{MmapOptions, MmapRaw};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
 
 use super::kernels;
-use meminfo::Hugepages;
+
+pub use error::{ExtentError, MissingHugepages};
+pub use hugepages::PageSize;
+pub use residence::Residence;
 
 /// Every offset that is a multiple of this is a page boundary: the page size, or the largest that the
 /// architecture knows.
@@ -37,6 +44,12 @@ pub struct Extent {
     len: usize,
     mapped: usize,
     backing: Backing,
+    /// The file that it maps, where others may share it.
+    file: Option<OwnedFd>,
+    /// Every page was found at the start.
+    populated: bool,
+    /// The node that it is bound to.
+    node: Option<u32>,
 }
 
 /// What pages an extent lies in.
@@ -53,119 +66,7 @@ pub enum Backing {
     Zeros,
 }
 
-/// Why memory could not be had.
-#[derive(Debug, thiserror::Error)]
-pub enum ExtentError {
-    /// Nothing was asked for, or more than there are addresses.
-    #[error("{bytes} bytes are not a possible amount of memory")]
-    Size {
-        /// The refused length.
-        bytes: usize,
-    },
-    /// The kernel was built or booted without hugepages.
-    #[error("this system has no hugepages: use ordinary memory")]
-    NoHugepages,
-    /// Fewer hugepages are free than are needed.
-    #[error(
-        "{wanted} hugepages of {} KiB are needed, {missing} of them are missing: \
-         add {missing} to vm.nr_hugepages, ask for less, or use ordinary memory",
-        .page_bytes / 1024
-    )]
-    Hugepages {
-        /// Pages needed.
-        wanted: usize,
-        /// Pages that are not there.
-        missing: usize,
-        /// Bytes of one page.
-        page_bytes: usize,
-    },
-    /// The kernel refused.
-    #[error(
-        "the system refuses {bytes} bytes of memory ({reason}): ask for less, or raise what limits it \
-         (ulimit -v, vm.overcommit_memory, vm.max_map_count)"
-    )]
-    Refused {
-        /// Bytes asked for.
-        bytes: usize,
-        /// What the kernel says.
-        reason: io::Error,
-    },
-}
-
 impl Extent {
-    /// `len` bytes of hugepages of the system's default size. They are reserved now, so that touching them
-    /// later cannot fail (a hugetlb limit of the control group excepted), and zeroed when first touched.
-    ///
-    /// # Errors
-    ///
-    /// [`ExtentError`], which says how many pages are missing.
-    pub fn hugepages(len: usize) -> Result<Self, ExtentError> {
-        let hugepages = Hugepages::read().ok_or(ExtentError::NoHugepages)?;
-        let mapped = rounded(len, hugepages.page_bytes)?;
-        let layout = Layout::from_size_align(mapped, hugepages.page_bytes)
-            .map_err(|_| ExtentError::Size { bytes: len })?;
-        // SAFETY: the size of the layout is not zero: `rounded` refuses that.
-        let start = unsafe { hugepage_rs::alloc(layout) };
-        let reason = io::Error::last_os_error();
-        let Some(start) = NonNull::new(start) else {
-            let wanted = mapped / hugepages.page_bytes;
-            let available = Hugepages::read().map_or(0, |hugepages| hugepages.available);
-            return Err(match wanted.checked_sub(available) {
-                None | Some(0) => ExtentError::Refused { bytes: mapped, reason },
-                Some(missing) => ExtentError::Hugepages { wanted, missing, page_bytes: hugepages.page_bytes },
-            });
-        };
-        let backing = Backing::Hugepages { page_bytes: hugepages.page_bytes };
-        let extent = Self { start, len, mapped, backing };
-        extent.keep_private();
-        Ok(extent)
-    }
-
-    /// `len` bytes of ordinary memory, all zeros, none of it used before it is written.
-    ///
-    /// # Errors
-    ///
-    /// [`ExtentError`] when the kernel refuses.
-    pub fn ordinary(len: usize) -> Result<Self, ExtentError> {
-        let mapped = rounded(len, PAGE_BYTES)?;
-        let map = MmapOptions::new()
-            .len(mapped)
-            .no_reserve_swap()
-            .map_anon()
-            .map_err(|reason| ExtentError::Refused { bytes: mapped, reason })?;
-        // Without transparent hugepages it works as well, only slower.
-        let _ = map.advise(memmap2::Advice::HugePage);
-        let extent = Self::take(map.into(), len, Backing::Ordinary);
-        extent.keep_private();
-        Ok(extent)
-    }
-
-    /// [`Extent::hugepages`] when there are enough, otherwise [`Extent::ordinary`]; [`Extent::backing`]
-    /// says which.
-    ///
-    /// # Errors
-    ///
-    /// [`ExtentError`] of the ordinary memory.
-    pub fn best(len: usize) -> Result<Self, ExtentError> {
-        Self::hugepages(len).or_else(|_| Self::ordinary(len))
-    }
-
-    /// `len` bytes of zeros, for lending: they use no memory and cannot be written.
-    ///
-    /// # Errors
-    ///
-    /// [`ExtentError`] when the kernel refuses.
-    pub fn zeros(len: usize) -> Result<Self, ExtentError> {
-        let mapped = rounded(len, PAGE_BYTES)?;
-        let map = MmapOptions::new()
-            .len(mapped)
-            .no_reserve_swap()
-            .map_anon()
-            .and_then(memmap2::MmapMut::make_read_only)
-            .map_err(|reason| ExtentError::Refused { bytes: mapped, reason })?;
-        Ok(Self::take(map.into(), len, Backing::Zeros))
-    }
-
     /// Bytes of the extent, at least 1.
     #[expect(clippy::len_without_is_empty, reason = "an extent is never empty")]
     pub fn len(&self) -> usize {
@@ -186,6 +87,21 @@ impl Extent {
     /// What it lies in.
     pub fn backing(&self) -> Backing {
         self.backing
+    }
+
+    /// The file that whoever shares the memory maps; none where nobody can.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.file.as_ref().map(AsFd::as_fd)
+    }
+
+    /// The NUMA node that its pages come from; `None` where they come from anywhere.
+    pub fn node(&self) -> Option<u32> {
+        self.node
+    }
+
+    /// Whether all of its pages were found at the start.
+    pub fn is_populated(&self) -> bool {
+        self.populated
     }
 
     /// The bytes of `range`, to be read.
@@ -214,8 +130,8 @@ impl Extent {
         all.slice(range)
     }
 
-    /// Makes `range` read as zeros. Whole ordinary pages are given back to the kernel; hugepages stay
-    /// reserved and are zeroed.
+    /// Makes `range` read as zeros. Whole ordinary pages are given back to the kernel; hugepages, pages that
+    /// others may share and pages that were populated stay and are zeroed.
     ///
     /// # Panics
     ///
@@ -225,19 +141,12 @@ impl Extent {
         let all = self.segment_mut(start..end);
         let first = start.next_multiple_of(PAGE_BYTES);
         let last = end - end % PAGE_BYTES;
-        if self.backing != Backing::Ordinary || first >= last || self.give_back(first..last).is_err() {
+        let gives_back = self.backing == Backing::Ordinary && self.file.is_none() && !self.populated;
+        if !gives_back || first >= last || self.give_back(first..last).is_err() {
             return kernels::zero(all);
         }
         kernels::zero(self.segment_mut(start..first));
         kernels::zero(self.segment_mut(last..end));
-    }
-
-    fn take(map: MmapRaw, len: usize, backing: Backing) -> Self {
-        let start = NonNull::new(map.as_mut_ptr()).expect("a mapping is never at address zero");
-        let mapped = map.len();
-        assert!(len <= mapped);
-        mem::forget(map);
-        Self { start, len, mapped, backing }
     }
 
     /// Keeps the extent out of child processes, where a copy-on-write would part it from the devices that
@@ -252,6 +161,7 @@ impl Extent {
 
     fn give_back(&self, pages: Range<usize>) -> rustix::io::Result<()> {
         assert!(self.backing == Backing::Ordinary);
+        assert!(self.file.is_none() && !self.populated);
         assert!(pages.start.is_multiple_of(PAGE_BYTES) && pages.end.is_multiple_of(PAGE_BYTES));
         let pages = self.segment_mut(pages);
         // SAFETY: the range is part of this extent's own mapping (type invariant). It is private and
@@ -279,11 +189,3 @@ unsafe impl Send for Extent {}
 
 // SAFETY: as for `Send`; no method changes the extent itself.
 unsafe impl Sync for Extent {}
-
-/// `len` rounded up to whole pages; refuses nothing and too much.
-fn rounded(len: usize, page_bytes: usize) -> Result<usize, ExtentError> {
-    match len.checked_next_multiple_of(page_bytes) {
-        Some(bytes) if bytes > 0 && isize::try_from(bytes).is_ok() => Ok(bytes),
-        _ => Err(ExtentError::Size { bytes: len }),
-    }
-}
