@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use crate::config::{self, Accepted, BdevKind, Config, Subsystem, TEXT_BYTES_MAX};
+use crate::config::{self, Accepted, BdevKind, Config, Memory, Subsystem, TEXT_BYTES_MAX};
 
 use super::Failure;
 
@@ -57,6 +57,9 @@ fn summary(config: &Config, output: &mut dyn Write) -> io::Result<()> {
         counted(config.namespaces(), "namespace")
     )?;
     writeln!(output, "{}", config.reactors)?;
+    if config.memory != Memory::default() {
+        writeln!(output, "{}", config.memory)?;
+    }
     for subsystem in &config.subsystems {
         subsystem_summary(config, subsystem, output)?;
     }

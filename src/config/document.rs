@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::cores::CoreListText;
 use super::finding::{Finding, Place, Severity};
 use super::limits::LimitsEntry;
+use super::memory::MemoryEntry;
 use super::size::SizeText;
 use super::{CORE_MAX, TEXT_BYTES_MAX};
 
@@ -32,6 +33,9 @@ pub struct Document {
     /// Limits on what peers may take.
     #[serde(default)]
     pub limits: LimitsEntry,
+    /// The memory that data moves through.
+    #[serde(default)]
+    pub memory: MemoryEntry,
     /// Block devices that namespaces are made of, at most 1024.
     pub bdevs: Vec<BdevEntry>,
     /// Subsystems that hosts connect to, at most 256.

@@ -7,6 +7,7 @@ use super::document::{
     SubsystemEntry,
 };
 use super::limits::LimitsEntry;
+use super::memory::MemoryEntry;
 use super::size::ByteSize;
 use super::{Accepted, Finding, PORT_DEFAULT, Transport, validate};
 
@@ -78,6 +79,7 @@ impl Embedded {
             state_dir: None,
             state_must_exist: false,
             limits: LimitsEntry::default(),
+            memory: MemoryEntry::default(),
             bdevs: vec![bdev],
             subsystems: vec![subsystem],
         }

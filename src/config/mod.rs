@@ -24,6 +24,7 @@ pub use finding::{Finding, Place, Severity};
 pub use fuzz::fuzz;
 pub use limits::{Knob, Limits, LimitsEntry};
 pub use listen::{AddressError, PORT_DEFAULT, parse_address, parse_listen};
+pub use memory::{HugepagesName, Memory, MemoryEntry};
 pub use size::{ByteSize, SizeError, SizeText};
 pub use validate::{
     BDEVS_MAX, HOSTS_MAX, LISTENERS_MAX, NAMESPACES_MAX, SUBSYSTEMS_MAX, namespace_uuid, validate,
@@ -36,6 +37,7 @@ mod finding;
 mod fuzz;
 pub mod limits;
 mod listen;
+pub mod memory;
 mod serialize;
 mod size;
 mod validate;
@@ -58,6 +60,8 @@ pub struct Config {
     pub state_must_exist: bool,
     /// Limits on what peers may take.
     pub limits: Limits,
+    /// The memory that data moves through.
+    pub memory: Memory,
     /// Block devices; their names are unique.
     pub bdevs: Vec<Bdev>,
     /// Subsystems; their names are unique.
@@ -208,6 +212,15 @@ impl Config {
         self.bdevs.iter().find(|bdev| bdev.name == name)
     }
 
+    /// Whether the memory that data moves through is taken whole at the start: that was asked for, or devices reach it.
+    #[must_use]
+    pub fn takes_memory_whole(&self) -> bool {
+        let memory = &self.memory;
+        memory.populate
+            || memory.hugepages == HugepagesName::Always
+            || self.bdevs.iter().any(|bdev| bdev.kind.uses_callers_memory())
+    }
+
     /// Number of namespaces in all subsystems.
     #[must_use]
     pub fn namespaces(&self) -> usize {
@@ -242,6 +255,14 @@ impl BdevKind {
     pub fn size(&self) -> ByteSize {
         match *self {
             Self::Malloc { size, .. } | Self::Null { size, .. } => size,
+        }
+    }
+
+    /// Whether its device itself reaches into the memory of a command's data.
+    #[must_use]
+    pub fn uses_callers_memory(&self) -> bool {
+        match self {
+            Self::Malloc { .. } | Self::Null { .. } => false,
         }
     }
 

@@ -16,6 +16,7 @@ impl From<&Config> for Document {
             state_dir: config.state_directory.as_ref().map(|path| path.to_string_lossy().into_owned()),
             state_must_exist: config.state_must_exist,
             limits: config.limits.into(),
+            memory: config.memory.into(),
             bdevs: config.bdevs.iter().map(Into::into).collect(),
             subsystems: config.subsystems.iter().map(Into::into).collect(),
         }

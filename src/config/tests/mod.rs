@@ -19,6 +19,7 @@ fn example() -> Value {
         "state_dir": "/var/lib/corelane",
         "state_must_exist": true,
         "limits": {"queue_depth_max": 256},
+        "memory": {"bytes_per_reactor": "512MiB", "hugepages": "auto", "page_size": "1GiB", "populate": true},
         "bdevs": [
             {"name": "ram0", "type": "malloc", "size": "1GiB", "block_size": 4096},
             {"name": "void", "type": "null", "size": "1TiB", "block_size": 512}
@@ -69,6 +70,13 @@ fn the_example_is_taken_as_it_is_meant() {
     assert_eq!(config.state_directory, Some("/var/lib/corelane".into()));
     assert!(config.state_must_exist);
     assert_eq!(config.limits, Limits { queue_depth_max: 256, ..Limits::default() });
+    let memory = Memory {
+        bytes_per_reactor: Some(ByteSize::new(512 << 20)),
+        hugepages: HugepagesName::Auto,
+        page_size: Some(ByteSize::new(1 << 30)),
+        populate: true,
+    };
+    assert_eq!(config.memory, memory);
     let [ram, void] = &config.bdevs[..] else { panic!("{:?}", config.bdevs) };
     assert_eq!(ram.kind, BdevKind::Malloc { size: ByteSize::new(1 << 30), block_size: 4096 });
     assert_eq!(void.kind, BdevKind::Null { size: ByteSize::new(1 << 40), block_size: 512 });
@@ -112,8 +120,10 @@ fn reservations_persist_by_default_where_the_uuid_is_given() {
 fn everything_but_bdevs_and_subsystems_has_a_default() {
     let Accepted { config, warnings } = accepted(r#"{"bdevs": [], "subsystems": []}"#);
     assert_eq!(config.reactors, Reactors { management: 0, io: vec![1, 2, 3], idle: adaptive(100) });
+    assert!(!config.takes_memory_whole());
     assert_eq!((config.state_directory, config.state_must_exist), (None, false));
     assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.memory, Memory::default());
     let [warning] = &warnings[..] else { panic!("{warnings:?}") };
     assert_eq!(warning.to_string(), "subsystems: warning: is empty: nothing is served");
 }
@@ -148,6 +158,38 @@ fn each_idle_policy_is_taken() {
     ];
     for (given, idle) in rows {
         assert_eq!(accepted(&example_with("/reactors/idle", given)).config.reactors.idle, idle);
+    }
+}
+
+#[test]
+fn memory_is_taken_whole_where_that_was_asked_for() {
+    let rows = [
+        //  given                        whole   as it is shown
+        (json!({}), false, "memory: as much as each I/O reactor needs"),
+        (
+            json!({"bytes_per_reactor": "16MiB", "hugepages": "never"}),
+            false,
+            "memory: 16MiB for each I/O reactor, never in huge pages",
+        ),
+        (
+            json!({"page_size": "2MiB"}),
+            false,
+            "memory: as much as each I/O reactor needs, huge pages of 2MiB",
+        ),
+        (
+            json!({"bytes_per_reactor": 1u64 << 40, "hugepages": "always", "page_size": "1GiB"}),
+            true,
+            "memory: 1TiB for each I/O reactor, always in huge pages of 1GiB",
+        ),
+        (
+            json!({"populate": true}),
+            true,
+            "memory: as much as each I/O reactor needs, taken and locked at the start",
+        ),
+    ];
+    for (given, whole, shown) in rows {
+        let config = accepted(&example_with("/memory", given)).config;
+        assert_eq!((config.takes_memory_whole(), config.memory.to_string().as_str()), (whole, shown));
     }
 }
 
@@ -271,7 +313,7 @@ fn the_schema_closes_every_object_and_describes_every_key() {
     }
     let mut objects = 0;
     walk(&schema(), "", &mut objects);
-    assert_eq!(objects, 9);
+    assert_eq!(objects, 10);
     assert_eq!(schema()["required"], json!(["bdevs", "subsystems"]));
 }
 

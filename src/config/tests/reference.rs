@@ -60,6 +60,15 @@ fn the_limits_are_documented_as_they_are() {
     }
 }
 
+#[test]
+fn the_memory_is_documented_as_it_is() {
+    let Knob { min, max, default, .. } = memory::BYTES_PER_REACTOR;
+    let row = row("bytes_per_reactor");
+    for part in [format!("`\"{min}\"` to `\"{max}\"`"), format!("`\"{default}\"` where")] {
+        assert!(row.contains(&part), "{row}");
+    }
+}
+
 /// A number as the page writes it: `65,536`.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();

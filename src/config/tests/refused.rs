@@ -105,6 +105,25 @@ fn wrong_reactors_are_refused_with_what_is_allowed() {
 }
 
 #[test]
+fn memory_that_cannot_be_is_refused() {
+    let rows = [
+        (json!({"bytes_per_reactor": (16 << 20) - 1}), "bytes_per_reactor", "from 16MiB to 1TiB"),
+        (json!({"bytes_per_reactor": "2TiB"}), "bytes_per_reactor", "is 2TiB; it must be from 16MiB to 1TiB"),
+        (json!({"bytes_per_reactor": "256MB"}), "bytes_per_reactor", "unknown unit"),
+        (json!({"page_size": "4KiB"}), "page_size", "is 4KiB; it must be 2MiB or 1GiB"),
+        (json!({"page_size": "2MiB", "hugepages": "never"}), "page_size", "belongs to huge pages"),
+        (json!({"hugepages": "some"}), "hugepages", "expected one of `auto`, `always`, `never`"),
+        (json!({"hugepages": true}), "hugepages", "expected"),
+        (json!({"populate": 1}), "populate", "expected a boolean"),
+        (json!({"pages": 1}), "pages", "unknown field `pages`"),
+    ];
+    for (value, key, part) in rows {
+        refused(&example_with("/memory", value), &format!("memory.{key}"), part);
+    }
+    refused(&example_with("/memory", json!("256MiB")), "memory", "expected an object such as");
+}
+
+#[test]
 fn limits_outside_their_range_are_refused_with_the_range() {
     let rows = [
         ("connections_max", 0, "from 1 to 65536 connections"),

@@ -49,6 +49,25 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn memory()(
+        bytes_per_reactor in proptest::option::of((16u64 << 20)..=1 << 40),
+        hugepages in prop_oneof![
+            Just(HugepagesName::Auto), Just(HugepagesName::Always), Just(HugepagesName::Never)
+        ],
+        large in proptest::option::of(any::<bool>()),
+        populate in any::<bool>(),
+    ) -> MemoryEntry {
+        let page_size = large.filter(|_| hugepages != HugepagesName::Never);
+        MemoryEntry {
+            bytes_per_reactor: bytes_per_reactor.map(SizeText::Bytes),
+            hugepages,
+            page_size: page_size.map(|large| ByteSize::new(if large { 1 << 30 } else { 2 << 20 }).into()),
+            populate,
+        }
+    }
+}
+
+prop_compose! {
     fn document()(
         management in proptest::option::of(0u64..4),
         io in proptest::option::of(prop_oneof![
@@ -63,6 +82,7 @@ prop_compose! {
         state_dir in proptest::option::of("/\\PC{0,20}"),
         state_must_exist in any::<bool>(),
         queue_depth_max in 2u64..=4096,
+        memory in memory(),
         bdevs in (bdev(0), bdev(1), bdev(2)),
         subsystems in (subsystem(0), subsystem(1)),
     ) -> Document {
@@ -71,6 +91,7 @@ prop_compose! {
             state_dir,
             state_must_exist,
             limits: LimitsEntry { queue_depth_max, ..LimitsEntry::default() },
+            memory,
             bdevs: vec![bdevs.0, bdevs.1, bdevs.2],
             subsystems: vec![subsystems.0, subsystems.1],
         }

@@ -45,11 +45,12 @@ pub fn validate(document: &Document, allowed: &[usize]) -> Result<Accepted, Vec<
     let reactors = reactors(&document.reactors, &root.key("reactors"), allowed, findings);
     let state_directory = state_directory(document.state_dir.as_deref(), &root, findings);
     let limits = document.limits.check(&root.key("limits"), findings);
+    let memory = document.memory.check(&root.key("memory"), findings);
     let bdevs = bdevs::check(&document.bdevs, &root.key("bdevs"), findings);
     let subsystems =
         subsystems::check(&document.subsystems, &root.key("subsystems"), &document.bdevs, findings);
     let state_must_exist = document.state_must_exist;
-    let config = Config { reactors, state_directory, state_must_exist, limits, bdevs, subsystems };
+    let config = Config { reactors, state_directory, state_must_exist, limits, memory, bdevs, subsystems };
     let warnings = std::mem::take(findings).into_result()?;
     Ok(Accepted { config, warnings })
 }
