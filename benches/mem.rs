@@ -2,10 +2,13 @@
 //!
 //! `ahead` is by how many bytes the destination is ahead of the source within its page: 24 is where the
 //! payload behind a header of NVMe/TCP lies, and where `rep movsb` is slow on some processors.
+//!
+//! Then what a buffer costs that is taken from a pool and given back: `first` from its own size, `last` when the smaller sizes
+//! are out and the largest serves, `turns` 128 of them in turn.
 
 use std::hint::black_box;
 
-use corelane::mem::{self, Extent};
+use corelane::mem::{self, Arena, ArenaOptions, Class, Extent, Pool};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 const SIZES: [usize; 4] = [512, 4 << 10, 32 << 10, 128 << 10];
@@ -61,5 +64,26 @@ fn checks(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, copies, checks);
+fn pools(criterion: &mut Criterion) {
+    let classes =
+        [(4 << 10, 128), (16 << 10, 32), (128 << 10, 16)].map(|(bytes, count)| Class { bytes, count });
+    let mut arena =
+        Arena::new(&ArenaOptions { bytes: 3 << 20, ..ArenaOptions::default() }).expect("3 MiB of memory");
+    let pool = Pool::from(arena.carve(&classes).expect("its memory is enough"));
+    let mut group = criterion.benchmark_group("pool");
+    group.bench_function("first", |bencher| bencher.iter(|| pool.take(black_box(4096))));
+    group.bench_function("turns", |bencher| {
+        let mut held: Vec<_> = (0..127).map(|_| pool.take(4096)).collect();
+        let mut next = 0;
+        bencher.iter(|| {
+            held[next] = pool.take(black_box(4096));
+            next = (next + 1) % held.len();
+        });
+    });
+    let smaller: Vec<_> = (0..128 + 32).map(|_| pool.take(4096)).collect();
+    group.bench_function("last", |bencher| bencher.iter(|| pool.take(black_box(4096))));
+    drop(smaller);
+}
+
+criterion_group!(benches, copies, checks, pools);
 criterion_main!(benches);

@@ -55,7 +55,7 @@ impl Client {
         let stream = TcpStream::connect(address)?;
         let queue = queues.open(&mut group, stream, &options.identity, &queue)?;
         let pool = Pool::new(DEPTH.into(), TRANSFER_BYTES)?;
-        let buffers = std::iter::from_fn(|| pool.take()).collect();
+        let buffers = std::iter::from_fn(|| pool.take(TRANSFER_BYTES)).collect();
         let clock = Clock::real();
         let deadline = clock.now() + TIMEOUT;
         while !queues.pair(queue).is_some_and(|pair| pair.is_ready()) {

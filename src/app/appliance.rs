@@ -14,10 +14,12 @@ use corelane_reactors::poller::Phase;
 use corelane_reactors::reactor::{Reactor, ReactorIndex};
 
 use crate::app::assemble::{self, Sockets};
+use crate::app::memory::Memory;
 use crate::app::records::Records;
 use crate::app::shutdown::{Shutdown, Stopper};
 use crate::app::{Options, ServeError};
 use crate::bdev::Home;
+use crate::mem::{Extent, PoolMemory};
 use crate::nvmf::io::Channels;
 use crate::persist::StateDirectory;
 use crate::transport::{
@@ -49,6 +51,7 @@ pub struct Appliance {
     group: Group,
     stopper: Stopper,
     state: Arc<StateDirectory>,
+    extents: Vec<Arc<Extent>>,
     addresses: Vec<SocketAddr>,
     subsystems: Vec<Served>,
     counters: Vec<Arc<Counters>>,
@@ -58,6 +61,8 @@ pub struct Appliance {
 struct IoStart {
     settings: Settings,
     lane: usize,
+    home: Home,
+    memory: PoolMemory,
     counters: Arc<Counters>,
     mailbox: Mailbox<IoMail>,
     drained: Slot<ManagementMail>,
@@ -84,10 +89,12 @@ impl Appliance {
     pub fn start(options: Options) -> Result<Self, ServeError> {
         let Options { config, state_directory } = options;
         let state = Arc::new(StateDirectory::open(&state_directory, config.state_must_exist)?);
+        let settings = assemble::settings(&config);
+        let memory = Memory::take(&config, &settings)?;
+        let extents = memory.extents();
         let bdevs = assemble::bdevs(&config)?;
         let sockets = assemble::sockets(&config)?;
         let target = assemble::target(&config, &bdevs, &sockets)?;
-        let settings = assemble::settings(&config);
         let group = Group::new(&assemble::layout(&config), assemble::idle_policy(&config), Clock::real())?;
 
         let mut addresses: Vec<_> =
@@ -109,7 +116,8 @@ impl Appliance {
         let mut io = Vec::new();
         let mut lanes = Vec::new();
         let mut counters = Vec::new();
-        for (lane, &index) in group.io().iter().enumerate() {
+        for ((lane, &index), (extents, memory)) in group.io().iter().enumerate().zip(memory.carve(&settings))
+        {
             let (sender, mailbox) = group.mailbox(index, IO_MAIL);
             lanes.push(sender);
             counters.push(Arc::<Counters>::default());
@@ -122,6 +130,8 @@ impl Appliance {
                 IoStart {
                     settings: settings.clone(),
                     lane,
+                    home: Home::new(&extents),
+                    memory,
                     counters,
                     mailbox,
                     drained,
@@ -141,7 +151,7 @@ impl Appliance {
             reactors: (0..group.reactors()).map(|index| group.handle(index)).collect(),
             shutdown_limit: config.limits.shutdown_timeout,
         };
-        let appliance = Self { group, stopper, state, addresses, subsystems, counters };
+        let appliance = Self { group, stopper, state, extents, addresses, subsystems, counters };
         appliance.spawn(io, start)?;
         Ok(appliance)
     }
@@ -154,6 +164,11 @@ impl Appliance {
     /// What is served.
     pub fn subsystems(&self) -> &[Served] {
         &self.subsystems
+    }
+
+    /// The memory that the data of commands moves through: what it lies in, and where.
+    pub fn memory(&self) -> &[Arc<Extent>] {
+        &self.extents
     }
 
     /// Where state is kept.
@@ -212,9 +227,9 @@ impl Appliance {
 }
 
 fn start_io(reactor: &mut Reactor, start: IoStart) -> io::Result<()> {
-    let IoStart { settings, lane, counters, mailbox, drained, to_management } = start;
+    let IoStart { settings, lane, home, memory, counters, mailbox, drained, to_management } = start;
     let mail = ReservationMail { to_management, back: mailbox.sender() };
-    let role = EndpointRole::Io { lane, channels: Channels::new(Home::default()), drained, mail };
+    let role = EndpointRole::Io { lane, channels: Channels::new(home), memory, drained, mail };
     let endpoint = Endpoint::new(&settings, counters, role).map_err(io::Error::other)?;
     attach(reactor, &Rc::new(RefCell::new(endpoint)), Mail::Io(mailbox))
 }

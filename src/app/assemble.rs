@@ -17,7 +17,7 @@ use crate::nvmf::namespace::Namespace;
 use crate::nvmf::options::Options;
 use crate::nvmf::subsystem::Subsystem;
 use crate::nvmf::target::Target;
-use crate::transport::{IN_CAPSULE_BYTES, Settings, listen};
+use crate::transport::{IN_CAPSULE_BYTES, QueueBuffers, Settings, listen};
 
 /// The sockets that are listened on, by the address that the configuration gives.
 pub(super) type Sockets = HashMap<SocketAddr, TcpListener>;
@@ -115,6 +115,7 @@ pub(super) fn settings(config: &Config) -> Settings {
     let limits = &config.limits;
     Settings {
         connections_max: limits.connections_max as usize,
+        buffers: QueueBuffers::for_entries(limits.queue_depth_max),
         icreq_timeout: limits.icreq_timeout,
         connect_timeout: limits.connect_timeout,
         abort_after: limits.preempt_abort_after,

@@ -1,6 +1,6 @@
 //! Assembly of a whole appliance: what starts in which order, and how it stops. The only place that knows everything.
 //!
-//! Start: bdevs; the state directory, locked; the addresses, bound; then the reactors, the I/O reactors first. Nothing
+//! Start: the memory of the I/O reactors; bdevs, which may map it; the state directory, locked; the addresses, bound; then the reactors, the I/O reactors first. Nothing
 //! is accepted before the management reactor runs, and a failure at any step undoes the steps before it.
 //!
 //! Stop: the management reactor asks every I/O reactor to finish what is in flight; when all have, or the time limit is
@@ -11,6 +11,7 @@
 mod appliance;
 mod assemble;
 mod banner;
+mod memory;
 mod records;
 mod shutdown;
 
@@ -24,6 +25,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::bdev::CreateError;
 use crate::config::Config;
+use crate::mem::ExtentError;
 use crate::nvmf::subsystem::SubsystemError;
 use crate::persist::{OpenError, StateError};
 use crate::transport::ListenError;
@@ -52,6 +54,14 @@ pub enum ServeError {
     /// The thread that writes records cannot be started.
     #[error("cannot start the writer of records")]
     Writer(#[source] io::Error),
+    /// The memory of an I/O reactor cannot be had.
+    #[error("cannot take the memory of the I/O reactor on core {core}")]
+    Memory {
+        /// Its core.
+        core: usize,
+        /// Why.
+        source: ExtentError,
+    },
     /// A block device cannot be made.
     #[error("cannot make the block device {name}")]
     Bdev {

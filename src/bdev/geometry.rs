@@ -49,9 +49,10 @@ impl Geometry {
         u64::from(self.block_size) * self.blocks
     }
 
-    /// Whether the data of a command must lie at certain addresses, because the device uses the caller's memory.
-    pub fn needs_aligned_memory(&self) -> bool {
-        matches!(self.memory, Memory::Callers { alignment } if alignment > 1)
+    /// Whether the device itself reaches into the memory of a command's data, which must then be of the kind that
+    /// [`Memory::Callers`] describes: received bytes, which lie anywhere, are not.
+    pub fn uses_callers_memory(&self) -> bool {
+        matches!(self.memory, Memory::Callers { .. })
     }
 }
 
@@ -84,7 +85,8 @@ pub enum Memory {
     /// The device's own: data is copied once, at hand-over, to or from any segments, and
     /// [`super::Channel::lend`] may show where it lies.
     Own,
-    /// The caller's: the device reads and writes the segments themselves.
+    /// The caller's: the device reads and writes the segments themselves. They lie in the extents of
+    /// [`super::Home`], which it may have mapped or registered, and in no other memory.
     Callers {
         /// What the address and the length of every segment must be a multiple of, in bytes.
         alignment: usize,

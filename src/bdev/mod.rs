@@ -29,7 +29,9 @@ pub use geometry::{Features, Geometry, GeometryError, Memory};
 pub use malloc::Malloc;
 pub use null::Null;
 
-use crate::mem::ExtentError;
+use std::sync::Arc;
+
+use crate::mem::{Extent, ExtentError};
 
 /// A block device, shared by all reactors.
 pub trait Bdev: Send + Sync {
@@ -61,7 +63,19 @@ pub trait Bdev: Send + Sync {
 /// What the reactor that opens a channel has to offer.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
-pub struct Home {}
+pub struct Home {
+    /// The memory that the data of its commands lies in, for bdevs that use the caller's ([`Memory::Callers`]): a device
+    /// maps or registers these, whole.
+    pub extents: Arc<[Arc<Extent>]>,
+}
+
+impl Home {
+    /// A reactor whose commands move their data through these extents.
+    #[must_use]
+    pub fn new(extents: &[Arc<Extent>]) -> Self {
+        Self { extents: extents.into() }
+    }
+}
 
 /// Why a channel could not be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! Memory that devices and sockets may touch: extents, pools and the kernels that copy and check it.
+//! Memory that devices and sockets may touch: extents, arenas, pools and the kernels that copy and check it.
 //! Knows nothing of blocks and commands.
 //!
 //! All of it is raw memory: several cores, the kernel and devices read and write it at any time, so no Rust
@@ -10,6 +10,7 @@
 //!   of a raw pointer promises, and what an [`Extent`] guarantees even beyond its own end;
 //! - memory that a Rust reference covers is never behind a segment that somebody may write through.
 
+mod arena;
 mod extent;
 mod kernels;
 mod list;
@@ -17,10 +18,11 @@ mod numa;
 mod pool;
 mod shared;
 
+pub use arena::{Arena, ArenaBacking, ArenaOptions};
 pub use corelane_reactors::buffer::{Segment, SegmentMut};
 pub use extent::{Backing, Extent, ExtentError, MissingHugepages, PageSize, Residence};
 pub use kernels::{copy, copy_in, copy_out, crc32c, difference, zero};
 pub use list::{difference_list, gather, length, length_mut, scatter};
 pub use numa::node_of_core;
-pub use pool::{Buffer, Pool};
+pub use pool::{Buffer, Class, Pool, PoolMemory};
 pub use shared::Shared;

@@ -16,7 +16,7 @@ use corelane_reactors::reactor::Turn;
 use corelane_reactors::timer::Wheel;
 
 use crate::connection::controller::{self, Connection};
-use crate::mem::{Buffer, Pool};
+use crate::mem::Pool;
 use crate::nvmf::io::{Channels, Limits, Namespaces};
 use crate::nvmf::target::Target;
 use crate::spec::status::Status;
@@ -27,6 +27,7 @@ use crate::transport::io_queue::IoQueue;
 use crate::transport::link::{Flushed, Life, Link};
 use crate::transport::message::{Counted, Handover, IoMail, ManagementMail};
 use crate::transport::queues::{Queue, Queues, Role, Services};
+use crate::transport::share::Share;
 use crate::transport::{Counters, EndpointError, EndpointRole, IN_CAPSULE_BYTES, Management, Settings};
 
 /// Stretches that one send takes.
@@ -55,23 +56,19 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// An endpoint without queues. An I/O reactor's takes the memory for as many queues as there may be connections.
+    /// An endpoint without queues.
     ///
     /// # Errors
     /// [`EndpointError`].
-    ///
-    /// # Panics
-    /// If a queue has fewer than 2 buffers.
     pub fn new(
         settings: &Settings,
         counters: Arc<Counters>,
         role: EndpointRole,
     ) -> Result<Self, EndpointError> {
-        assert!(settings.buffers_per_queue >= 2);
-        let (management, drained, lane, channels) = match role {
-            EndpointRole::Management(management) => (Some(*management), None, 0, Channels::default()),
-            EndpointRole::Io { lane, channels, drained, mail } => {
-                (None, Some((drained, mail)), lane, channels)
+        let (management, drained, lane, channels, pool) = match role {
+            EndpointRole::Management(management) => (Some(*management), None, 0, Channels::default(), None),
+            EndpointRole::Io { lane, channels, memory, drained, mail } => {
+                (None, Some((drained, mail)), lane, channels, Some(Pool::from(memory)))
             }
         };
         let (drained, reservations) = drained.unzip();
@@ -82,12 +79,6 @@ impl Endpoint {
             sockets_max,
             chunks_per_socket: 4,
         })?;
-        let buffers = settings.connections_max.saturating_mul(settings.buffers_per_queue);
-        let buffers = u32::try_from(buffers).unwrap_or(u32::MAX);
-        let pool = match drained {
-            Some(_) => Some(Pool::new(buffers, settings.transfer_bytes_max as usize)?),
-            None => None,
-        };
         let services = Services {
             channels,
             counters,
@@ -277,19 +268,21 @@ impl Endpoint {
             host: ticket.host,
         });
         let namespaces = Namespaces::open(&ticket.namespaces, fence.is_some(), &mut services.channels);
-        let buffers =
-            services.pool.as_ref().map(|pool| take(pool, settings.buffers_per_queue)).unwrap_or_default();
-        let complete = buffers.len() == settings.buffers_per_queue;
+        let classes = settings.buffers.classes(entries, settings.transfer_bytes_max);
+        let share = services.pool.as_ref().and_then(|pool| Share::take(pool, classes));
         let limits = Limits { transfer_bytes_max: settings.transfer_bytes_max };
         let (status, namespaces) = match namespaces {
-            Ok(namespaces) if complete => (Status::SUCCESS, namespaces),
-            Ok(namespaces) => (Status::CONNECT_CONTROLLER_BUSY, namespaces),
+            Ok(namespaces) if share.is_some() => (Status::SUCCESS, namespaces),
+            Ok(namespaces) => {
+                tracing::warn!(%peer, "no buffers are left for a queue: give the reactor more memory");
+                (Status::CONNECT_CONTROLLER_BUSY, namespaces)
+            }
             Err(error) => {
                 tracing::warn!(%peer, %error, "cannot open a namespace for a queue");
                 (Status::INTERNAL_ERROR, Namespaces::default())
             }
         };
-        let io = IoQueue::new(&ticket, self.lane, fence, namespaces, buffers, limits);
+        let io = IoQueue::new(&ticket, self.lane, fence, namespaces, share.unwrap_or_default(), limits);
         let (cid, dw0) = connect;
         io.connected(&mut link, cid, status, if status.is_success() { dw0 } else { 0 });
         if !status.is_success() {
@@ -474,9 +467,4 @@ impl Endpoint {
             drained.send(ManagementMail::Drained);
         }
     }
-}
-
-/// Takes `count` buffers, or as many as there are.
-fn take(pool: &Pool, count: usize) -> Vec<Buffer> {
-    (0..count).map_while(|_| pool.take()).collect()
 }

@@ -26,7 +26,7 @@ impl IoQueue {
         let Some(command) = self.slots.find(slot) else { unreachable!("only slots in use are executed") };
         let (cid, request) = (command.cid, command.request);
         if let Some(done) = self.judged(link, services, slot, &buffer) {
-            self.buffers.push(buffer);
+            self.buffers.put(buffer);
             return done;
         }
         let Some(command) = self.slots.find(slot) else { unreachable!("it was found above") };
@@ -112,7 +112,9 @@ impl IoQueue {
                 self.send(link, cid, Data::Buffer(buffer, bytes as usize));
             }
             (_, buffer) => {
-                self.buffers.extend(buffer);
+                if let Some(buffer) = buffer {
+                    self.buffers.put(buffer);
+                }
                 self.respond(link, cid, status);
             }
         }

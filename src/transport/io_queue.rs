@@ -10,8 +10,7 @@
 //! ```
 //!
 //! Invariants: a slot's index is its transfer tag; `Waiting` slots are exactly those in `waiting` and `asking`, in order;
-//! a buffer is in `buffers`, in a slot, or in the outbox; `receiving` slots are `Receiving`, fewer than there are
-//! buffers; the tag of a pending bdev command names socket and slot.
+//! a buffer is in `buffers`, in a slot, or in the outbox; the tag of a pending bdev command names socket and slot.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -31,6 +30,7 @@ use crate::transport::data::Data;
 use crate::transport::fencing::Fence;
 use crate::transport::link::Link;
 use crate::transport::queues::Services;
+use crate::transport::share::Share;
 use crate::transport::slots::Slots;
 use crate::transport::submission::SubmissionQueue;
 
@@ -73,9 +73,8 @@ pub(super) struct IoQueue {
     asking: VecDeque<u16>,
     /// The last buffer went to one of `asking`.
     asked_last: bool,
-    receiving: usize,
-    receiving_max: usize,
-    pub(super) buffers: Vec<Buffer>,
+    /// Those that are free.
+    pub(super) buffers: Share,
     /// Commands that a bdev has.
     pub(super) executing: usize,
     /// The connection is over, and the bdevs were asked to end what they have.
@@ -101,7 +100,7 @@ impl IoQueue {
         lane: usize,
         fence: Option<Fence>,
         namespaces: Namespaces,
-        buffers: Vec<Buffer>,
+        buffers: Share,
         limits: Limits,
     ) -> Self {
         let entries = u16::try_from(ticket.entries).unwrap_or(u16::MAX);
@@ -117,8 +116,6 @@ impl IoQueue {
             waiting: VecDeque::with_capacity(usize::from(entries)),
             asking: VecDeque::with_capacity(usize::from(entries)),
             asked_last: false,
-            receiving: 0,
-            receiving_max: buffers.len().saturating_sub(1),
             buffers,
             executing: 0,
             abandoned: false,
@@ -240,26 +237,34 @@ impl IoQueue {
     /// A buffer that was sent is free again.
     pub(super) fn sent(&mut self, data: Data) {
         if let Data::Buffer(buffer, _) = data {
-            self.buffers.push(buffer);
+            self.buffers.put(buffer);
         }
     }
 
     /// Goes on with commands that waited for a buffer.
     pub(super) fn serve_waiting(&mut self, link: &mut Link, services: &mut Services) {
-        while !self.buffers.is_empty()
-            && let Some(slot) = self.next_waiting()
-        {
-            let Some(buffer) = self.buffers.pop() else { unreachable!("it was not empty") };
+        while let Some((slot, buffer)) = self.next_waiting() {
             self.start(link, services, slot, buffer);
         }
     }
 
-    /// The command that gets the next buffer. Both kinds take turns. The last buffer is never for data of the host's: what
-    /// is here already may fill the receive memory that this data needs on its way.
-    fn next_waiting(&mut self) -> Option<u16> {
-        let may_ask = self.receiving < self.receiving_max && !self.asking.is_empty();
-        self.asked_last = may_ask && (!self.asked_last || self.waiting.is_empty());
-        if self.asked_last { self.asking.pop_front() } else { self.waiting.pop_front() }
+    /// The command that gets the next buffer, and that buffer. Both kinds take turns; within a kind nobody is overtaken, so
+    /// a large command does not wait for ever behind small ones.
+    fn next_waiting(&mut self) -> Option<(u16, Buffer)> {
+        for asks in [!self.asked_last, self.asked_last] {
+            let queue = if asks { &self.asking } else { &self.waiting };
+            let Some(&slot) = queue.front() else { continue };
+            let Some(command) = self.slots.find(slot) else { unreachable!("waiting slots are in use") };
+            let bytes = command.request.transfer.bytes();
+            let buffer = if asks { self.buffers.for_data(bytes) } else { self.buffers.for_answer(bytes) };
+            if let Some(buffer) = buffer {
+                let queue = if asks { &mut self.asking } else { &mut self.waiting };
+                queue.pop_front();
+                self.asked_last = asks;
+                return Some((slot, buffer));
+            }
+        }
+        None
     }
 
     /// Lets go of every command that no bdev has; asks the others to end, once. The connection is over.
@@ -315,7 +320,7 @@ impl IoQueue {
         match request.transfer {
             Transfer::ToHost(_) => self.read(link, services, cid, request),
             Transfer::FromHost(_) => self.ask(link, services, cid, request),
-            Transfer::InCapsule(_) if needs_alignment(&request) => {
+            Transfer::InCapsule(_) if request.namespace.geometry.uses_callers_memory() => {
                 self.wait_for_buffer(link, services, cid, request, Some(bytes.slice(data)));
             }
             Transfer::InCapsule(_) => {
@@ -396,7 +401,6 @@ impl IoQueue {
         match transfer {
             Transfer::FromHost(bytes) => {
                 command.stage = Stage::Receiving(buffer);
-                self.receiving += 1;
                 link.connection.request_data(cid, slot, bytes);
             }
             Transfer::InCapsule(bytes) => {
@@ -429,13 +433,13 @@ impl IoQueue {
         let Transfer::FromHost(bytes) = command.request.transfer else {
             unreachable!("only data from the host is transferred");
         };
-        self.receiving -= 1;
+        self.buffers.received(&buffer);
         if intact {
             return self.execute_slot(link, services, ttag, buffer, bytes);
         }
         let cid = command.cid;
         self.slots.remove(ttag);
-        self.buffers.push(buffer);
+        self.buffers.put(buffer);
         self.respond(link, cid, Status::TRANSIENT_TRANSPORT_ERROR);
         self.serve_waiting(link, services);
     }
@@ -456,11 +460,6 @@ fn interrupted(status: Status) -> Status {
 
 pub(super) fn executing(buffer: Option<Buffer>, lease: Option<Lease>) -> Stage {
     Stage::Executing { buffer, _lease: lease }
-}
-
-/// The bdev uses the caller's memory itself, and received bytes lie anywhere.
-fn needs_alignment(request: &Request) -> bool {
-    request.namespace.geometry.needs_aligned_memory()
 }
 
 /// What a fabrics command is answered on an I/O queue that is connected (base 2.1, section 3.3.2).

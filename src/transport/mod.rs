@@ -22,12 +22,15 @@ mod message;
 mod pollers;
 mod queues;
 mod role;
+mod share;
 mod slots;
 mod submission;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
+
+use crate::mem::{Arena, Class, PoolMemory};
 
 pub use counters::Counters;
 pub use endpoint::Endpoint;
@@ -37,6 +40,7 @@ pub use management::Management;
 pub use message::{IoMail, ManagementMail};
 pub use pollers::{Mail, attach};
 pub use role::{EndpointError, EndpointRole};
+pub use share::QueueBuffers;
 
 /// The largest in-capsule data of an I/O queue, in bytes; Identify announces it as IOCCSZ.
 pub const IN_CAPSULE_BYTES: u32 = 8192;
@@ -48,8 +52,8 @@ pub struct Settings {
     pub connections_max: usize,
     /// The largest data transfer of one command in bytes (MDTS): a power of two from 4096.
     pub transfer_bytes_max: u32,
-    /// Buffers of `transfer_bytes_max` that each I/O queue takes at Connect, from 2; commands beyond wait for one.
-    pub buffers_per_queue: usize,
+    /// Buffers that each I/O queue takes at Connect; it is refused where the reactor has too few left.
+    pub buffers: QueueBuffers,
     /// How long a connection may take to send its ICReq.
     pub icreq_timeout: Duration,
     /// How long it may then take to send its Connect command.
@@ -74,7 +78,7 @@ impl Default for Settings {
         Self {
             connections_max: 1024,
             transfer_bytes_max: 128 << 10,
-            buffers_per_queue: 16,
+            buffers: QueueBuffers::for_entries(128),
             icreq_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),
             linger: Duration::from_secs(1),
@@ -84,5 +88,32 @@ impl Default for Settings {
             header_digest: true,
             data_digest: true,
         }
+    }
+}
+
+impl Settings {
+    /// Bytes of memory that the buffers of an I/O queue take, unless it is short.
+    #[must_use]
+    pub fn queue_bytes(&self) -> usize {
+        self.queue_classes().filter_map(|class| class.total_bytes()).fold(0, usize::saturating_add)
+    }
+
+    /// The buffers for as many I/O queues as `arena` has room for, at most for `connections_max`; `None` if that is not
+    /// even one.
+    #[must_use]
+    pub fn carve(&self, arena: &mut Arena) -> Option<PoolMemory> {
+        let queues = (arena.bytes() / self.queue_bytes()).min(self.connections_max);
+        if queues == 0 {
+            return None;
+        }
+        let queues = u32::try_from(queues).ok()?;
+        let all = self
+            .queue_classes()
+            .map(|class| Some(Class { count: class.count.checked_mul(queues)?, ..class }));
+        arena.carve(&all.collect::<Option<Vec<_>>>()?)
+    }
+
+    fn queue_classes(&self) -> impl Iterator<Item = Class> {
+        self.buffers.classes(u16::MAX, self.transfer_bytes_max)
     }
 }

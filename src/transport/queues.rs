@@ -43,6 +43,7 @@ pub(super) struct Services {
     pub(super) draining: bool,
     /// On the management reactor only.
     pub(super) management: Option<Management>,
+    /// The buffers of queues to come; on I/O reactors only.
     pub(super) pool: Option<Pool>,
     pub(super) settings: Settings,
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use corelane_reactors::mailbox::Slot;
 
-use crate::mem::ExtentError;
+use crate::mem::PoolMemory;
 use crate::nvmf::io::Channels;
 use crate::transport::fencing::ReservationMail;
 use crate::transport::management::Management;
@@ -16,9 +16,6 @@ pub enum EndpointError {
     /// The poll group refused.
     #[error("cannot set up sockets: {0}")]
     Sockets(#[from] io::Error),
-    /// There is not enough memory for the buffers.
-    #[error("cannot set up data buffers: {0}")]
-    Memory(#[from] ExtentError),
 }
 
 /// What an endpoint is for.
@@ -31,6 +28,8 @@ pub enum EndpointRole {
         lane: usize,
         /// Its ways to block devices; none is open yet.
         channels: Channels,
+        /// The buffers that its queues take at Connect.
+        memory: PoolMemory,
         /// Room for its last message.
         drained: Slot<ManagementMail>,
         /// The way of reservation commands.

@@ -22,6 +22,20 @@ fn ticks(process: u32) -> u64 {
 }
 
 #[test]
+fn an_idle_target_is_small() {
+    // Its buffers are address space until they are written. The program itself is not counted: that is larger or smaller
+    // by how it was built.
+    const KIB_MAX: u64 = 4 << 10;
+    let server = Server::start(configuration());
+    let path = format!("/proc/{}/status", server.child.id());
+    let status = fs::read_to_string(path).expect("the status of the process");
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("what it uses");
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    assert!(kib <= KIB_MAX, "{kib} KiB");
+    server.stop();
+}
+
+#[test]
 fn an_idle_target_with_hosts_costs_less_than_a_hundredth_of_a_core() {
     let server = Server::start(configuration());
     let address = server.listeners()[0];

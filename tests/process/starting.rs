@@ -329,3 +329,58 @@ fn the_log_is_for_people_or_for_machines() {
     assert_eq!(finished.code, 2, "{finished:?}");
     assert!(finished.errors.contains("CORELANE_LOG"), "{finished:?}");
 }
+
+#[test]
+fn missing_hugepages_are_counted_with_the_command_that_adds_them() {
+    // A terabyte for each reactor is more than any machine sets aside.
+    let mut configuration = configuration();
+    configuration["memory"] = json!({"hugepages": "always", "bytes_per_reactor": "1TiB"});
+    let meminfo = fs::read_to_string("/proc/meminfo").expect("what the machine has");
+    let page = meminfo.lines().find_map(|line| line.strip_prefix("Hugepagesize:"));
+    let written = Written::new(&configuration.to_string());
+    let finished = written.serve();
+    let Some(page) = page else {
+        return refused(&finished, &["cannot take the memory of the I/O reactor", "has no hugepages"]);
+    };
+    let kib: u64 = page.trim().trim_end_matches(" kB").parse().expect("a number");
+    let reactors = std::thread::available_parallelism().expect("a number of cores").get().max(2) as u64 - 1;
+    let needed = reactors * (1 << 30) / kib;
+    refused(
+        &finished,
+        &[
+            "cannot take the memory of the I/O reactor on core ",
+            &format!("{needed} hugepages of "),
+            " of them are missing",
+            "add them with `corelane setup hugepages ",
+            "ask for less, or use ordinary memory",
+        ],
+    );
+    let checked = run(&["check", &written.file]);
+    assert_eq!(checked.code, 0, "a machine is no part of a configuration: {checked:?}");
+    assert!(
+        checked.output.contains(&"memory: 1TiB for each I/O reactor, always in huge pages".to_owned()),
+        "{checked:?}"
+    );
+}
+
+#[test]
+fn memory_that_is_asked_for_is_taken_and_locked_at_the_start() {
+    const BYTES: u64 = 16 << 20;
+    let mut configuration = configuration();
+    configuration["reactors"] = json!({"management": 0, "io": [0]});
+    configuration["memory"] = json!({"populate": true, "hugepages": "never", "bytes_per_reactor": BYTES});
+    let written = Written::new(&configuration.to_string());
+    let program = Program::start(&["serve", "--config", &written.file, "--state-dir", &written.state()]);
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Memlock).current;
+    if !rustix::process::geteuid().is_root() && limit.is_some_and(|limit| limit < BYTES) {
+        let finished = program.finish(std::time::Duration::from_secs(20));
+        return refused(&finished, &["16777216 bytes of memory cannot be locked", "ulimit -l"]);
+    }
+    program.lines_until("connect with: ");
+    let status = fs::read_to_string(format!("/proc/{}/status", program.id())).expect("its status");
+    let locked = status.lines().find_map(|line| line.strip_prefix("VmLck:")).expect("what it has locked");
+    let kib: u64 = locked.trim().trim_end_matches(" kB").parse().expect("a number");
+    assert!(kib << 10 >= BYTES, "{locked}");
+    let finished = program.stop();
+    assert!(finished.errors.contains("took the memory of an I/O reactor"), "{}", finished.errors);
+}

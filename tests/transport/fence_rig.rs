@@ -39,7 +39,7 @@ use uuid::Uuid;
 use zerocopy::IntoBytes;
 
 use crate::host::{Host, Wish};
-use crate::rig::{NQN, settings};
+use crate::rig::{NQN, buffers, settings};
 
 /// Turns after which bytes on the loopback device count as lost.
 const TURNS_MAX: usize = 1_000_000;
@@ -126,7 +126,9 @@ impl FenceRig {
         for (lane, (back, mailbox)) in lanes.into_iter().enumerate() {
             let drained = to_management.reserve().expect("an empty mailbox");
             let mail = ReservationMail { to_management: to_management.clone(), back };
-            let io = endpoint(EndpointRole::Io { lane, channels: Channels::default(), drained, mail });
+            let (home, memory) = buffers(&settings(), settings().connections_max);
+            let channels = Channels::new(home);
+            let io = endpoint(EndpointRole::Io { lane, channels, memory, drained, mail });
             attach(sim.reactor(lane + 1), &io, Mail::Io(mailbox)).expect("pollers");
             endpoints.push(io);
         }

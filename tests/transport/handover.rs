@@ -90,3 +90,27 @@ fn a_queue_that_is_refused_leaves_room_for_another() {
     }
     assert_eq!(rig.live(), 2);
 }
+
+#[test]
+fn a_queue_for_which_no_buffers_are_left_is_refused_until_another_ends() {
+    let wish = Wish::default();
+    let mut rig = Rig::with_memory(&settings(), 2, |_| memory());
+    rig.associate(&wish);
+    let first = rig.open_queue(1, &wish);
+    let second = rig.open_queue(2, &wish);
+    let busy = rig.host(&wish);
+    rig.connect_io(busy, 3, &wish);
+    assert_eq!(rig.completion(busy), (0, Status::CONNECT_CONTROLLER_BUSY));
+    rig.until("the end of a refused queue", |rig| rig.hosts[busy].closed);
+    rig.hosts.pop();
+    // Those that are there are not disturbed.
+    for host in [first, second] {
+        rig.hosts[host].plain(1, command::flush(1));
+        assert_eq!(rig.completion(host), (1, Status::SUCCESS));
+    }
+    rig.hosts.pop();
+    rig.quiet();
+    let third = rig.open_queue(3, &wish);
+    rig.hosts[third].plain(1, command::flush(1));
+    assert_eq!(rig.completion(third), (1, Status::SUCCESS));
+}

@@ -26,8 +26,29 @@ pub(crate) struct Manual {
     state: Arc<Mutex<State>>,
 }
 
-/// A channel, with its number.
-struct ManualChannel(Arc<Mutex<State>>, usize);
+/// A channel, with its number and, where the device uses the caller's memory, what that is.
+struct ManualChannel(Arc<Mutex<State>>, usize, Option<Home>);
+
+impl ManualChannel {
+    /// Whether a device that knows the reactor's memory, and no other, can carry the command out.
+    fn reaches(&self, command: &Command<'_>) -> bool {
+        let Some(home) = &self.2 else { return true };
+        let inside = |start: usize, len: usize| {
+            home.extents
+                .iter()
+                .any(|extent| extent.address() <= start && start + len <= extent.address() + extent.len())
+        };
+        match command {
+            Command::Read { into, .. } => {
+                into.iter().all(|segment| inside(segment.pointer().addr(), segment.len()))
+            }
+            Command::Write { from, .. } | Command::Compare { with: from, .. } => {
+                from.iter().all(|segment| inside(segment.pointer().addr(), segment.len()))
+            }
+            Command::WriteZeroes { .. } | Command::Deallocate { .. } | Command::Flush => true,
+        }
+    }
+}
 
 impl Manual {
     /// With memory of the callers' that is aligned so, or its own.
@@ -88,15 +109,17 @@ impl Bdev for Manual {
         false
     }
 
-    fn open(&self, _home: &Home) -> Result<Box<dyn Channel>, OpenError> {
+    fn open(&self, home: &Home) -> Result<Box<dyn Channel>, OpenError> {
         let mut state = self.state.lock().expect("a test that goes on");
         state.channels += 1;
-        Ok(Box::new(ManualChannel(Arc::clone(&self.state), state.channels)))
+        let home = self.geometry.uses_callers_memory().then(|| home.clone());
+        Ok(Box::new(ManualChannel(Arc::clone(&self.state), state.channels, home)))
     }
 }
 
 impl Channel for ManualChannel {
-    fn submit(&mut self, tag: Tag, _command: &Command<'_>) -> Submitted {
+    fn submit(&mut self, tag: Tag, command: &Command<'_>) -> Submitted {
+        assert!(self.reaches(command), "the data lies outside the reactor's memory: {command:?}");
         let mut state = self.0.lock().expect("a test that goes on");
         assert!(!state.held.contains(&(self.1, tag)), "a tag is used twice");
         state.held.push_back((self.1, tag));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use corelane::bdev::{Delay, Delays, Memory};
 use corelane::initiator::command;
 use corelane::spec::status::Status;
-use corelane::transport::Settings;
+use corelane::transport::{QueueBuffers, Settings};
 use std::sync::Arc;
 
 use crate::host::Wish;
@@ -18,7 +18,7 @@ const MOMENT: Duration = Duration::from_secs(2);
 const DELAY: Duration = Duration::from_secs(50);
 
 fn few_buffers() -> Settings {
-    Settings { buffers_per_queue: 2, ..settings() }
+    Settings { buffers: QueueBuffers { small: 0, medium: 0, large: 2 }, ..settings() }
 }
 
 #[test]
@@ -134,5 +134,67 @@ fn data_in_capsules_that_waits_does_not_shut_out_data_that_was_asked_for() {
         rig.hosts[IO].in_capsule(cid, command::write(1, 0, 16, false), &[2; 8192]);
     }
     rig.until("all completions", |rig| rig.hosts[IO].completions.len() == 127);
+    assert!(rig.hosts[IO].completions.iter().all(|cqe| cqe.status().is_success()));
+}
+
+#[test]
+fn data_for_devices_lies_in_the_memory_that_they_know() {
+    for (alignment, digests) in [(1, false), (4, false), (4, true), (4096, true)] {
+        // The device refuses memory that is not the reactor's.
+        let bdev = Manual::new(Memory::Callers { alignment });
+        let device = Arc::clone(&bdev);
+        let wish = Wish { digests, ..Wish::default() };
+        let mut rig = Rig::connected(&settings(), &wish, |_| device);
+        bdev.complete(usize::MAX / 2);
+        rig.hosts[IO].in_capsule(0, command::write(1, 0, 1, false), &[1; 512]);
+        rig.hosts[IO].in_capsule(1, command::compare(1, 0, 16), &[1; 8192]);
+        rig.hosts[IO].on_request(2, command::write(1, 0, 256, false), &[1; 128 << 10]);
+        rig.hosts[IO].read(3, command::read(1, 0, 1), 512);
+        rig.hosts[IO].read(4, command::read(1, 0, 256), 128 << 10);
+        rig.until("all completions", |rig| rig.hosts[IO].completions.len() == 5);
+        assert!(rig.hosts[IO].completions.iter().all(|cqe| cqe.status().is_success()));
+        assert_eq!(bdev.submitted(), 5);
+    }
+}
+
+#[test]
+fn a_full_queue_of_blocks_is_with_its_device_at_once() {
+    let bdev = Manual::new(Memory::Callers { alignment: 4 });
+    let device = Arc::clone(&bdev);
+    let mut rig = Rig::connected(&settings(), &Wish::default(), |_| device);
+    for cid in 0..127 {
+        rig.hosts[IO].read(cid, command::read(1, 0, 8), 4096);
+    }
+    rig.quiet();
+    assert_eq!(bdev.held(), 127);
+    bdev.complete(127);
+    rig.until("all completions", |rig| rig.hosts[IO].completions.len() == 127);
+}
+
+#[test]
+fn commands_without_a_buffer_wait_and_none_is_forgotten() {
+    // Three sizes, few of each: 4 reads of a block fit, then larger buffers serve them, then they wait.
+    let buffers = QueueBuffers { small: 4, medium: 2, large: 3 };
+    let bdev = Manual::new(Memory::Callers { alignment: 4 });
+    let device = Arc::clone(&bdev);
+    let mut rig = Rig::connected(&Settings { buffers, ..settings() }, &Wish::default(), |_| device);
+    for cid in 0..20 {
+        rig.hosts[IO].read(cid, command::read(1, 0, 8), 4096);
+    }
+    rig.quiet();
+    assert_eq!(bdev.held(), 4 + 2 + 3);
+    // A large one behind the small ones waits for a large buffer, and is not overtaken.
+    rig.hosts[IO].read(20, command::read(1, 0, 256), 128 << 10);
+    for cid in 21..60 {
+        rig.hosts[IO].read(cid, command::read(1, 0, 8), 4096);
+        rig.hosts[IO].on_request(cid + 40, command::write(1, 0, 32, false), &[3; 16 << 10]);
+    }
+    rig.quiet();
+    for _ in 0..60 + 39 {
+        bdev.complete(1);
+        rig.quiet();
+        assert!(bdev.held() <= 4 + 2 + 3);
+    }
+    rig.until("all completions", |rig| rig.hosts[IO].completions.len() == 60 + 39);
     assert!(rig.hosts[IO].completions.iter().all(|cqe| cqe.status().is_success()));
 }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use corelane::bdev::{Bdev, Malloc};
+use corelane::bdev::{Bdev, Home, Malloc};
 use corelane::initiator::command;
+use corelane::mem::{Arena, ArenaOptions, PoolMemory};
 use corelane::nvmf::host::Hosts;
 use corelane::nvmf::io::{Channels, Counts};
 use corelane::nvmf::namespace::Namespace;
@@ -57,6 +58,14 @@ pub(crate) fn settings() -> Settings {
     Settings { connections_max: 8, ..Settings::default() }
 }
 
+/// Ordinary memory for the buffers of so many queues, and what bdevs learn of it.
+pub(crate) fn buffers(settings: &Settings, queues: usize) -> (Home, PoolMemory) {
+    let bytes = settings.queue_bytes() * queues;
+    let mut arena = Arena::new(&ArenaOptions { bytes, ..ArenaOptions::default() }).expect("memory");
+    let memory = settings.carve(&mut arena).expect("room for a queue");
+    (Home::new(arena.extents()), memory)
+}
+
 /// 8 MiB of memory in blocks of 512 bytes.
 pub(crate) fn memory() -> Arc<dyn Bdev> {
     Arc::new(Malloc::new("ram", 8 << 20, 512).expect("memory"))
@@ -65,6 +74,15 @@ pub(crate) fn memory() -> Arc<dyn Bdev> {
 impl Rig {
     /// A target whose namespace 1 is what `bdev` makes of the clock.
     pub(crate) fn new(settings: &Settings, bdev: impl FnOnce(&Clock) -> Arc<dyn Bdev>) -> Self {
+        Self::with_memory(settings, settings.connections_max, bdev)
+    }
+
+    /// As [`Rig::new`], with buffers for so many queues.
+    pub(crate) fn with_memory(
+        settings: &Settings,
+        queues: usize,
+        bdev: impl FnOnce(&Clock) -> Arc<dyn Bdev>,
+    ) -> Self {
         let mut sim = Simulation::new(2, 1).expect("descriptors");
         let socket = listen("127.0.0.1:0".parse().expect("an address")).expect("a port");
         let address = socket.local_addr().expect("a bound socket");
@@ -79,10 +97,11 @@ impl Rig {
         let endpoint = |counters, role| {
             Rc::new(RefCell::new(Endpoint::new(settings, counters, role).expect("an endpoint")))
         };
+        let (home, memory) = buffers(settings, queues);
         let management = endpoint(Arc::default(), EndpointRole::Management(Box::new(management)));
         let io = endpoint(
             Arc::clone(&counters),
-            EndpointRole::Io { lane: 0, channels: Channels::default(), drained, mail },
+            EndpointRole::Io { lane: 0, channels: Channels::new(home), memory, drained, mail },
         );
         attach(sim.reactor(MANAGEMENT), &management, Mail::Management(management_mail)).expect("pollers");
         attach(sim.reactor(IO), &io, Mail::Io(io_mail)).expect("pollers");

@@ -63,7 +63,7 @@ impl Drive {
             chunks_per_socket: CHUNKS_PER_SOCKET,
         };
         // The buffer keeps the memory of its pool.
-        let Some(buffer) = Pool::new(1, buffer_bytes)?.take() else {
+        let Some(buffer) = Pool::new(1, buffer_bytes)?.take(buffer_bytes) else {
             unreachable!("the pool has one buffer")
         };
         Ok(Self {

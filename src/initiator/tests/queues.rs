@@ -42,7 +42,7 @@ impl Rig {
         let stream = TcpStream::connect(target.address).unwrap();
         let queue = queues.open(&mut group, stream, &options().identity, &queue_options).unwrap();
         let pool = Pool::new(DEPTH.into(), BYTES).unwrap();
-        let buffers = std::iter::from_fn(|| pool.take()).collect();
+        let buffers = std::iter::from_fn(|| pool.take(BYTES)).collect();
         Self { group, queues, queue, buffers }
     }
 
@@ -163,7 +163,7 @@ fn refused_submission_changes_nothing() {
     let target = Target::start(Script::default());
     let mut rig = Rig::ready(&target, false, false);
     let pool = Pool::new(1, 64 << 10).unwrap();
-    let buffer = pool.take().unwrap();
+    let buffer = pool.take(64 << 10).unwrap();
     let long = Transfer::ToController(buffer.segment(0..40 << 10));
     let refused = rig.pair().submit(&command::write(NSID, 0, 80, false), long, 1);
     assert_eq!(refused, Err(NotSubmitted::TooLong { bytes: 40 << 10, max: 32 << 10 }));

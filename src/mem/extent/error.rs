@@ -2,7 +2,8 @@
 
 use std::{fmt, io};
 
-use super::PageSize;
+/// Bytes of the pages that `corelane setup hugepages` adds when no size is named.
+const SETUP_PAGE_BYTES: usize = 2 << 20;
 
 /// Why memory could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -60,8 +61,6 @@ pub struct MissingHugepages {
     pub total: usize,
     /// Bytes of one page.
     pub page_bytes: usize,
-    /// The size as it was asked for.
-    pub page_size: PageSize,
     /// The NUMA node that they were to come from, where the machine has several.
     pub node: Option<u32>,
 }
@@ -82,14 +81,14 @@ impl ExtentError {
 
 impl fmt::Display for MissingHugepages {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { wanted, missing, total, page_bytes, page_size, node } = *self;
+        let Self { wanted, missing, total, page_bytes, node } = *self;
         let size = Size(page_bytes);
         write!(formatter, "{wanted} hugepages of {size} are needed, {missing} of them are missing")?;
         if let Some(node) = node {
             write!(formatter, " on node {node}")?;
         }
         write!(formatter, ": add them with `corelane setup hugepages {}", total.saturating_add(missing))?;
-        if page_size != PageSize::System {
+        if page_bytes != SETUP_PAGE_BYTES {
             write!(formatter, " --size {size}")?;
         }
         if let Some(node) = node {

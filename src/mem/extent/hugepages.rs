@@ -73,15 +73,10 @@ impl Hugepages {
     }
 
     /// The error for `wanted` pages, if so many are not there.
-    pub(super) fn missing(
-        &self,
-        wanted: usize,
-        page_size: PageSize,
-        node: Option<u32>,
-    ) -> Option<ExtentError> {
+    pub(super) fn missing(&self, wanted: usize, node: Option<u32>) -> Option<ExtentError> {
         let Self { page_bytes, total, available } = *self;
         let missing = wanted.checked_sub(available).filter(|&missing| missing > 0)?;
-        let missing = MissingHugepages { wanted, missing, total, page_bytes, page_size, node };
+        let missing = MissingHugepages { wanted, missing, total, page_bytes, node };
         Some(ExtentError::Hugepages(missing))
     }
 }

@@ -155,7 +155,7 @@ fn share(mapped: usize, kind: MemfdFlags) -> io::Result<(OwnedFd, MmapRaw)> {
 fn refused(mapped: usize, page_size: PageSize, reason: io::Error) -> ExtentError {
     let missing = Hugepages::read(page_size, None)
         .ok()
-        .and_then(|there| there.missing(mapped / there.page_bytes, page_size, None));
+        .and_then(|there| there.missing(mapped / there.page_bytes, None));
     missing.unwrap_or(ExtentError::Refused { bytes: mapped, reason })
 }
 

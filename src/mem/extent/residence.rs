@@ -47,7 +47,7 @@ impl Extent {
         let counted = self.node.filter(|_| numa::nodes() > 1);
         let before = Hugepages::read(page_size, counted);
         if populate {
-            self.populate().map_err(|reason| self.unpopulated(reason, before.ok(), page_size, counted))?;
+            self.populate().map_err(|reason| self.unpopulated(reason, before.ok(), counted))?;
         }
         // Hugepages are never swapped out.
         if lock && !huge { self.lock() } else { Ok(()) }
@@ -66,17 +66,11 @@ impl Extent {
         Ok(())
     }
 
-    fn unpopulated(
-        &self,
-        reason: Errno,
-        before: Option<Hugepages>,
-        page_size: PageSize,
-        node: Option<u32>,
-    ) -> ExtentError {
+    fn unpopulated(&self, reason: Errno, before: Option<Hugepages>, node: Option<u32>) -> ExtentError {
         let refused = ExtentError::Refused { bytes: self.mapped, reason: reason.into() };
         let Backing::Hugepages { page_bytes } = self.backing else { return refused };
         // The machine has promised the pages: what is missing is missing on the node.
-        let missing = before.and_then(|there| there.missing(self.mapped / page_bytes, page_size, node));
+        let missing = before.and_then(|there| there.missing(self.mapped / page_bytes, node));
         missing.unwrap_or(refused)
     }
 
