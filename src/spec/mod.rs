@@ -18,6 +18,8 @@ pub mod log_page;
 pub mod nqn;
 pub mod nvm;
 pub mod opcode;
+pub mod prp;
+pub mod queue;
 pub mod register;
 pub mod reservation;
 pub mod sgl;

@@ -4,7 +4,7 @@
 use std::mem::offset_of;
 
 use bitfield_struct::bitfield;
-use zerocopy::little_endian::{U32, U64};
+use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::sqe::Sqe;
@@ -64,7 +64,72 @@ const _: () = {
 /// The largest number of ranges of one Dataset Management command.
 pub const DATASET_RANGES_MAX: usize = 256;
 
+/// CDW12 of Copy (section 3.2.2).
+#[bitfield(u32)]
+#[derive(PartialEq, Eq)]
+pub struct CopyDword {
+    /// NR: the number of source ranges, 0-based.
+    pub ranges_z: u8,
+    /// DESFMT: the format of the source ranges; 0 is [`CopyRange`].
+    #[bits(4)]
+    pub format: u8,
+    /// PRINFOR: protection information of what is read.
+    #[bits(4)]
+    pub prinfor: u8,
+    #[bits(10)]
+    __: u16,
+    /// PRINFOW: protection information of what is written.
+    #[bits(4)]
+    pub prinfow: u8,
+    /// FUA: force unit access.
+    pub fua: bool,
+    /// LR: limited retry.
+    pub lr: bool,
+}
+
+/// A source range of Copy, format 0 (section 3.2.2).
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,
+)]
+#[repr(C)]
+pub struct CopyRange {
+    /// Reserved.
+    pub reserved: U64,
+    /// SLBA: the first block.
+    pub starting_lba: U64,
+    /// NLB: the number of blocks, 0-based.
+    pub blocks_z: U16,
+    /// Reserved, and tags of protection information.
+    pub reserved_18: [u8; 14],
+}
+
+const _: () = {
+    assert!(size_of::<CopyRange>() == 32);
+    assert!(offset_of!(CopyRange, starting_lba) == 8 && offset_of!(CopyRange, blocks_z) == 16);
+};
+
+impl DatasetRange {
+    /// The double words of the range, as they are stored in memory.
+    pub fn double_words(self) -> [u64; 2] {
+        let words: [U64; 2] = zerocopy::transmute!(self);
+        words.map(U64::get)
+    }
+}
+
+impl CopyRange {
+    /// The double words of the range, as they are stored in memory.
+    pub fn double_words(self) -> [u64; 4] {
+        let words: [U64; 4] = zerocopy::transmute!(self);
+        words.map(U64::get)
+    }
+}
+
 impl Sqe {
+    /// CDW12 of Copy.
+    pub fn copy_dword(&self) -> CopyDword {
+        CopyDword::from_bits(self.cdw12.get())
+    }
+
     /// SLBA, CDW10 and CDW11: the first block of Read, Write, Compare, Write Zeroes and Verify.
     pub fn starting_lba(&self) -> u64 {
         u64::from(self.cdw10.get()) | u64::from(self.cdw11.get()) << 32

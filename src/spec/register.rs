@@ -209,6 +209,45 @@ pub struct Csts {
     __: u32,
 }
 
+/// AQA: sizes of the admin queues (section 3.1.4.8).
+#[bitfield(u32)]
+#[derive(PartialEq, Eq)]
+pub struct Aqa {
+    /// ASQS: entries of the admin submission queue, 0-based.
+    #[bits(12)]
+    pub asqs_z: u16,
+    #[bits(4)]
+    __: u8,
+    /// ACQS: entries of the admin completion queue, 0-based.
+    #[bits(12)]
+    pub acqs_z: u16,
+    #[bits(4)]
+    __: u8,
+}
+
+/// Entries of the largest admin queue (section 3.1.4.8).
+pub const ADMIN_ENTRIES_MAX: u16 = 4096;
+
+/// Offset of the first doorbell (NVMe over PCIe transport 1.1, section 3.1.2).
+pub const DOORBELLS: usize = 0x1000;
+
+/// Bytes from one doorbell to the next: 4 << CAP.DSTRD (section 3.1.4.1).
+pub const fn doorbell_stride(dstrd: u8) -> usize {
+    4 << dstrd
+}
+
+/// Offset of the tail doorbell of submission queue `qid` from the first doorbell; the same in a shadow doorbell buffer
+/// (section 5.2.5).
+pub const fn submission_doorbell(qid: u16, dstrd: u8) -> usize {
+    2 * qid as usize * doorbell_stride(dstrd)
+}
+
+/// Offset of the head doorbell of completion queue `qid` from the first doorbell; the same in a shadow doorbell buffer
+/// (section 5.2.5).
+pub const fn completion_doorbell(qid: u16, dstrd: u8) -> usize {
+    (2 * qid as usize + 1) * doorbell_stride(dstrd)
+}
+
 /// CRTO: time-outs of becoming ready, in units of 500 ms (section 3.1.4.19).
 #[bitfield(u32)]
 #[derive(PartialEq, Eq)]

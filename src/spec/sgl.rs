@@ -5,7 +5,7 @@ use std::mem::offset_of;
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// One descriptor of 16 bytes. Its layout is that of a data block; NVMe/TCP uses nothing else.
+/// One descriptor of 16 bytes. Its layout is that of a data block, and of a segment; NVMe/TCP uses nothing else.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,
 )]
@@ -74,6 +74,16 @@ impl SglDescriptor {
         Self::of(offset, length, SglType::DATA_BLOCK, SglSubtype::OFFSET)
     }
 
+    /// `length` bytes at `address`.
+    pub fn data_block(address: u64, length: u32) -> Self {
+        Self::of(address, length, SglType::DATA_BLOCK, SglSubtype::ADDRESS)
+    }
+
+    /// The last segment of a list: `length` bytes of descriptors at `address`.
+    pub fn last_segment(address: u64, length: u32) -> Self {
+        Self::of(address, length, SglType::LAST_SEGMENT, SglSubtype::ADDRESS)
+    }
+
     /// `length` bytes that the transport moves in either direction.
     pub fn transport(length: u32) -> Self {
         Self::of(0, length, SglType::TRANSPORT_DATA_BLOCK, SglSubtype::TRANSPORT)
@@ -87,6 +97,12 @@ impl SglDescriptor {
     /// Whether the transport moves the data.
     pub fn is_transport(&self) -> bool {
         self.kind() == SglType::TRANSPORT_DATA_BLOCK && self.subtype() == SglSubtype::TRANSPORT
+    }
+
+    /// The two double words of the descriptor, as they are stored in a list.
+    pub fn double_words(self) -> [u64; 2] {
+        let words: [U64; 2] = zerocopy::transmute!(self);
+        words.map(U64::get)
     }
 
     fn of(address: u64, length: u32, kind: SglType, subtype: SglSubtype) -> Self {

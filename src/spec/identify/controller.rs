@@ -61,7 +61,7 @@ pub struct IdentifyController {
     pub crcap: u8,
     /// Reserved, and NVMe-MI.
     pub reserved_135: [u8; 121],
-    /// OACS: optional admin commands.
+    /// OACS: see [`Oacs`].
     pub oacs: U16,
     /// ACL: outstanding Abort commands, 0-based.
     pub acl_z: u8,
@@ -262,6 +262,34 @@ pub struct Ctratt {
     __: u16,
 }
 
+/// OACS: optional admin commands.
+#[bitfield(u16)]
+#[derive(PartialEq, Eq)]
+pub struct Oacs {
+    /// SSRS: Security Send and Security Receive.
+    pub security: bool,
+    /// FNVMS: Format NVM.
+    pub format: bool,
+    /// FWDS: firmware download and commit.
+    pub firmware: bool,
+    /// NMS: Namespace Management and Attachment.
+    pub namespace_management: bool,
+    /// DSTS: Device Self-test.
+    pub self_test: bool,
+    /// DIRS: Directive Send and Receive.
+    pub directives: bool,
+    /// NSRS: NVMe-MI Send and Receive.
+    pub management_interface: bool,
+    /// VMS: Virtualization Management.
+    pub virtualization: bool,
+    /// DBCS: Doorbell Buffer Config.
+    pub doorbell_buffer: bool,
+    /// GLSS: Get LBA Status.
+    pub lba_status: bool,
+    #[bits(6)]
+    __: u8,
+}
+
 /// FRMW: firmware updates.
 #[bitfield(u8)]
 #[derive(PartialEq, Eq)]
@@ -359,6 +387,7 @@ impl Vwc {
 #[derive(PartialEq, Eq)]
 pub struct Sgls {
     /// 00b none, 01b without alignment, 10b with dword alignment.
+    /// See [`Sgls::UNALIGNED`] and [`Sgls::DWORD_ALIGNED`].
     #[bits(2)]
     pub support: u8,
     /// KSDBDS: keyed data blocks.
@@ -381,6 +410,13 @@ pub struct Sgls {
     pub transport: bool,
     #[bits(10)]
     __: u16,
+}
+
+impl Sgls {
+    /// SGLs without a demand on alignment.
+    pub const UNALIGNED: u8 = 0b01;
+    /// SGLs of data blocks that begin and end at multiples of 4.
+    pub const DWORD_ALIGNED: u8 = 0b10;
 }
 
 /// One power state (section 5.1.13.2.1, "Power State Descriptor").

@@ -21,13 +21,13 @@ pub struct IdentifyNamespace {
     pub nsfeat: u8,
     /// NLBAF: LBA formats, 0-based.
     pub nlbaf_z: u8,
-    /// FLBAS: the format in use, bits 3:0.
+    /// FLBAS: the format in use; see [`Flbas`].
     pub flbas: u8,
     /// MC: metadata capabilities.
     pub mc: u8,
     /// DPC: protection capabilities.
     pub dpc: u8,
-    /// DPS: protection settings.
+    /// DPS: protection settings; see [`Dps`].
     pub dps: u8,
     /// NMIC: bit 0, the namespace may be attached to several controllers.
     pub nmic: u8,
@@ -63,8 +63,14 @@ pub struct IdentifyNamespace {
     pub npda_z: U16,
     /// NOWS: optimal write size in blocks, 0-based.
     pub nows_z: U16,
-    /// MSSRL, MCL, MSRC and reserved: limits of Copy.
-    pub copy: [u8; 18],
+    /// MSSRL: blocks of one source range of Copy.
+    pub mssrl: U16,
+    /// MCL: blocks of one Copy.
+    pub mcl: U32,
+    /// MSRC: source ranges of one Copy, 0-based.
+    pub msrc_z: u8,
+    /// KPIOS, NULBAF and reserved.
+    pub reserved_81: [u8; 11],
     /// ANAGRPID.
     pub anagrpid: U32,
     /// Reserved.
@@ -89,7 +95,8 @@ const _: () = {
     assert!(size_of::<IdentifyNamespace>() == super::IDENTIFY_BYTES);
     assert!(offset_of!(IdentifyNamespace, nsfeat) == 24 && offset_of!(IdentifyNamespace, dlfeat) == 33);
     assert!(offset_of!(IdentifyNamespace, nvmcap) == 48 && offset_of!(IdentifyNamespace, npwg_z) == 64);
-    assert!(offset_of!(IdentifyNamespace, copy) == 74 && offset_of!(IdentifyNamespace, anagrpid) == 92);
+    assert!(offset_of!(IdentifyNamespace, mssrl) == 74 && offset_of!(IdentifyNamespace, msrc_z) == 80);
+    assert!( offset_of!(IdentifyNamespace, anagrpid) == 92);
     assert!(offset_of!(IdentifyNamespace, nsattr) == 99 && offset_of!(IdentifyNamespace, nguid) == 104);
     assert!(offset_of!(IdentifyNamespace, lbaf) == 128 && offset_of!(IdentifyNamespace, vendor) == 384);
 };
@@ -126,6 +133,42 @@ pub struct Nsfeat {
     #[bits(2)]
     pub preferences: u8,
     #[bits(2)]
+    __: u8,
+}
+
+/// FLBAS: the format in use, and where its metadata lies.
+#[bitfield(u8)]
+#[derive(PartialEq, Eq)]
+pub struct Flbas {
+    /// Bits 3:0 of the index of the format; see [`Flbas::format`].
+    #[bits(4)]
+    pub format_low: u8,
+    /// MTELBA: metadata follows the data of each block.
+    pub extended: bool,
+    /// Bits 5:4 of the index of the format.
+    #[bits(2)]
+    pub format_high: u8,
+    __: bool,
+}
+
+impl Flbas {
+    /// The index of the format in use, 0 to 63. The upper bits count only where there are more than 16 formats.
+    pub const fn format(self, formats: u8) -> usize {
+        let high = if formats > 16 { self.format_high() } else { 0 };
+        (high << 4 | self.format_low()) as usize
+    }
+}
+
+/// DPS: the protection of the data, end to end.
+#[bitfield(u8)]
+#[derive(PartialEq, Eq)]
+pub struct Dps {
+    /// PIT: the type of protection information; 0 for none.
+    #[bits(3)]
+    pub pit: u8,
+    /// PIP: protection information is at the start of the metadata.
+    pub first: bool,
+    #[bits(4)]
     __: u8,
 }
 
