@@ -2,7 +2,7 @@
 
 use std::mem::offset_of;
 
-use zerocopy::little_endian::{U16, U32};
+use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::status::Status;
@@ -37,6 +37,32 @@ impl Cqe {
     /// A completion of command `cid` with `status`; the dwords and SQHD are zero.
     pub fn of(cid: u16, status: Status) -> Self {
         Self { cid: U16::new(cid), status_wire: U16::new(status.to_wire()), ..Self::default() }
+    }
+
+    /// The entry of two double words, as they are loaded from a queue.
+    #[inline]
+    pub fn of_double_words(words: [u64; 2]) -> Self {
+        zerocopy::transmute!(words.map(U64::new))
+    }
+
+    /// The two double words of the entry, as they are stored in a queue; the second has the phase bit.
+    #[inline]
+    pub fn double_words(self) -> [u64; 2] {
+        let words: [U64; 2] = zerocopy::transmute!(self);
+        words.map(U64::get)
+    }
+
+    /// P: the phase bit, which is inverted each time that a completion queue is passed through (section 4.2.4).
+    #[inline]
+    pub fn phase(&self) -> bool {
+        self.status_wire.get() & 1 == 1
+    }
+
+    /// The same entry with this phase bit.
+    #[must_use]
+    pub fn with_phase(self, phase: bool) -> Self {
+        let status = self.status().to_wire() | u16::from(phase);
+        Self { status_wire: U16::new(status), ..self }
     }
 
     /// The status field without the phase bit.

@@ -108,6 +108,9 @@ const _: () = {
     assert!(offset_of!(CopyRange, starting_lba) == 8 && offset_of!(CopyRange, blocks_z) == 16);
 };
 
+/// The largest number of source ranges of one Copy command that fit one page.
+pub const COPY_RANGES_MAX: usize = 128;
+
 impl DatasetRange {
     /// The double words of the range, as they are stored in memory.
     pub fn double_words(self) -> [u64; 2] {

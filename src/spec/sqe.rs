@@ -94,6 +94,11 @@ impl Sqe {
         Psdt(self.flags >> 6)
     }
 
+    /// Sets PSDT.
+    pub const fn set_psdt(&mut self, psdt: Psdt) {
+        self.flags = psdt.0 << 6 | self.flags & 0b11;
+    }
+
     /// FUSE, bits 1:0 of the flags.
     pub const fn fused(&self) -> Fused {
         Fused(self.flags & 0b11)

@@ -96,7 +96,7 @@ const _: () = {
     assert!(offset_of!(IdentifyNamespace, nsfeat) == 24 && offset_of!(IdentifyNamespace, dlfeat) == 33);
     assert!(offset_of!(IdentifyNamespace, nvmcap) == 48 && offset_of!(IdentifyNamespace, npwg_z) == 64);
     assert!(offset_of!(IdentifyNamespace, mssrl) == 74 && offset_of!(IdentifyNamespace, msrc_z) == 80);
-    assert!( offset_of!(IdentifyNamespace, anagrpid) == 92);
+    assert!(offset_of!(IdentifyNamespace, anagrpid) == 92);
     assert!(offset_of!(IdentifyNamespace, nsattr) == 99 && offset_of!(IdentifyNamespace, nguid) == 104);
     assert!(offset_of!(IdentifyNamespace, lbaf) == 128 && offset_of!(IdentifyNamespace, vendor) == 384);
 };
@@ -277,3 +277,6 @@ pub const NMIC_SHARED: u8 = 1;
 
 /// NSTAT bit 0: the namespace is ready.
 pub const NSTAT_READY: u8 = 1;
+
+/// NSATTR bit 0: the namespace is write protected.
+pub const NSATTR_WRITE_PROTECTED: u8 = 1;
