@@ -17,6 +17,9 @@
 //! EN may be cleared only after RDY has become 1, and set only after it has become 0 (section 3.1.4.5), hence Settling.
 //! Stopped proves that the controller does nothing any more: no command is in flight, no memory is touched.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use corelane_reactors::clock::Time;

@@ -1,5 +1,8 @@
 //! Namespaces: what Identify says of them, and which formats are supported.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use uuid::Uuid;

@@ -4,6 +4,9 @@
 //! PRP entries are pages. So only the first run of memory may begin inside a page, and only the last may end inside one:
 //! anything else is a [`Unnamed::Hole`], which takes an SGL or a copy.
 
+#[cfg(test)]
+mod tests;
+
 use super::memory::PAGE_BYTES;
 use crate::mem::Shared;
 use crate::spec::prp::{PRP_ALIGNMENT, PRP_BYTES, PrpPair};

@@ -4,6 +4,9 @@
 //! to `tail` are written and not announced; entries of the completion ring from `head_rung` up to `head` were taken and
 //! not announced; an entry at `head` is new if its phase bit is `phase`.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 

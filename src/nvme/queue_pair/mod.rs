@@ -16,8 +16,6 @@ mod follow;
 mod reap;
 mod slots;
 mod submit;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,6 +10,7 @@ use zerocopy::{FromZeros, IntoBytes};
 use crate::mem::{self, Extent};
 use crate::nvme::{Device, Iova, MapError, ResetError};
 use crate::spec::cqe::Cqe;
+use crate::spec::event::AsyncEvent;
 use crate::spec::identify::Cns;
 use crate::spec::identify::controller::{IdentifyController, Oncs};
 use crate::spec::identify::namespace::{IdentifyNamespace, LbaFormat};
@@ -122,6 +123,13 @@ impl Fake {
         let mut inside = self.inside();
         let (qid, sqe) = inside.held.remove(index).unwrap();
         inside.post(qid, Cqe::of(sqe.cid.get(), status));
+    }
+
+    /// Answers an event request.
+    pub(crate) fn event(&self, event: AsyncEvent) {
+        let mut inside = self.inside();
+        let cid = inside.event_requests.remove(0);
+        inside.post(0, Cqe { dw0: event.into_bits().into(), ..Cqe::of(cid, Status::SUCCESS) });
     }
 
     /// Posts any completion.

@@ -2,13 +2,14 @@
 
 mod fake;
 mod lifecycle;
+mod queues;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use corelane_reactors::clock::Time;
 
-use super::{Controller, Failure, Options, Outcome, QueuePair, StartError};
+use super::{Controller, Failure, IoCommand, Options, Outcome, QueuePair, StartError};
 use crate::mem::Extent;
 use fake::Fake;
 
@@ -36,6 +37,13 @@ impl Rig {
         rig.run(Duration::from_millis(100));
         assert!(rig.controller.is_ready(), "{:?}", rig.controller.fault());
         rig
+    }
+
+    /// A read of blocks of 512 bytes into the start of the memory.
+    fn read(&self, slba: u64, blocks: u32) -> IoCommand<'static> {
+        let bytes = blocks as usize * 512;
+        let into = Box::leak(Box::new([self.memory.segment_mut(0..bytes)]));
+        IoCommand::Read { nsid: 1, slba, blocks, into }
     }
 
     /// Lets time pass, a millisecond at a time.
