@@ -417,6 +417,21 @@ impl<D: Device> Controller<D> {
         }
     }
 
+    /// Takes the controller out of service without asking it: it is disabled, by a reset of its function if it must be, in
+    /// later polls; then it is [`Condition::Failed`], with [`StartError::ShutDown`]. What is outstanding on queue pairs
+    /// completes with [`super::Failure::Gone`] once it can touch neither memory nor media.
+    pub fn retire(&mut self, now: Time) {
+        match self.state {
+            State::New => self.cut_off(StartError::ShutDown),
+            State::Setup | State::Ready | State::Closing { .. } => match self.registers.csts() {
+                Ok(csts) => self.go_down(csts, true, now),
+                Err(Gone) => self.cut_off(StartError::Gone),
+            },
+            State::Enabling { stage, .. } => self.state = State::Enabling { stage, ending: true },
+            State::Failed(_) => {}
+        }
+    }
+
     /// The first look at the controller after it became ready.
     pub(super) fn now_ready(&mut self, now: Time) {
         self.state = State::Ready;

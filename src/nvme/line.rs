@@ -18,6 +18,9 @@
 //! `aborts` are requests that the controller looks at in each of its turns; they are swapped out, so none is followed
 //! twice, and each names the epoch or the command identifier that it means, so a late one is harmless.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use bitfield_struct::bitfield;

@@ -34,7 +34,7 @@ pub struct Options {
     pub replay: bool,
     /// Whether shadow doorbells are used where the controller offers them.
     pub shadow_doorbells: bool,
-    /// Whether scatter gather lists are used where the controller offers them and they serve better.
+    /// Whether scatter gather lists are used for data that pages cannot name, where the controller offers them.
     pub sgls: bool,
     /// Buffers of each queue pair for data that the controller cannot reach where it lies, 0 to 64.
     pub bounce_buffers: u16,

@@ -1,5 +1,8 @@
 //! What Reservation Report tells (NVMe base 2.1, section 7.8).
 
+#[cfg(test)]
+mod tests;
+
 use zerocopy::FromBytes;
 
 use crate::spec::host::HostId;

@@ -60,6 +60,10 @@ impl<D: Device> Controller<D> {
                 self.come_up(now);
                 Ok(())
             }
+            Stage::Ready if ending => {
+                self.go_down(csts, true, now);
+                Ok(())
+            }
             Stage::Ready => {
                 self.state = State::Setup;
                 self.begin_setup(now)

@@ -42,14 +42,15 @@ impl Cqe {
     /// The entry of two double words, as they are loaded from a queue.
     #[inline]
     pub fn of_double_words(words: [u64; 2]) -> Self {
-        zerocopy::transmute!(words.map(U64::new))
+        let [low, high] = words;
+        zerocopy::transmute!([U64::new(low), U64::new(high)])
     }
 
     /// The two double words of the entry, as they are stored in a queue; the second has the phase bit.
     #[inline]
     pub fn double_words(self) -> [u64; 2] {
-        let words: [U64; 2] = zerocopy::transmute!(self);
-        words.map(U64::get)
+        let [low, high]: [U64; 2] = zerocopy::transmute!(self);
+        [low.get(), high.get()]
     }
 
     /// P: the phase bit, which is inverted each time that a completion queue is passed through (section 4.2.4).
@@ -66,6 +67,7 @@ impl Cqe {
     }
 
     /// The status field without the phase bit.
+    #[inline]
     pub fn status(&self) -> Status {
         Status::from_wire(self.status_wire.get())
     }

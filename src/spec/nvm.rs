@@ -139,11 +139,9 @@ impl Sqe {
     }
 
     /// Sets SLBA; for initiators and tests.
+    #[inline]
     pub fn set_starting_lba(&mut self, lba: u64) {
-        let bytes = lba.to_le_bytes();
-        let (low, high) = bytes.split_at(4);
-        self.cdw10.as_mut_bytes().copy_from_slice(low);
-        self.cdw11.as_mut_bytes().copy_from_slice(high);
+        [self.cdw10, self.cdw11] = zerocopy::transmute!(U64::new(lba));
     }
 
     /// CDW12 of the commands that name a range of blocks.

@@ -23,6 +23,7 @@ const _: () = assert!(size_of::<PrpPair>() == size_of::<SglDescriptor>());
 
 impl PrpPair {
     /// Data from `prp1` on, its further pages named by `prp2`.
+    #[inline]
     pub fn of(prp1: u64, prp2: u64) -> Self {
         Self { prp1: U64::new(prp1), prp2: U64::new(prp2) }
     }
@@ -30,6 +31,7 @@ impl PrpPair {
 
 impl From<PrpPair> for SglDescriptor {
     /// The same 16 bytes, as the field of a command.
+    #[inline]
     fn from(pair: PrpPair) -> Self {
         zerocopy::transmute!(pair)
     }
@@ -37,6 +39,7 @@ impl From<PrpPair> for SglDescriptor {
 
 impl From<SglDescriptor> for PrpPair {
     /// The same 16 bytes, read as PRPs.
+    #[inline]
     fn from(field: SglDescriptor) -> Self {
         zerocopy::transmute!(field)
     }
@@ -50,6 +53,7 @@ pub const PRP_ALIGNMENT: u64 = 4;
 
 impl Sqe {
     /// A command of this opcode and identifier that uses PRPs; everything else zero.
+    #[inline]
     pub fn with_prps(opcode: u8, cid: u16, nsid: u32) -> Self {
         let mut sqe = Self::new_zeroed();
         sqe.opcode = opcode;
@@ -66,7 +70,7 @@ impl Sqe {
     /// The eight double words of the entry, as they are stored in a queue.
     #[inline]
     pub fn double_words(self) -> [u64; 8] {
-        let words: [U64; 8] = zerocopy::transmute!(self);
-        words.map(U64::get)
+        let [a, b, c, d, e, f, g, h]: [U64; 8] = zerocopy::transmute!(self);
+        [a.get(), b.get(), c.get(), d.get(), e.get(), f.get(), g.get(), h.get()]
     }
 }

@@ -198,8 +198,8 @@ impl<D: Device> QueuePair<D> {
         Ok(())
     }
 
-    /// Puts the data pointer of the next `bytes` bytes into a command: PRPs where they do, one SGL descriptor where that
-    /// saves a list, a list of them where the pieces are no pages; otherwise a copy, if `bounce`.
+    /// Puts the data pointer of the next `bytes` bytes into a command: PRPs where they do, SGL descriptors where the pieces
+    /// are no pages; otherwise a copy, if `bounce`.
     fn name(
         &mut self,
         index: u16,

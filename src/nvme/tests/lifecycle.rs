@@ -1,8 +1,10 @@
 //! From power-up to the end: what a controller may do wrong, and what the driver makes of it.
 
 use super::*;
-use crate::nvme::{Condition, Event, FormatError, IoCommand, SubmitError};
+use crate::nvme::{AdminCommand, AdminError, AdminReply, Condition, Event, FormatError, SubmitError};
 use crate::spec::event::AsyncEvent;
+use crate::spec::host::HostId;
+use crate::spec::log_page::LogPageId;
 use crate::spec::opcode::{AdminOpcode, NvmOpcode};
 use crate::spec::register::{Cap, Cc, Csts};
 use crate::spec::status::Status;
@@ -231,4 +233,53 @@ fn a_shutdown_is_announced_and_ends_what_is_in_flight() {
     assert!(matches!(fault(&rig), Some(StartError::ShutDown)));
     assert_eq!((rig.device.extents(), rig.device.inside().cc.en()), (0, false));
     assert_eq!(pair.submit(1, &IoCommand::Flush { nsid: 1 }), Err(SubmitError::Gone));
+}
+
+#[test]
+fn a_controller_is_retired_without_being_asked() {
+    let mut rig = Rig::ready(Fake::new(), &options());
+    rig.device.inside().holds = true;
+    let mut pair = rig.controller.take_queue_pair().unwrap();
+    pair.submit(1, &rig.read(0, 8)).unwrap();
+    pair.commit();
+    rig.run(MOMENT);
+    rig.controller.retire(rig.now);
+    assert!(!rig.device.inside().cc.en());
+    assert_eq!(rig.run_with(&mut pair, MOMENT), [(1, Err(Failure::Gone))]);
+    assert!(matches!(fault(&rig), Some(StartError::ShutDown)));
+    // On its way up, too.
+    let mut rig = Rig::new(Fake::new(), &options());
+    rig.controller.poll(rig.now);
+    rig.controller.retire(rig.now);
+    rig.run(MOMENT);
+    assert!(matches!(fault(&rig), Some(StartError::ShutDown)));
+    assert_eq!((rig.device.extents(), rig.device.inside().cc.en()), (0, false));
+}
+
+#[test]
+fn admin_commands_of_users_are_answered_or_ended_by_a_reset() {
+    let mut rig = Rig::ready(Fake::new(), &options());
+    let asked = [
+        AdminCommand::Smart,
+        AdminCommand::Errors { entries: 64 },
+        AdminCommand::LogPage { lid: LogPageId::FIRMWARE_SLOT, bytes: 512, nsid: u32::MAX },
+        AdminCommand::SetHostIdentifier(HostId([7; 16])),
+    ];
+    let tags = asked.map(|command| rig.controller.submit_admin(&command, rig.now).unwrap());
+    rig.run(MOMENT);
+    let replies: Vec<_> = std::iter::from_fn(|| rig.controller.take_reply()).collect();
+    assert_eq!(replies.iter().map(|(tag, _)| *tag).collect::<Vec<_>>(), tags);
+    assert!(matches!(&replies[0].1, Ok(AdminReply::Smart(smart)) if smart.power_cycles.get() == 0));
+    assert_eq!(replies[1].1, Ok(AdminReply::Errors(Vec::new())));
+    assert_eq!(replies[2].1, Ok(AdminReply::Page(vec![0; 512])));
+    for (entries, error) in [(0, AdminError::Length), (65, AdminError::Length)] {
+        let command = AdminCommand::Errors { entries };
+        assert_eq!(rig.controller.submit_admin(&command, rig.now), Err(error));
+    }
+    rig.device.inside().silent.push(AdminOpcode::GET_LOG_PAGE);
+    let tag = rig.controller.submit_admin(&AdminCommand::Smart, rig.now).unwrap();
+    rig.run(2 * SECOND);
+    assert_eq!(rig.controller.take_reply(), Some((tag, Err(Failure::Aborted))));
+    assert_eq!(rig.controller.take_event(), Some(Event::Resetting));
+    assert!(rig.controller.is_ready());
 }

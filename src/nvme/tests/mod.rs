@@ -1,6 +1,6 @@
 //! The driver against a fake of a few registers, in virtual time: the states of the controller and of its queue pairs.
 
-mod fake;
+pub(super) mod fake;
 mod lifecycle;
 mod queues;
 
