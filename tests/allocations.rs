@@ -1,7 +1,9 @@
-//! What a steady load costs the I/O reactor in allocations: nothing. Counted by an allocator of this test, in the turns
-//! of that reactor alone.
+//! What a steady load costs the I/O reactor, and the NVMe driver, in allocations: nothing. Counted by an allocator of
+//! this test, in the turns of that reactor, and in the calls of the driver, alone.
 #![expect(unsafe_code, reason = "a global allocator can only be implemented with it")]
 
+#[path = "../benches/nvme/device.rs"]
+mod device;
 #[path = "transport/host.rs"]
 #[expect(dead_code, reason = "the tests of the transport need more of a host")]
 mod host;
@@ -16,7 +18,10 @@ use std::time::Duration;
 
 use corelane::bdev::{Delay, Delays};
 use corelane::initiator::command;
+use corelane::nvme::IoCommand;
+use corelane_reactors::clock::Time;
 
+use device::Instant;
 use host::{Host, Wish};
 use rig::{Rig, memory, settings};
 
@@ -138,4 +143,36 @@ fn a_steady_load_on_a_slow_device_allocates_nothing() {
         });
         assert_eq!(load(rig, submit), 0, "{name}");
     }
+}
+
+#[test]
+fn the_nvme_driver_allocates_nothing() {
+    let (device, _controller, mut pair, mut rings, data) = Instant::ready();
+    // One page, a list of pages, and a piece that pages cannot name, which is copied.
+    let lists = [
+        vec![data.segment_mut(0..4096)],
+        vec![data.segment_mut(512..512 + 65_536)],
+        vec![data.segment_mut(0..512), data.segment_mut(8192..8192 + 3584)],
+    ];
+    let (mut tags, mut completed) = (Vec::with_capacity(256), 0);
+    tags.extend(0..96);
+    while completed < WARM_UP + COUNTED {
+        let more = allocations(|| {
+            for tag in tags.drain(..) {
+                let into = &lists[if tag < 4 { 2 } else { usize::from(tag % 2 == 0) }];
+                let blocks = if tag >= 4 && tag % 2 == 0 { 16 } else { 1 };
+                let read = IoCommand::Read { nsid: 1, slba: tag, blocks, into };
+                pair.submit(tag, &read).expect("the queue has room");
+            }
+            pair.commit();
+            pair.poll(Time::ORIGIN, &mut |tag, outcome| {
+                assert!(outcome.is_ok());
+                tags.push(tag);
+            });
+        });
+        rings.complete(device.tail(1));
+        completed += tags.len();
+        assert_eq!(more, 0);
+    }
+    assert!(pair.counts().bounced > 100);
 }
