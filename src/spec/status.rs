@@ -77,6 +77,8 @@ statuses! {
     DATA_SGL_LENGTH_INVALID = (GENERIC, 0x0f), "Data SGL Length Invalid";
     /// The type or sub-type of an SGL descriptor is not supported here.
     SGL_TYPE_INVALID = (GENERIC, 0x11), "SGL Descriptor Type Invalid";
+    /// A PRP entry has an offset that it may not have.
+    PRP_OFFSET_INVALID = (GENERIC, 0x13), "PRP Offset Invalid";
     /// The command is not allowed now.
     OPERATION_DENIED = (GENERIC, 0x15), "Operation Denied";
     /// The offset of an in-capsule SGL is invalid.
@@ -104,6 +106,8 @@ statuses! {
     /// A reservation of another host forbids the command.
     RESERVATION_CONFLICT = (GENERIC, 0x83), "Reservation Conflict";
 
+    /// The completion queue does not exist.
+    INVALID_COMPLETION_QUEUE = (COMMAND, 0x00), "Completion Queue Invalid";
     /// The queue identifier is invalid.
     INVALID_QUEUE = (COMMAND, 0x01), "Invalid Queue Identifier";
     /// The queue size is invalid.
@@ -118,6 +122,8 @@ statuses! {
     INVALID_LOG_PAGE = (COMMAND, 0x09), "Invalid Log Page";
     /// The LBA format is not supported.
     INVALID_FORMAT = (COMMAND, 0x0a), "Invalid Format";
+    /// A completion queue cannot be deleted while submission queues use it.
+    INVALID_QUEUE_DELETION = (COMMAND, 0x0c), "Invalid Queue Deletion";
     /// The feature cannot be saved.
     FEATURE_NOT_SAVEABLE = (COMMAND, 0x0d), "Feature Identifier Not Saveable";
     /// The feature cannot be changed.
