@@ -2,7 +2,7 @@
 //!
 //! The device must have at least [`BLOCKS_MIN`] blocks; its contents are destroyed. Each part of the suite
 //! gets a new one from `make`. Devices that need a push to make progress (a virtual clock) get it from
-//! `idle`.
+//! `idle`; those that reach into the caller's memory get to choose it in `memory`.
 
 mod commands;
 mod flight;
@@ -18,6 +18,7 @@ use std::{sync::Arc, thread};
 use corelane_reactors::poller::Wake;
 
 use super::Bdev;
+use crate::mem::Extent;
 
 /// Blocks that the suite needs.
 pub(crate) const BLOCKS_MIN: u64 = 64;
@@ -39,11 +40,33 @@ pub(crate) struct Subject<'a> {
     pub(crate) contents: Contents,
     /// Called when a poll completed nothing, with what the channel waits for.
     pub(crate) idle: &'a (dyn Fn(Wake) + Sync),
+    /// Memory of so many bytes for the data of one channel's commands.
+    pub(crate) memory: &'a (dyn Fn(usize) -> Arc<Extent> + Sync),
+}
+
+impl<'a> Subject<'a> {
+    /// A subject that keeps what is written, needs no push, and takes any memory.
+    pub(crate) fn plain(make: &'a dyn Fn() -> Arc<dyn Bdev>) -> Self {
+        let memory = &|bytes| Arc::new(Extent::ordinary(bytes).unwrap());
+        Self { make, contents: Contents::Kept, idle: &|_| thread::yield_now(), memory }
+    }
+
+    fn surroundings(&self) -> Surroundings<'a> {
+        Surroundings { contents: self.contents, idle: self.idle, memory: self.memory }
+    }
+}
+
+/// What a channel of a subject is surrounded by, on any thread.
+#[derive(Clone, Copy)]
+struct Surroundings<'a> {
+    contents: Contents,
+    idle: &'a (dyn Fn(Wake) + Sync),
+    memory: &'a (dyn Fn(usize) -> Arc<Extent> + Sync),
 }
 
 /// Runs the suite on devices that keep what is written and need no push.
 pub(crate) fn conformance(make: impl Fn() -> Arc<dyn Bdev>) {
-    conformance_of(&Subject { make: &make, contents: Contents::Kept, idle: &|_| thread::yield_now() });
+    conformance_of(&Subject::plain(&make));
 }
 
 /// Runs the suite.

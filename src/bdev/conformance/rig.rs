@@ -9,7 +9,7 @@ use corelane_reactors::{
     poller::Wake,
 };
 
-use super::{Contents, Subject};
+use super::{Contents, Subject, Surroundings};
 use crate::{
     bdev::{Bdev, BdevError, Blocks, Channel, Command, Features, Geometry, Home, Memory, Submitted, Tag},
     mem::{self, Extent},
@@ -33,7 +33,7 @@ pub(super) struct Rig<'a> {
     pub(super) contents: Contents,
     idle: &'a (dyn Fn(Wake) + Sync),
     channel: Box<dyn Channel>,
-    memory: Extent,
+    memory: Arc<Extent>,
     used: usize,
     next_tag: u64,
     flying: BTreeSet<Tag>,
@@ -43,11 +43,12 @@ pub(super) struct Rig<'a> {
 impl<'a> Rig<'a> {
     /// A channel of a new device.
     pub(super) fn new(subject: &Subject<'a>) -> Self {
-        Self::on(&(subject.make)(), subject.contents, subject.idle)
+        Self::on(&(subject.make)(), subject.surroundings())
     }
 
     /// A channel of this device.
-    pub(super) fn on(bdev: &Arc<dyn Bdev>, contents: Contents, idle: &'a (dyn Fn(Wake) + Sync)) -> Self {
+    pub(super) fn on(bdev: &Arc<dyn Bdev>, surroundings: Surroundings<'a>) -> Self {
+        let Surroundings { contents, idle, memory } = surroundings;
         let geometry = *bdev.geometry();
         assert!(geometry.blocks >= super::BLOCKS_MIN);
         let channel = bdev.open(&Home::default()).unwrap();
@@ -57,7 +58,7 @@ impl<'a> Rig<'a> {
             contents,
             idle,
             channel,
-            memory: Extent::ordinary(MEMORY_BYTES).unwrap(),
+            memory: memory(MEMORY_BYTES),
             used: 0,
             // The first tag is all ones, the next one zero.
             next_tag: u64::MAX,

@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     bdev::{
         Blocks, Malloc,
-        conformance::{Contents, Subject, conformance_of},
+        conformance::{Subject, conformance_of},
     },
     mem::{self, Extent},
 };
@@ -61,23 +61,18 @@ impl Rig {
 fn conforms_in_virtual_time() {
     let hands = Mutex::new(Vec::<VirtualClock>::new());
     for jitter in [0, 300] {
-        conformance_of(&Subject {
-            make: &|| {
-                let (clock, hand) = Clock::simulated();
-                hands.lock().unwrap().push(hand);
-                let delays = Delays {
-                    fixed: Duration::from_micros(50),
-                    jitter: Duration::from_micros(jitter),
-                    seed: 1,
-                };
-                Arc::new(Delay::new(Arc::new(Malloc::new("ram", 48 << 20, 512).unwrap()), clock, delays))
-            },
-            contents: Contents::Kept,
-            idle: &|_| {
-                let hands = hands.lock().unwrap();
-                hands.last().unwrap().advance(Duration::from_micros(10));
-            },
-        });
+        let make = || -> Arc<dyn Bdev> {
+            let (clock, hand) = Clock::simulated();
+            hands.lock().unwrap().push(hand);
+            let delays =
+                Delays { fixed: Duration::from_micros(50), jitter: Duration::from_micros(jitter), seed: 1 };
+            Arc::new(Delay::new(Arc::new(Malloc::new("ram", 48 << 20, 512).unwrap()), clock, delays))
+        };
+        let idle = |_| {
+            let hands = hands.lock().unwrap();
+            hands.last().unwrap().advance(Duration::from_micros(10));
+        };
+        conformance_of(&Subject { idle: &idle, ..Subject::plain(&make) });
     }
 }
 

@@ -1,7 +1,5 @@
 //! The null device: the conformance suite, and what is its own.
 
-use std::thread;
-
 use super::*;
 use crate::bdev::conformance::{Contents, Subject, conformance_of};
 
@@ -9,9 +7,8 @@ use crate::bdev::conformance::{Contents, Subject, conformance_of};
 fn conforms() {
     for (bytes, block_size) in [(1 << 40, 512), (1 << 40, 4096), (4 << 20, 64 << 10)] {
         conformance_of(&Subject {
-            make: &|| Arc::new(Null::new("void", bytes, block_size).unwrap()),
             contents: Contents::Forgotten,
-            idle: &|_| thread::yield_now(),
+            ..Subject::plain(&|| Arc::new(Null::new("void", bytes, block_size).unwrap()))
         });
     }
 }
