@@ -130,7 +130,20 @@ pub enum BdevError {
         /// What it failed to do.
         access: Access,
     },
-    /// The command was ended before it was carried out.
+    /// The device may not be written. Nothing was changed.
+    #[error("the device is write protected")]
+    WriteProtected,
+    /// The device has no room for what was to be written.
+    #[error("the device has no room left")]
+    NoSpace,
+    /// The device failed in a way of its own.
+    #[error("the device failed")]
+    Device {
+        /// It may succeed when it is tried again.
+        again: bool,
+    },
+    /// The command was ended before it was carried out; or by force, and then it may have been: the blocks of a write
+    /// hold old or new bytes, and nothing changes them any more.
     #[error("the command was aborted")]
     Aborted,
     /// The device is no longer there.

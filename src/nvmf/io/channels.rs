@@ -177,6 +177,10 @@ pub fn status_of(result: Result<(), BdevError>) -> Status {
         BdevError::Busy => Status::INTERRUPTED,
         BdevError::Media { access: Access::Read } => Status::UNRECOVERED_READ_ERROR,
         BdevError::Media { access: Access::Write } => Status::WRITE_FAULT,
+        BdevError::WriteProtected => Status::WRITE_PROTECTED.with_dnr(),
+        BdevError::NoSpace => Status::CAPACITY_EXCEEDED.with_dnr(),
+        BdevError::Device { again: true } => Status::INTERNAL_ERROR,
+        BdevError::Device { again: false } => Status::INTERNAL_ERROR.with_dnr(),
         BdevError::Aborted => Status::ABORT_REQUESTED,
         BdevError::Gone => Status::INTERNAL_ERROR.with_dnr(),
     }

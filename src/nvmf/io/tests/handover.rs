@@ -189,6 +189,10 @@ fn what_a_device_says_becomes_a_status() {
         (Err(BdevError::Busy), Status::INTERRUPTED),
         (Err(BdevError::Media { access: Access::Read }), Status::UNRECOVERED_READ_ERROR),
         (Err(BdevError::Media { access: Access::Write }), Status::WRITE_FAULT),
+        (Err(BdevError::WriteProtected), Status::WRITE_PROTECTED.with_dnr()),
+        (Err(BdevError::NoSpace), Status::CAPACITY_EXCEEDED.with_dnr()),
+        (Err(BdevError::Device { again: true }), Status::INTERNAL_ERROR),
+        (Err(BdevError::Device { again: false }), Status::INTERNAL_ERROR.with_dnr()),
         (Err(BdevError::Aborted), Status::ABORT_REQUESTED),
         (Err(BdevError::Gone), Status::INTERNAL_ERROR.with_dnr()),
     ];
