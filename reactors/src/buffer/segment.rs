@@ -143,6 +143,13 @@ impl std::fmt::Debug for SegmentMut {
     }
 }
 
+// SAFETY: an address and a length; what `from_raw` was promised says nothing of threads, and nothing is reached through
+// a segment but by the kernel and by code that lets other threads read and write the same bytes meanwhile.
+unsafe impl Send for Segment {}
+
+// SAFETY: as for `Segment`.
+unsafe impl Send for SegmentMut {}
+
 fn part(whole: libc::iovec, range: Range<usize>) -> libc::iovec {
     assert!(range.start <= range.end);
     assert!(range.end <= whole.iov_len);
