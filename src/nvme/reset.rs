@@ -28,6 +28,18 @@ const SPARE: usize = 3;
 const ATTEMPTS_MAX: u32 = 3;
 
 impl<D: Device> Controller<D> {
+    /// Resets a controller that works; nothing happens to another one, which is being reset already or was given up. What
+    /// is in flight ends, or is sent again: see [`super::Options::replay`].
+    pub fn reset(&mut self, now: Time) {
+        // One that is gone is found out by the next poll.
+        if matches!(self.state, State::Ready)
+            && let Ok(csts) = self.registers.csts()
+        {
+            self.report(Event::Resetting);
+            self.go_down(csts, false, now);
+        }
+    }
+
     /// Begins to disable the controller. Queue pairs ring no more.
     pub(super) fn go_down(&mut self, csts: Csts, ending: bool, now: Time) {
         self.seats.iter_mut().for_each(Seat::halt);
