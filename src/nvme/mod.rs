@@ -5,10 +5,12 @@
 //! the management thread; each of its [`QueuePair`]s moves to the reactor that uses it.
 
 mod admin;
+mod cause;
 mod commands;
 mod controller;
 mod counts;
 mod device;
+pub mod emulated;
 mod enable;
 mod error;
 mod events;
@@ -34,6 +36,7 @@ mod translation;
 mod tests;
 
 use admin::AdminData;
+pub use cause::Cause;
 pub use commands::{AdminCommand, AdminError, AdminReply, AdminTag};
 pub use controller::{Condition, Controller};
 pub use counts::Counts;
