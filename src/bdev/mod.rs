@@ -19,6 +19,7 @@ mod delay;
 mod geometry;
 mod malloc;
 mod null;
+pub mod nvme;
 mod random;
 mod stored;
 
