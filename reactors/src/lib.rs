@@ -75,6 +75,7 @@ pub mod poller;
 pub mod published;
 mod quiescence;
 pub mod reactor;
+pub mod ring;
 mod seat;
 pub mod sim;
 mod sleep;

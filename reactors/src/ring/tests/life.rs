@@ -1,0 +1,120 @@
+//! Users, files and rings that end while operations are in flight.
+
+use std::{io::Write, time::Instant};
+
+use super::*;
+
+#[test]
+fn a_cancelled_operation_completes_once() {
+    in_every_mode(|ring| {
+        let (user, stranger) = (ring.user(4).unwrap(), ring.user(4).unwrap());
+        let (reader, mut writer) = pipe();
+        let file = ring.add_file(&reader).unwrap();
+        let into = memory(&[0; 4]);
+        let id = user.submit(1, &read(&file, into)).unwrap();
+        ring.submit();
+        assert!(!stranger.cancel(id));
+        assert!(user.cancel(id));
+        assert!(!user.cancel(id), "once is enough");
+        assert_eq!(next(ring, &user), Completion { token: 1, result: Err(Errno::CANCELED) });
+        assert!(!user.cancel(id), "it has completed");
+        // What was cancelled took nothing.
+        writer.write_all(b"kept").unwrap();
+        assert_eq!(run(ring, &user, &read(&file, into)), Ok(4));
+        assert_eq!((ring.in_flight(), user.outstanding()), (0, 0));
+        // Cancelled in the same hand-over.
+        let id = user.submit(2, &read(&file, into)).unwrap();
+        assert!(user.cancel(id));
+        assert_eq!(next(ring, &user), Completion { token: 2, result: Err(Errno::CANCELED) });
+    });
+}
+
+#[test]
+fn completions_go_to_whom_they_belong() {
+    let ring = ring(&Options::default());
+    let users: Vec<_> = (0..5).map(|_| ring.user(8).unwrap()).collect();
+    let file = ring.add_file(&file(b"0123456789")).unwrap();
+    let into = memory(&[0; 16]);
+    for (index, user) in (0..).zip(&users) {
+        for length in 1..=index {
+            let into = [into.slice(0..length)];
+            let token = u64::try_from(10 * index + length).unwrap();
+            user.submit(token, &Operation::Read { file: &file, offset: 0, into: &into }).unwrap();
+        }
+    }
+    for (index, user) in (0..).zip(&users) {
+        for _ in 1..=index {
+            let Completion { token, result } = next(&ring, user);
+            assert_eq!((token / 10, u64::from(result.unwrap())), (index, token % 10));
+        }
+        assert!(!user.has_completion() && user.outstanding() == 0);
+    }
+}
+
+#[test]
+fn what_completes_for_a_user_that_is_gone_is_forgotten() {
+    in_every_mode(|ring| {
+        let (reader, mut writer) = pipe();
+        let file = ring.add_file(&reader).unwrap();
+        let into = memory(&[0; 1]);
+        let gone = ring.user(2).unwrap();
+        for token in 0..2 {
+            gone.submit(token, &read(&file, into)).unwrap();
+        }
+        writer.write_all(b"1").unwrap();
+        while !gone.has_completion() {
+            ring.submit();
+            ring.reap();
+        }
+        drop(gone);
+        // Its place is not taken before its last operation is back.
+        let next_user = ring.user(1).unwrap();
+        next_user.submit(7, &read(&file, into)).unwrap();
+        writer.write_all(b"23").unwrap();
+        assert_eq!(next(ring, &next_user), Completion { token: 7, result: Ok(1) });
+        assert!(!ring.reap() && ring.in_flight() == 0);
+    });
+}
+
+#[test]
+fn a_file_that_is_removed_finishes_what_it_began() {
+    in_every_mode(|ring| {
+        let user = ring.user(4).unwrap();
+        let (reader, mut writer) = pipe();
+        let into = memory(&[0; 5]);
+        let old = ring.add_file(&reader).unwrap();
+        user.submit(1, &read(&old, into)).unwrap();
+        // Not handed over yet; the next file gets the same place.
+        drop(old);
+        drop(reader);
+        let new = ring.add_file(&file(b"other")).unwrap();
+        assert!(user.take().is_none());
+        writer.write_all(b"first").unwrap();
+        assert_eq!(next(ring, &user), Completion { token: 1, result: Ok(5) });
+        assert_eq!(contents(into.read_only()), b"first");
+        assert_eq!(run(ring, &user, &read(&new, into)), Ok(5));
+        assert_eq!(contents(into.read_only()), b"other");
+    });
+}
+
+#[test]
+fn a_ring_that_ends_cancels_what_waits_for_ever() {
+    for mode in Mode::ALL {
+        let ring = ring_as(&Options { operations: 4, ..Options::default() }, mode);
+        let user = ring.user(4).unwrap();
+        let (reader, _writer) = pipe();
+        let file = ring.add_file(&reader).unwrap();
+        let into = memory(&[0; 1]);
+        // Some were handed over, and the submission queue is full of others.
+        for token in 0..2 {
+            user.submit(token, &read(&file, into)).unwrap();
+        }
+        ring.submit();
+        for token in 2..4 {
+            user.submit(token, &read(&file, into)).unwrap();
+        }
+        let begun = Instant::now();
+        drop((user, file, ring));
+        assert!(begun.elapsed() < Ring::CLOSE_WAIT, "{mode:?}: the end of the ring waited in vain");
+    }
+}
