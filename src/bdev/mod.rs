@@ -1,4 +1,4 @@
-//! Block devices: the trait that the target speaks to, one backend per file, decorators, and one
+//! Block devices: the trait that the target speaks to, one backend per folder, decorators, and one
 //! conformance suite that every backend passes. Knows no NVMe and no sockets.
 //!
 //! A [`Bdev`] is shared by all reactors and does no I/O itself. Each reactor opens a [`Channel`] of its
@@ -16,6 +16,7 @@ mod command;
 #[cfg(test)]
 pub(crate) mod conformance;
 mod delay;
+mod file;
 mod geometry;
 mod malloc;
 mod null;
@@ -26,11 +27,14 @@ mod stored;
 pub use channel::{Channel, Submitted};
 pub use command::{Access, BdevError, Blocks, Command, Tag};
 pub use delay::{Delay, Delays, Hang};
+pub use file::{File, FileError, FileOptions};
 pub use geometry::{Features, Geometry, GeometryError, Memory};
 pub use malloc::Malloc;
 pub use null::Null;
 
 use std::sync::Arc;
+
+use corelane_reactors::ring::{Ring, RingError};
 
 use crate::mem::{Extent, ExtentError};
 
@@ -68,13 +72,21 @@ pub struct Home {
     /// The memory that the data of its commands lies in, for bdevs that use the caller's ([`Memory::Callers`]): a device
     /// maps or registers these, whole.
     pub extents: Arc<[Arc<Extent>]>,
+    /// Its io_uring, if it has one, attached to it: backends that need it are refused where there is none.
+    pub ring: Option<Ring>,
 }
 
 impl Home {
     /// A reactor whose commands move their data through these extents.
     #[must_use]
     pub fn new(extents: &[Arc<Extent>]) -> Self {
-        Self { extents: extents.into() }
+        Self { extents: extents.into(), ring: None }
+    }
+
+    /// As it is, and with this io_uring.
+    #[must_use]
+    pub fn with_ring(self, ring: Ring) -> Self {
+        Self { ring: Some(ring), ..self }
     }
 }
 
@@ -87,9 +99,18 @@ pub enum OpenError {
     /// Every queue of the device has an owner.
     #[error("the device has no free queue")]
     Exhausted,
+    /// The device is reached through the io_uring of the reactor, which has none.
+    #[error("the reactor has no io_uring")]
+    NoRing,
+    /// The io_uring of the reactor cannot take it.
+    #[error(transparent)]
+    Ring(RingError),
+    /// There is no memory for the channel.
+    #[error("there is no memory for the channel")]
+    Memory,
 }
 
-/// Why a block device in memory could not be made.
+/// Why a block device could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
     /// Its size or block size is not possible.
@@ -98,4 +119,7 @@ pub enum CreateError {
     /// There is no memory for it.
     #[error(transparent)]
     Memory(#[from] ExtentError),
+    /// The file cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
 }

@@ -19,6 +19,16 @@ impl StoredCommand {
         Self { kind: Kind::Flush, into: Vec::new(), from: Vec::new(), ranges: Vec::new() }
     }
 
+    /// Room that holds a flush, and lists of so many segments without growing.
+    pub(super) fn with_room(segments: usize) -> Self {
+        Self {
+            kind: Kind::Flush,
+            into: Vec::with_capacity(segments),
+            from: Vec::with_capacity(segments),
+            ranges: Vec::with_capacity(segments),
+        }
+    }
+
     /// Replaces what is kept.
     pub(super) fn store(&mut self, command: &Command<'_>) {
         self.into.clear();

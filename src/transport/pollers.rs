@@ -98,7 +98,11 @@ impl Poller for Completions {
         if endpoint.outstanding() == 0 {
             return Poll::Idle(Wake::Never);
         }
-        Poll::Idle(endpoint.next_completion())
+        match endpoint.next_completion() {
+            // The reactor's ring, which has a poller with this descriptor.
+            Wake::Descriptor => Poll::Idle(Wake::Never),
+            wake => Poll::Idle(wake),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use std::{sync::Arc, thread};
 
 use corelane_reactors::poller::Wake;
 
-use super::Bdev;
+use super::{Bdev, Home};
 use crate::mem::Extent;
 
 /// Blocks that the suite needs.
@@ -42,17 +42,19 @@ pub(crate) struct Subject<'a> {
     pub(crate) idle: &'a (dyn Fn(Wake) + Sync),
     /// Memory of so many bytes for the data of one channel's commands.
     pub(crate) memory: &'a (dyn Fn(usize) -> Arc<Extent> + Sync),
+    /// What the reactor of the calling thread has to offer.
+    pub(crate) home: &'a (dyn Fn() -> Home + Sync),
 }
 
 impl<'a> Subject<'a> {
     /// A subject that keeps what is written, needs no push, and takes any memory.
     pub(crate) fn plain(make: &'a dyn Fn() -> Arc<dyn Bdev>) -> Self {
         let memory = &|bytes| Arc::new(Extent::ordinary(bytes).unwrap());
-        Self { make, contents: Contents::Kept, idle: &|_| thread::yield_now(), memory }
+        Self { make, contents: Contents::Kept, idle: &|_| thread::yield_now(), memory, home: &Home::default }
     }
 
     fn surroundings(&self) -> Surroundings<'a> {
-        Surroundings { contents: self.contents, idle: self.idle, memory: self.memory }
+        Surroundings { contents: self.contents, idle: self.idle, memory: self.memory, home: self.home }
     }
 }
 
@@ -62,6 +64,7 @@ struct Surroundings<'a> {
     contents: Contents,
     idle: &'a (dyn Fn(Wake) + Sync),
     memory: &'a (dyn Fn(usize) -> Arc<Extent> + Sync),
+    home: &'a (dyn Fn() -> Home + Sync),
 }
 
 /// Runs the suite on devices that keep what is written and need no push.

@@ -11,7 +11,7 @@ use corelane_reactors::{
 
 use super::{Contents, Subject, Surroundings};
 use crate::{
-    bdev::{Bdev, BdevError, Blocks, Channel, Command, Features, Geometry, Home, Memory, Submitted, Tag},
+    bdev::{Bdev, BdevError, Blocks, Channel, Command, Features, Geometry, Memory, Submitted, Tag},
     mem::{self, Extent},
 };
 
@@ -48,10 +48,10 @@ impl<'a> Rig<'a> {
 
     /// A channel of this device.
     pub(super) fn on(bdev: &Arc<dyn Bdev>, surroundings: Surroundings<'a>) -> Self {
-        let Surroundings { contents, idle, memory } = surroundings;
+        let Surroundings { contents, idle, memory, home } = surroundings;
         let geometry = *bdev.geometry();
         assert!(geometry.blocks >= super::BLOCKS_MIN);
-        let channel = bdev.open(&Home::default()).unwrap();
+        let channel = bdev.open(&home()).unwrap();
         assert_eq!((channel.outstanding(), channel.wake()), (0, Wake::Never));
         Self {
             geometry,

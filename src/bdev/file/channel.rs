@@ -1,0 +1,283 @@
+//! One reactor's way to a file: jobs, their operations in the ring, and those that wait for room there.
+//!
+//! Invariants: each job is in `free`, or in use and exactly one of: in the ring, in `waiting`, in `comparing` (which
+//! waits for a bounce buffer). None of the lists grows beyond [`COMMANDS_MAX`].
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering},
+};
+
+use corelane_reactors::{
+    buffer::{Segment, SegmentMut},
+    poller::Wake,
+    ring::{Allocation, FixedFile, Full, Operation, Ring, RingError, SEGMENTS_MAX, User},
+};
+
+use super::{
+    File, Layout, State,
+    bounce::{BOUNCE_BYTES, Bounces, ZEROS_BYTES},
+    job::{Job, Progress, Work},
+};
+use crate::bdev::{Access, BdevError, Channel, Command, Geometry, OpenError, Submitted, Tag};
+
+/// Commands that one channel holds; one more is [`BdevError::Busy`].
+const COMMANDS_MAX: u32 = 2048;
+
+/// Operations that one poll looks at.
+const POLL_MAX: usize = 128;
+
+pub(super) struct FileChannel {
+    geometry: Geometry,
+    layout: Layout,
+    state: Arc<State>,
+    file: FixedFile,
+    user: User,
+    bounces: Bounces,
+    jobs: Box<[Job]>,
+    free: Vec<u32>,
+    waiting: VecDeque<u32>,
+    comparing: VecDeque<u32>,
+    /// The end of the device was seen, and what was in flight cancelled.
+    retired: bool,
+}
+
+impl FileChannel {
+    pub(super) fn open(ring: &Ring, file: &File) -> Result<Self, OpenError> {
+        let refused = |error| match error {
+            RingError::Files | RingError::Users => OpenError::Exhausted,
+            error => OpenError::Ring(error),
+        };
+        let capacity = COMMANDS_MAX as usize;
+        Ok(Self {
+            geometry: file.geometry,
+            layout: file.layout,
+            state: Arc::clone(&file.state),
+            user: ring.user(COMMANDS_MAX).map_err(refused)?,
+            file: ring.add_file(&file.file).map_err(refused)?,
+            bounces: Bounces::new().map_err(|_| OpenError::Memory)?,
+            jobs: (0..capacity).map(|_| Job::new()).collect(),
+            free: (0..COMMANDS_MAX).rev().collect(),
+            waiting: VecDeque::with_capacity(capacity),
+            comparing: VecDeque::with_capacity(capacity),
+            retired: false,
+        })
+    }
+
+    /// Why a command is refused before it begins.
+    fn refusal(&self, command: &Command<'_>) -> Option<BdevError> {
+        if let Err(error) = command.check(&self.geometry) {
+            return Some(error);
+        }
+        if self.state.retired.load(Ordering::Relaxed) {
+            return Some(BdevError::Gone);
+        }
+        let durable = match *command {
+            Command::Flush => true,
+            Command::Write { force_unit_access, .. } | Command::WriteZeroes { force_unit_access, .. } => {
+                force_unit_access
+            }
+            Command::Deallocate { .. } if !self.geometry.features.deallocate => {
+                return Some(BdevError::Unsupported);
+            }
+            Command::Read { .. } | Command::Deallocate { .. } | Command::Compare { .. } => false,
+        };
+        let lost = durable && self.state.sync_failed.load(Ordering::Relaxed);
+        lost.then_some(BdevError::Media { access: Access::Write })
+    }
+
+    /// Has a job take its next step, or wait for room.
+    fn go_on(&mut self, index: u32) {
+        let job = &mut self.jobs[index as usize];
+        if let Work::Compare { bounce: bounce @ None } = &mut job.work {
+            *bounce = self.bounces.take();
+            if bounce.is_none() {
+                return self.comparing.push_back(index);
+            }
+        }
+        if self.start(index).is_err() {
+            self.waiting.push_back(index);
+        }
+    }
+
+    /// Submits the next operation of a job.
+    fn start(&mut self, index: u32) -> Result<(), Full> {
+        let job = &mut self.jobs[index as usize];
+        let (file, offset, rest) = (&self.file, job.at, job.rest());
+        let mut into = [SegmentMut::empty(); SEGMENTS_MAX];
+        let mut from = [Segment::empty(); SEGMENTS_MAX];
+        let at_most = |bytes: usize| usize::try_from(rest).unwrap_or(usize::MAX).min(bytes);
+        let (operation, asked) = match job.work {
+            Work::Read => {
+                let (count, bytes) = job.parts_into(&mut into);
+                (Operation::Read { file, offset, into: &into[..count] }, bytes)
+            }
+            Work::Write { durable } => {
+                let (count, bytes) = job.parts_from(&mut from);
+                (Operation::Write { file, offset, from: &from[..count], durable }, bytes)
+            }
+            Work::Compare { bounce } => {
+                let length = at_most(BOUNCE_BYTES);
+                let Some(bounce) = bounce else { unreachable!("it has its buffer") };
+                into[0] = self.bounces.segment(bounce, length);
+                (Operation::Read { file, offset, into: &into[..1] }, length as u64)
+            }
+            Work::Zeros { allocation: None, durable } => {
+                let length = at_most(ZEROS_BYTES);
+                from[0] = self.bounces.zeros(length);
+                (Operation::Write { file, offset, from: &from[..1], durable }, length as u64)
+            }
+            Work::Zeros { allocation: Some(allocation), .. } => {
+                (Operation::Allocate { file, offset, length: rest, allocation }, 0)
+            }
+            Work::Deallocate { .. } => {
+                let allocation = Allocation::Hole;
+                (Operation::Allocate { file, offset, length: rest, allocation }, 0)
+            }
+            Work::Sync => (Operation::Sync { file }, 0),
+        };
+        job.asked = asked;
+        job.operation = Some(self.user.submit(index.into(), &operation)?);
+        Ok(())
+    }
+
+    /// Frees a job; returns its tag and what it answers.
+    fn finish(&mut self, index: u32, result: Result<(), BdevError>) -> (Tag, Result<(), BdevError>) {
+        let job = &mut self.jobs[index as usize];
+        if job.work == Work::Sync && matches!(result, Err(BdevError::Media { .. })) {
+            sync_failed(&self.state);
+        }
+        if let Work::Compare { bounce: Some(bounce) } = job.work {
+            self.bounces.give_back(bounce);
+            self.waiting.extend(self.comparing.pop_front());
+        }
+        job.in_use = false;
+        job.operation = None;
+        let tag = job.tag;
+        self.free.push(index);
+        (tag, result)
+    }
+
+    /// Asks that a job end with `error`: what is in the ring is cancelled, what waits will not begin.
+    fn end(&mut self, index: usize, error: BdevError) -> bool {
+        let job = &mut self.jobs[index];
+        let followed = match job.operation {
+            Some(operation) => self.user.cancel(operation),
+            None => true,
+        };
+        if followed {
+            job.ending = Some(error);
+        }
+        followed
+    }
+
+    fn end_all(&mut self, error: BdevError) {
+        for index in 0..self.jobs.len() {
+            if self.jobs[index].in_use {
+                self.end(index, error);
+                self.jobs[index].ending = Some(error);
+            }
+        }
+    }
+
+    fn notice_retirement(&mut self) {
+        if !self.retired && self.state.retired.load(Ordering::Relaxed) {
+            self.retired = true;
+            self.end_all(BdevError::Gone);
+        }
+    }
+}
+
+impl Channel for FileChannel {
+    fn submit(&mut self, tag: Tag, command: &Command<'_>) -> Submitted {
+        if let Some(error) = self.refusal(command) {
+            return Submitted::Done(Err(error));
+        }
+        let Some(index) = self.free.pop() else { return Submitted::Done(Err(BdevError::Busy)) };
+        let job = &mut self.jobs[index as usize];
+        if !job.begin(tag, command, &self.geometry) {
+            self.free.push(index);
+            return Submitted::Done(Ok(()));
+        }
+        job.in_use = true;
+        if self.waiting.is_empty() {
+            self.go_on(index);
+        } else {
+            self.waiting.push_back(index);
+        }
+        Submitted::Pending
+    }
+
+    fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), BdevError>)) -> usize {
+        self.notice_retirement();
+        let mut completed = 0;
+        for _ in 0..POLL_MAX {
+            let Some(completion) = self.user.take() else { break };
+            let index = u32::try_from(completion.token).unwrap_or(u32::MAX);
+            let job = &mut self.jobs[index as usize];
+            job.operation = None;
+            let alignment = self.layout.alignment;
+            let progress = job.advance(completion.result, alignment, &self.geometry, &self.bounces);
+            let result = match (progress, job.ending) {
+                (Progress::Done(Err(BdevError::Aborted)) | Progress::Again, Some(error)) => Err(error),
+                (Progress::Done(_), Some(BdevError::Gone)) => Err(BdevError::Gone),
+                (Progress::Done(result), _) => result,
+                (Progress::Again, None) => {
+                    self.go_on(index);
+                    continue;
+                }
+            };
+            let (tag, result) = self.finish(index, result);
+            completed += 1;
+            done(tag, result);
+        }
+        for _ in 0..self.waiting.len() {
+            let Some(index) = self.waiting.pop_front() else { break };
+            if let Some(error) = self.jobs[index as usize].ending {
+                let (tag, result) = self.finish(index, Err(error));
+                completed += 1;
+                done(tag, result);
+                continue;
+            }
+            let before = self.waiting.len();
+            self.go_on(index);
+            if self.waiting.len() > before {
+                // No room: it goes back to where it was.
+                self.waiting.rotate_right(1);
+                break;
+            }
+        }
+        completed
+    }
+
+    fn outstanding(&self) -> usize {
+        self.jobs.len() - self.free.len()
+    }
+
+    fn wake(&self) -> Wake {
+        if self.outstanding() == 0 {
+            return Wake::Never;
+        }
+        // The ring wakes for what is in it.
+        if self.user.has_completion() || self.user.outstanding() == 0 { Wake::Soon } else { Wake::Descriptor }
+    }
+
+    fn abort(&mut self, tag: Tag) -> bool {
+        let found = self.jobs.iter().position(|job| job.in_use && job.tag == tag);
+        found.is_some_and(|index| self.end(index, BdevError::Aborted))
+    }
+
+    fn reset(&mut self) -> bool {
+        self.end_all(BdevError::Aborted);
+        true
+    }
+}
+
+/// What the kernel could not write down it has forgotten, and a later flush would succeed: it must not be believed.
+fn sync_failed(state: &State) {
+    if !state.sync_failed.swap(true, Ordering::Relaxed) {
+        tracing::error!(
+            "a flush failed: what was written since the last one may be lost; further flushes fail until a restart"
+        );
+    }
+}

@@ -1,0 +1,259 @@
+//! One command on its way through the ring, in as many operations as it takes.
+//!
+//! ```text
+//! Read, Write, Compare ──▶ next part ──▶ .. ──▶ done
+//! Zeros: allocated ──▶ done, or Sync if forced;  not supported ──▶ written, part by part
+//! Deallocate ──▶ next range ──▶ .. ──▶ done
+//! Sync ──▶ done
+//! ```
+//!
+//! Invariant: `first <= at <= end`; the bytes of the device below `at` are done.
+
+use corelane_reactors::{
+    buffer::{Segment, SegmentMut},
+    ring::{Allocation, Errno, OperationId, SEGMENTS_MAX},
+};
+
+use super::{bounce::Bounces, outcome::failure};
+use crate::{
+    bdev::{Access, BdevError, Blocks, Command, Geometry, Tag, stored::StoredCommand},
+    mem,
+};
+
+/// Segments of a command for which a job has room from the start; a longer list makes it grow, once.
+const SEGMENTS: usize = 4;
+
+/// Room for one command at a time.
+pub(super) struct Job {
+    pub(super) tag: Tag,
+    pub(super) work: Work,
+    pub(super) stored: StoredCommand,
+    /// First byte of the range on the device, and of the command's memory.
+    pub(super) first: u64,
+    /// The next byte.
+    pub(super) at: u64,
+    pub(super) end: u64,
+    /// Bytes that the operation in flight was asked for.
+    pub(super) asked: u64,
+    pub(super) operation: Option<OperationId>,
+    /// It is not to go on: what it answers instead.
+    pub(super) ending: Option<BdevError>,
+    pub(super) in_use: bool,
+}
+
+/// What a job does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    Read,
+    Write {
+        durable: bool,
+    },
+    Compare {
+        bounce: Option<usize>,
+    },
+    /// By allocation, or written where the file system has none.
+    Zeros {
+        allocation: Option<Allocation>,
+        durable: bool,
+    },
+    /// The range of this index.
+    Deallocate {
+        range: usize,
+    },
+    Sync,
+}
+
+/// What became of a job by a completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// It needs another operation.
+    Again,
+    Done(Result<(), BdevError>),
+}
+
+impl Job {
+    pub(super) fn new() -> Self {
+        Self {
+            tag: Tag(0),
+            work: Work::Sync,
+            stored: StoredCommand::with_room(SEGMENTS),
+            first: 0,
+            at: 0,
+            end: 0,
+            asked: 0,
+            operation: None,
+            ending: None,
+            in_use: false,
+        }
+    }
+
+    /// Takes a command, which was checked; false when there is nothing to be done for it.
+    pub(super) fn begin(&mut self, tag: Tag, command: &Command<'_>, geometry: &Geometry) -> bool {
+        let blocks = match *command {
+            Command::Read { blocks, .. }
+            | Command::Write { blocks, .. }
+            | Command::Compare { blocks, .. }
+            | Command::WriteZeroes { blocks, .. } => blocks,
+            Command::Flush | Command::Deallocate { .. } => Blocks { first: 0, count: 0 },
+        };
+        let bytes = blocks.bytes(geometry).unwrap_or(0..0);
+        self.work = match *command {
+            Command::Read { .. } => Work::Read,
+            Command::Write { force_unit_access: durable, .. } => Work::Write { durable },
+            Command::Compare { .. } => Work::Compare { bounce: None },
+            Command::WriteZeroes { deallocate, force_unit_access: durable, .. } => {
+                let allocation = if deallocate { Allocation::Hole } else { Allocation::Zeros };
+                Work::Zeros { allocation: Some(allocation), durable }
+            }
+            Command::Deallocate { .. } => Work::Deallocate { range: 0 },
+            Command::Flush => Work::Sync,
+        };
+        self.tag = tag;
+        self.stored.store(command);
+        (self.first, self.at, self.end) = (bytes.start, bytes.start, bytes.end);
+        self.operation = None;
+        self.ending = None;
+        match self.work {
+            Work::Sync => true,
+            Work::Deallocate { .. } => self.next_range(0, geometry),
+            _ => self.at < self.end,
+        }
+    }
+
+    /// The bytes that are left.
+    pub(super) fn rest(&self) -> u64 {
+        self.end - self.at
+    }
+
+    /// The bytes of the command's memory from `at` on, at most `parts.len()` segments of it; returns their number and
+    /// length.
+    pub(super) fn parts_into(&self, parts: &mut [SegmentMut; SEGMENTS_MAX]) -> (usize, u64) {
+        let Command::Read { into, .. } = self.stored.command() else { return (0, 0) };
+        collect(into.iter().map(|part| (*part, part.len())), self.at - self.first, parts, SegmentMut::slice)
+    }
+
+    /// As [`Job::parts_into`], of a write.
+    pub(super) fn parts_from(&self, parts: &mut [Segment; SEGMENTS_MAX]) -> (usize, u64) {
+        let Command::Write { from, .. } = self.stored.command() else { return (0, 0) };
+        collect(from.iter().map(|part| (*part, part.len())), self.at - self.first, parts, Segment::slice)
+    }
+
+    /// What an operation of this job came to. `alignment` is what its reads and writes are a multiple of.
+    pub(super) fn advance(
+        &mut self,
+        result: Result<u32, Errno>,
+        alignment: u64,
+        geometry: &Geometry,
+        bounces: &Bounces,
+    ) -> Progress {
+        match (self.work, result) {
+            (_, Err(Errno::INTR)) => Progress::Again,
+            (Work::Read, Ok(bytes)) => self.moved(bytes.into(), alignment, Access::Read),
+            (Work::Write { .. } | Work::Zeros { allocation: None, .. }, Ok(bytes)) => {
+                self.moved(bytes.into(), alignment, Access::Write)
+            }
+            (Work::Compare { bounce }, Ok(bytes)) => {
+                let before = self.at;
+                let progress = self.moved(bytes.into(), alignment, Access::Read);
+                match bounce {
+                    Some(bounce) if self.differs(before, bounce, bounces) => {
+                        Progress::Done(Err(BdevError::Miscompare))
+                    }
+                    _ => progress,
+                }
+            }
+            (Work::Zeros { allocation: Some(_), durable }, Ok(_)) => {
+                if !durable {
+                    return Progress::Done(Ok(()));
+                }
+                self.work = Work::Sync;
+                Progress::Again
+            }
+            (Work::Zeros { allocation: Some(_), durable }, Err(Errno::OPNOTSUPP)) => {
+                self.work = Work::Zeros { allocation: None, durable };
+                Progress::Again
+            }
+            (Work::Deallocate { range }, Ok(_)) => {
+                if self.next_range(range + 1, geometry) {
+                    Progress::Again
+                } else {
+                    Progress::Done(Ok(()))
+                }
+            }
+            // A hint that the device does not take: nothing was changed, which it need not be.
+            (Work::Deallocate { .. }, Err(Errno::OPNOTSUPP)) | (Work::Sync, Ok(_)) => Progress::Done(Ok(())),
+            (Work::Read | Work::Compare { .. }, Err(errno)) => {
+                Progress::Done(Err(failure(errno, Access::Read)))
+            }
+            (_, Err(errno)) => Progress::Done(Err(failure(errno, Access::Write))),
+        }
+    }
+
+    /// Counts bytes that were read or written. Fewer than were asked for are continued where a block of the medium
+    /// begins; none at all are the end of a file that was cut.
+    fn moved(&mut self, bytes: u64, alignment: u64, access: Access) -> Progress {
+        let bytes = bytes.min(self.asked);
+        let whole = if bytes == self.asked { bytes } else { bytes - bytes % alignment };
+        if whole == 0 {
+            return Progress::Done(Err(BdevError::Media { access }));
+        }
+        self.at += whole;
+        if self.at == self.end { Progress::Done(Ok(())) } else { Progress::Again }
+    }
+
+    /// Whether the bytes from `before` to `at`, which are in a bounce buffer, differ from those of the command.
+    fn differs(&self, before: u64, bounce: usize, bounces: &Bounces) -> bool {
+        let Command::Compare { with, .. } = self.stored.command() else { return true };
+        let length = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let (mut skip, total) = (length(before - self.first), length(self.at - before));
+        let read = bounces.segment(bounce, total).read_only();
+        let mut at = 0;
+        for part in with {
+            let start = skip.min(part.len());
+            skip -= start;
+            let end = part.len().min(start + (total - at));
+            let (part, other) = (part.slice(start..end), read.slice(at..at + end - start));
+            if mem::difference(part, other).is_some() {
+                return true;
+            }
+            at += end - start;
+        }
+        at != total
+    }
+
+    /// Goes to the first range from `index` on that is not empty; false when there is none.
+    fn next_range(&mut self, index: usize, geometry: &Geometry) -> bool {
+        let Command::Deallocate { ranges } = self.stored.command() else { return false };
+        let rest = ranges.iter().enumerate().skip(index);
+        let found = rest.map(|(range, blocks)| (range, blocks.bytes(geometry).unwrap_or(0..0)));
+        let Some((range, bytes)) = found.into_iter().find(|(_, bytes)| !bytes.is_empty()) else {
+            return false;
+        };
+        self.work = Work::Deallocate { range };
+        (self.first, self.at, self.end) = (bytes.start, bytes.start, bytes.end);
+        true
+    }
+}
+
+/// The parts of a list from byte `skip` on, as many as there is room for; returns their number and length.
+fn collect<T: Copy>(
+    list: impl Iterator<Item = (T, usize)>,
+    skip: u64,
+    parts: &mut [T; SEGMENTS_MAX],
+    slice: impl Fn(&T, std::ops::Range<usize>) -> T,
+) -> (usize, u64) {
+    let mut skip = usize::try_from(skip).unwrap_or(usize::MAX);
+    let (mut count, mut bytes) = (0, 0);
+    for (part, len) in list {
+        let start = skip.min(len);
+        skip -= start;
+        if start == len {
+            continue;
+        }
+        let Some(place) = parts.get_mut(count) else { break };
+        *place = slice(&part, start..len);
+        count += 1;
+        bytes += (len - start) as u64;
+    }
+    (count, bytes)
+}

@@ -1,0 +1,329 @@
+//! Opening a file: what it is, how large, whose, and how it can be read and written. Everything here may block.
+
+use std::{
+    fmt, io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::FileExt,
+    },
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{
+        AtFlags, CWD, FallocateFlags, FileType, FlockOperation, Mode, OFlags, SeekFrom, StatxFlags,
+        fallocate, flock, fstat, fsync, ftruncate, ioctl_blksszget, open as open_path, seek, stat, statx,
+        unlink,
+    },
+    io::Errno,
+};
+
+use super::Layout;
+use crate::bdev::{Features, Geometry, GeometryError, Memory};
+
+/// What memory is aligned to where the kernel does not say what direct I/O needs: what suits every device.
+const MEMORY_ALIGNMENT: usize = 4096;
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct FileOptions {
+    /// The file or block device; symbolic links are followed.
+    pub path: PathBuf,
+    /// Bytes of a block: see [`Geometry::BLOCK_SIZE_MIN`].
+    pub block_size: u32,
+    /// Size in bytes: a file that is missing is made, a shorter one grows. Not for block devices.
+    pub size: Option<u64>,
+    /// Have the file system set the storage aside; otherwise blocks take storage when they are first written.
+    pub preallocate: bool,
+}
+
+/// Why a file does not serve.
+#[derive(Debug)]
+pub struct FileError {
+    /// Which one.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub reason: Reason,
+}
+
+/// What is wrong with a file.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It is not there, and no size is given to make it with.
+    Missing,
+    /// The directory that should hold it is not there.
+    NoDirectory,
+    /// It is neither a regular file nor a block device.
+    Kind(&'static str),
+    /// This process may not read and write it.
+    Denied,
+    /// Another process, or another bdev, has it.
+    Locked,
+    /// The block device is mounted, or swap, or part of something else.
+    Busy,
+    /// It is larger than the given size.
+    Shrink {
+        /// Its size in bytes.
+        has: u64,
+        /// The given size in bytes.
+        wanted: u64,
+    },
+    /// A size was given for a block device, or storage to be set aside on it.
+    SizeOfDevice,
+    /// Its size, or the block size, is not possible.
+    Geometry(GeometryError),
+    /// Direct I/O needs larger blocks here.
+    Alignment {
+        /// The block size that was asked for, in bytes.
+        block_size: u32,
+        /// The least that will do, in bytes, where the kernel says it.
+        needed: Option<u32>,
+    },
+    /// There is no room for it.
+    NoSpace,
+    /// The file system cannot set storage aside.
+    NoPreallocation,
+    /// Anything else.
+    System(Errno),
+}
+
+/// A file that serves.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) file: OwnedFd,
+    pub(super) geometry: Geometry,
+    pub(super) layout: Layout,
+}
+
+/// What kinds of files there are for us.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Regular,
+    Block,
+}
+
+pub(super) fn open(name: &str, options: &FileOptions) -> Result<Opened, FileError> {
+    attempt(name, options).map_err(|reason| FileError { path: options.path.clone(), reason })
+}
+
+fn attempt(name: &str, options: &FileOptions) -> Result<Opened, Reason> {
+    let FileOptions { path, block_size, size, preallocate } = options;
+    // Before anything is made.
+    Geometry::divide(size.unwrap_or_else(|| u64::from(*block_size)), *block_size)
+        .map_err(Reason::Geometry)?;
+    let found = match stat(path) {
+        Ok(found) => Some(kind(FileType::from_raw_mode(found.st_mode))?),
+        Err(Errno::NOENT) if size.is_none() => return Err(Reason::Missing),
+        Err(Errno::NOENT) => None,
+        Err(errno) => return Err(refusal(errno)),
+    };
+    if found == Some(Kind::Block) && (size.is_some() || *preallocate) {
+        return Err(Reason::SizeOfDevice);
+    }
+    let (file, direct) = open_either_way(name, path, found)?;
+    // It may be another one by now.
+    let kind = kind(FileType::from_raw_mode(fstat(&file).map_err(refusal)?.st_mode))?;
+    lock(&file)?;
+    if kind == Kind::Regular
+        && let Some(size) = *size
+        && let Err(reason) = resize(&file, path, size, *preallocate)
+    {
+        if found.is_none() {
+            // It was made just now, and holds nothing.
+            let _ = unlink(path);
+        }
+        return Err(reason);
+    }
+    let bytes = seek(&file, SeekFrom::End(0)).map_err(refusal)?;
+    let blocks = Geometry::divide(bytes, *block_size).map_err(Reason::Geometry)?;
+    let (layout, memory) = layout(&file, direct, *block_size)?;
+    let file = check_reading(file, *block_size, layout)?;
+    let punches = punches(&file, kind, bytes, *block_size);
+    let features = Features {
+        deallocate: punches,
+        // A block device may take the hint and leave the contents.
+        deallocated_reads_zeros: punches && kind == Kind::Regular,
+        ..Features::ALL
+    };
+    let geometry = Geometry {
+        block_size: *block_size,
+        blocks,
+        volatile_write_cache: true,
+        survives_restart: true,
+        memory: Memory::Callers { alignment: memory },
+        features,
+    };
+    Ok(Opened { file, geometry, layout })
+}
+
+fn kind(kind: FileType) -> Result<Kind, Reason> {
+    match kind {
+        FileType::RegularFile => Ok(Kind::Regular),
+        FileType::BlockDevice => Ok(Kind::Block),
+        FileType::Directory => Err(Reason::Kind("a directory")),
+        FileType::CharacterDevice => Err(Reason::Kind("a character device")),
+        FileType::Fifo => Err(Reason::Kind("a pipe")),
+        FileType::Socket => Err(Reason::Kind("a socket")),
+        FileType::Symlink | FileType::Unknown => Err(Reason::Kind("neither")),
+    }
+}
+
+/// Opens it for direct I/O; where the file system has none, without. Returns which.
+fn open_either_way(name: &str, path: &Path, found: Option<Kind>) -> Result<(OwnedFd, bool), Reason> {
+    let mut flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY;
+    match found {
+        // Exclusive: refused while it is mounted, swap, or part of another device.
+        Some(Kind::Block) => flags |= OFlags::EXCL,
+        Some(Kind::Regular) => {}
+        None => flags |= OFlags::CREATE,
+    }
+    let mode = Mode::RUSR | Mode::WUSR;
+    match open_path(path, flags | OFlags::DIRECT, mode) {
+        Ok(file) => match statx(&file, "", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN) {
+            Ok(said)
+                if said.stx_mask & StatxFlags::DIOALIGN.bits() != 0 && said.stx_dio_offset_align == 0 => {}
+            _ => return Ok((file, true)),
+        },
+        Err(Errno::INVAL) => {}
+        Err(errno) => return Err(refusal(errno)),
+    }
+    tracing::warn!(
+        bdev = name,
+        path = %path.display(),
+        "the file system has no direct I/O: reads and writes go through the page cache, at the cost of memory and copies"
+    );
+    open_path(path, flags, mode).map(|file| (file, false)).map_err(refusal)
+}
+
+/// One owner at a time: the lock belongs to this descriptor, so another bdev of this process is kept away too.
+fn lock(file: &OwnedFd) -> Result<(), Reason> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(()),
+        Err(Errno::WOULDBLOCK) => Err(Reason::Locked),
+        Err(errno) => Err(refusal(errno)),
+    }
+}
+
+/// Gives a regular file its size, and makes that durable.
+fn resize(file: &OwnedFd, path: &Path, size: u64, preallocate: bool) -> Result<(), Reason> {
+    let has = seek(file, SeekFrom::End(0)).map_err(refusal)?;
+    if has > size {
+        return Err(Reason::Shrink { has, wanted: size });
+    }
+    if has < size {
+        ftruncate(file, size).map_err(refusal)?;
+    }
+    if preallocate {
+        match fallocate(file, FallocateFlags::empty(), 0, size) {
+            Ok(()) => {}
+            Err(Errno::OPNOTSUPP) => return Err(Reason::NoPreallocation),
+            Err(errno) => return Err(refusal(errno)),
+        }
+    }
+    fsync(file).map_err(refusal)?;
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let directory = rustix::fs::openat(CWD, directory, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    directory.and_then(fsync).map_err(refusal)
+}
+
+/// How it wants to be used, and what memory must be aligned to.
+fn layout(file: &OwnedFd, direct: bool, block_size: u32) -> Result<(Layout, usize), Reason> {
+    if !direct {
+        return Ok((Layout { alignment: 1, direct }, 1));
+    }
+    let said = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN).ok();
+    let said = said.filter(|said| said.stx_mask & StatxFlags::DIOALIGN.bits() != 0);
+    let said = said.map(|said| (said.stx_dio_mem_align, said.stx_dio_offset_align));
+    let sector = || ioctl_blksszget(file).ok().map(|sector| (0, sector));
+    match said.or_else(sector) {
+        Some((_, offset)) if offset > block_size => {
+            Err(Reason::Alignment { block_size, needed: Some(offset) })
+        }
+        Some((memory, offset)) => {
+            // The lengths of segments count too.
+            let memory = if memory == 0 { MEMORY_ALIGNMENT } else { memory.max(offset) as usize };
+            Ok((Layout { alignment: offset.into(), direct }, memory))
+        }
+        None => {
+            Ok((Layout { alignment: block_size.into(), direct }, MEMORY_ALIGNMENT.max(block_size as usize)))
+        }
+    }
+}
+
+/// Reads one block, as all reads will be: some file systems refuse only here.
+fn check_reading(file: OwnedFd, block_size: u32, layout: Layout) -> Result<OwnedFd, Reason> {
+    let length = block_size as usize;
+    let memory = vec![0; length + MEMORY_ALIGNMENT];
+    let start = memory.as_ptr().addr().next_multiple_of(MEMORY_ALIGNMENT) - memory.as_ptr().addr();
+    let mut memory = memory;
+    let file = std::fs::File::from(file);
+    match file.read_exact_at(&mut memory[start..start + length], 0) {
+        Ok(()) => Ok(file.into()),
+        Err(error) => Err(match Errno::from_io_error(&error) {
+            Some(Errno::INVAL) if layout.direct => Reason::Alignment { block_size, needed: None },
+            Some(errno) => refusal(errno),
+            None => Reason::System(Errno::IO),
+        }),
+    }
+}
+
+/// Whether ranges can be given back: asked with a range beyond the end, which holds nothing. A block device cannot be
+/// asked without doing it.
+fn punches(file: &OwnedFd, kind: Kind, bytes: u64, block_size: u32) -> bool {
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    kind == Kind::Block || fallocate(file.as_fd(), flags, bytes, block_size.into()).is_ok()
+}
+
+fn refusal(errno: Errno) -> Reason {
+    match errno {
+        Errno::NOENT | Errno::NOTDIR => Reason::NoDirectory,
+        Errno::ACCESS | Errno::PERM | Errno::ROFS => Reason::Denied,
+        Errno::BUSY => Reason::Busy,
+        Errno::ISDIR => Reason::Kind("a directory"),
+        Errno::NOSPC | Errno::DQUOT | Errno::FBIG => Reason::NoSpace,
+        errno => Reason::System(errno),
+    }
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.path.display(), self.reason)
+    }
+}
+
+impl std::error::Error for FileError {}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => formatter.write_str("it does not exist; give a \"size\" to have it made"),
+            Self::NoDirectory => formatter.write_str("the directory that should hold it does not exist"),
+            Self::Kind(kind) => write!(formatter, "it is {kind}, and has to be a regular file or a block device"),
+            Self::Denied => formatter.write_str("this process may not read and write it"),
+            Self::Locked => formatter.write_str("another process or another bdev has it; two would destroy its contents"),
+            Self::Busy => formatter.write_str(
+                "the device is in use: mounted, swap, or part of RAID, LVM or device mapper; free it first (lsblk shows by whom)",
+            ),
+            Self::Shrink { has, wanted } => write!(
+                formatter,
+                "it has {has} bytes, more than the size of {wanted}, and is not cut; give its own size, or leave \"size\" out"
+            ),
+            Self::SizeOfDevice => {
+                formatter.write_str("a block device has the size it has; leave \"size\" and \"preallocate\" out")
+            }
+            Self::Geometry(error) => error.fmt(formatter),
+            Self::Alignment { block_size, needed: Some(needed) } => write!(
+                formatter,
+                "direct I/O needs blocks of at least {needed} bytes here, and block_size is {block_size}"
+            ),
+            Self::Alignment { block_size, needed: None } => {
+                write!(formatter, "direct I/O refuses blocks of {block_size} bytes here; try a block_size of 4096")
+            }
+            Self::NoSpace => formatter.write_str("the file system has no room for it"),
+            Self::NoPreallocation => {
+                formatter.write_str("the file system cannot set storage aside; leave \"preallocate\" out")
+            }
+            Self::System(errno) => write!(formatter, "{}", io::Error::from(*errno)),
+        }
+    }
+}
