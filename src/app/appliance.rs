@@ -12,6 +12,7 @@ use corelane_reactors::group::Group;
 use corelane_reactors::mailbox::{Mailbox, Sender, Slot};
 use corelane_reactors::poller::Phase;
 use corelane_reactors::reactor::{Reactor, ReactorIndex};
+use corelane_reactors::ring::{self, Ring};
 
 use crate::app::assemble::{self, Sockets};
 use crate::app::memory::Memory;
@@ -61,12 +62,13 @@ pub struct Appliance {
 struct IoStart {
     settings: Settings,
     lane: usize,
-    home: Home,
+    extents: Vec<Arc<Extent>>,
     memory: PoolMemory,
     counters: Arc<Counters>,
     mailbox: Mailbox<IoMail>,
     drained: Slot<ManagementMail>,
     to_management: Sender<ManagementMail>,
+    ring: Option<ring::Options>,
 }
 
 /// What the management reactor needs.
@@ -113,6 +115,7 @@ impl Appliance {
 
         let management_mail = settings.connections_max + MANAGEMENT_MAIL_SPARE;
         let (to_management, mailbox) = group.mailbox(group.management(), management_mail);
+        let ring = assemble::ring(&config, group.allowed_cpus());
         let mut io = Vec::new();
         let mut lanes = Vec::new();
         let mut counters = Vec::new();
@@ -130,12 +133,13 @@ impl Appliance {
                 IoStart {
                     settings: settings.clone(),
                     lane,
-                    home: Home::new(&extents),
+                    extents: extents.clone(),
                     memory,
                     counters,
                     mailbox,
                     drained,
                     to_management: to_management.clone(),
+                    ring: ring.clone(),
                 },
             ));
         }
@@ -227,7 +231,14 @@ impl Appliance {
 }
 
 fn start_io(reactor: &mut Reactor, start: IoStart) -> io::Result<()> {
-    let IoStart { settings, lane, home, memory, counters, mailbox, drained, to_management } = start;
+    let IoStart { settings, lane, extents, memory, counters, mailbox, drained, to_management, ring } = start;
+    let mut home = Home::new(&extents);
+    if let Some(options) = ring {
+        let ring = Ring::open(&options).map_err(io::Error::other)?;
+        // Before the endpoint, which looks for what it has reaped.
+        ring.attach(reactor)?;
+        home = home.with_ring(ring);
+    }
     let mail = ReservationMail { to_management, back: mailbox.sender() };
     let role = EndpointRole::Io { lane, channels: Channels::new(home), memory, drained, mail };
     let endpoint = Endpoint::new(&settings, counters, role).map_err(io::Error::other)?;

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use corelane_reactors::group::Layout;
 use corelane_reactors::idle::IdlePolicy;
+use corelane_reactors::ring;
 
 use crate::app::ServeError;
-use crate::bdev::{Bdev, Malloc, Null};
-use crate::config::{self, BdevKind, Config};
+use crate::bdev::{Bdev, File, FileOptions, Malloc, Null};
+use crate::config::{self, BdevKind, ByteSize, Config};
 use crate::nvmf::host::Hosts;
 use crate::nvmf::io::Counts;
 use crate::nvmf::namespace::Namespace;
@@ -32,12 +33,22 @@ pub(super) fn bdevs(config: &Config) -> Result<HashMap<String, Arc<dyn Bdev>>, S
 
 fn bdev(entry: &config::Bdev) -> Result<Arc<dyn Bdev>, ServeError> {
     let failed = |source| ServeError::Bdev { name: entry.name.clone(), source };
-    Ok(match entry.kind {
+    let name = &entry.name;
+    Ok(match &entry.kind {
         BdevKind::Malloc { size, block_size } => {
-            Arc::new(Malloc::new(&entry.name, size.bytes(), block_size).map_err(failed)?)
+            Arc::new(Malloc::new(name, size.bytes(), *block_size).map_err(failed)?)
         }
         BdevKind::Null { size, block_size } => {
-            Arc::new(Null::new(&entry.name, size.bytes(), block_size).map_err(failed)?)
+            Arc::new(Null::new(name, size.bytes(), *block_size).map_err(failed)?)
+        }
+        BdevKind::FileBacked { path, block_size, size, preallocate } => {
+            let options = FileOptions {
+                path: path.clone(),
+                block_size: *block_size,
+                size: size.map(ByteSize::bytes),
+                preallocate: *preallocate,
+            };
+            Arc::new(File::open(name, &options).map_err(|error| failed(error.into()))?)
         }
     })
 }
@@ -128,6 +139,20 @@ pub(super) fn settings(config: &Config) -> Settings {
 /// Which cores run what.
 pub(super) fn layout(config: &Config) -> Layout {
     Layout { management: config.reactors.management, io: config.reactors.io.clone() }
+}
+
+/// The io_uring of each I/O reactor, where a bdev needs one. Its threads, which do what would block, run where helpers
+/// run: on cores that no reactor for I/O has, or on the management core.
+pub(super) fn ring(config: &Config, allowed: &[usize]) -> Option<ring::Options> {
+    if !config.bdevs.iter().any(|entry| entry.kind.needs_ring()) {
+        return None;
+    }
+    let mut worker_cpus: Vec<usize> =
+        allowed.iter().copied().filter(|core| !config.reactors.io.contains(core)).collect();
+    if worker_cpus.is_empty() {
+        worker_cpus.push(config.reactors.management);
+    }
+    Some(ring::Options { worker_cpus, ..ring::Options::default() })
 }
 
 /// What reactors do without work.

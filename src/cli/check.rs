@@ -78,9 +78,11 @@ fn subsystem_summary(config: &Config, subsystem: &Subsystem, output: &mut dyn Wr
         let kind = match bdev.kind {
             BdevKind::Malloc { .. } => "malloc",
             BdevKind::Null { .. } => "null",
+            BdevKind::FileBacked { .. } => "file",
         };
         let (nsid, uuid) = (namespace.nsid, namespace.uuid);
-        let (size, block_size) = (bdev.kind.size(), bdev.kind.block_size());
+        let block_size = bdev.kind.block_size();
+        let size = bdev.kind.size().map_or("as large as it is".to_owned(), |size| size.to_string());
         let name = &bdev.name;
         writeln!(
             output,

@@ -89,8 +89,8 @@ pub enum IdlePolicyName {
     Adaptive,
 }
 
-/// A block device. Which keys beside `name` and `type` it takes depends on its type; `malloc` and `null` both
-/// need `size`.
+/// A block device. Which keys beside `name`, `type` and `block_size` it takes depends on its type: `malloc` and
+/// `null` need `size`; `file` needs `path`, and may have `size` and `preallocate`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "an object that describes a bdev")]
 #[schemars(rename = "Bdev")]
@@ -101,12 +101,22 @@ pub struct BdevEntry {
     /// What it is made of.
     #[serde(rename = "type")]
     pub kind: BdevType,
-    /// Capacity: a positive multiple of `block_size`, at most 4194304 TiB.
-    pub size: SizeText,
+    /// Capacity: a positive multiple of `block_size`, at most 4194304 TiB. Of a `file` the size it is made with or
+    /// grows to; default: the size it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<SizeText>,
     /// Logical block size in bytes: a power of two from 512 to 65536. Default 4096: a page, so whole blocks
     /// are whole pages; 512 for hosts that need it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block_size: Option<SizeText>,
+    /// Of a `file`: absolute path of a regular file or a block device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub path: Option<String>,
+    /// Of a `file` with a `size`: whether the file system sets all its storage aside at the start. Default false:
+    /// a block takes storage when it is first written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preallocate: Option<bool>,
 }
 
 /// Types of block devices.
@@ -117,6 +127,9 @@ pub enum BdevType {
     Malloc,
     /// Drops what is written and reads as zeros.
     Null,
+    /// A file, or a block device of this machine.
+    #[serde(rename = "file")]
+    FileBacked,
 }
 
 /// A subsystem.

@@ -71,8 +71,10 @@ impl Embedded {
         let bdev = BdevEntry {
             name: BDEV.to_owned(),
             kind: BdevType::Malloc,
-            size: self.size.into(),
+            size: Some(self.size.into()),
             block_size: None,
+            path: None,
+            preallocate: None,
         };
         Document {
             reactors: ReactorsEntry::default(),

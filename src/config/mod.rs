@@ -104,7 +104,7 @@ pub struct Bdev {
 
 /// What a block device is made of. `size` is a positive multiple of `block_size`, and `block_size` a power of
 /// two from 512 to 65,536 bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum BdevKind {
     /// Memory of this process: sparse until written, gone after a restart.
     Malloc {
@@ -119,6 +119,17 @@ pub enum BdevKind {
         size: ByteSize,
         /// Logical block size in bytes.
         block_size: u32,
+    },
+    /// A regular file, or a block device of this machine.
+    FileBacked {
+        /// Absolute.
+        path: PathBuf,
+        /// Logical block size in bytes.
+        block_size: u32,
+        /// What a regular file is made with or grows to; `None`: the size it has.
+        size: Option<ByteSize>,
+        /// The file system sets all its storage aside; false without a size.
+        preallocate: bool,
     },
 }
 
@@ -250,11 +261,12 @@ impl fmt::Display for Reactors {
 }
 
 impl BdevKind {
-    /// Capacity.
+    /// Capacity, where the configuration says it.
     #[must_use]
-    pub fn size(&self) -> ByteSize {
+    pub fn size(&self) -> Option<ByteSize> {
         match *self {
-            Self::Malloc { size, .. } | Self::Null { size, .. } => size,
+            Self::Malloc { size, .. } | Self::Null { size, .. } => Some(size),
+            Self::FileBacked { size, .. } => size,
         }
     }
 
@@ -263,14 +275,24 @@ impl BdevKind {
     pub fn uses_callers_memory(&self) -> bool {
         match self {
             Self::Malloc { .. } | Self::Null { .. } => false,
+            // The kernel pins pages for each operation; it needs no more of them than it is given.
+            Self::FileBacked { .. } => false,
         }
+    }
+
+    /// Whether it is reached through the io_uring of the reactors.
+    #[must_use]
+    pub fn needs_ring(&self) -> bool {
+        matches!(self, Self::FileBacked { .. })
     }
 
     /// Logical block size in bytes.
     #[must_use]
     pub fn block_size(&self) -> u32 {
         match *self {
-            Self::Malloc { block_size, .. } | Self::Null { block_size, .. } => block_size,
+            Self::Malloc { block_size, .. }
+            | Self::Null { block_size, .. }
+            | Self::FileBacked { block_size, .. } => block_size,
         }
     }
 }

@@ -46,9 +46,24 @@ impl From<&Bdev> for BdevEntry {
         let kind = match bdev.kind {
             BdevKind::Malloc { .. } => BdevType::Malloc,
             BdevKind::Null { .. } => BdevType::Null,
+            BdevKind::FileBacked { .. } => BdevType::FileBacked,
+        };
+        let (path, preallocate) = match &bdev.kind {
+            BdevKind::Malloc { .. } | BdevKind::Null { .. } => (None, None),
+            // A validated path came from a JSON string.
+            BdevKind::FileBacked { path, preallocate, .. } => {
+                (Some(path.to_string_lossy().into_owned()), Some(*preallocate))
+            }
         };
         let block_size = Some(SizeText::Bytes(bdev.kind.block_size().into()));
-        Self { name: bdev.name.clone(), kind, size: bdev.kind.size().into(), block_size }
+        Self {
+            name: bdev.name.clone(),
+            kind,
+            size: bdev.kind.size().map(Into::into),
+            block_size,
+            path,
+            preallocate,
+        }
     }
 }
 

@@ -27,6 +27,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 pub use open::{FileError, FileOptions};
@@ -64,13 +65,17 @@ struct State {
 }
 
 impl File {
-    /// Opens the file, or makes it where `options` give a size, and locks it.
+    /// Opens the file, or makes it where `options` give a size, and locks it. Waits some seconds for an owner to leave.
     ///
     /// # Errors
     ///
     /// [`FileError`], which names the path and says what to do.
     pub fn open(name: &str, options: &FileOptions) -> Result<Self, FileError> {
-        let Opened { file, geometry, layout } = open::open(name, options)?;
+        Self::open_within(name, options, open::PATIENCE)
+    }
+
+    fn open_within(name: &str, options: &FileOptions, patience: Duration) -> Result<Self, FileError> {
+        let Opened { file, geometry, layout } = open::open(name, options, patience)?;
         Ok(Self { name: name.to_owned(), geometry, layout, file, state: Arc::default() })
     }
 

@@ -7,6 +7,7 @@ use std::{
         unix::fs::FileExt,
     },
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use rustix::{
@@ -16,6 +17,8 @@ use rustix::{
         unlink,
     },
     io::Errno,
+    thread::nanosleep,
+    time::Timespec,
 };
 
 use super::Layout;
@@ -23,6 +26,13 @@ use crate::bdev::{Features, Geometry, GeometryError, Memory};
 
 /// What memory is aligned to where the kernel does not say what direct I/O needs: what suits every device.
 const MEMORY_ALIGNMENT: usize = 4096;
+
+/// How long an owner is waited for that may be on its way out: after the end of a process, however it ended, the kernel
+/// holds its files until what it had in flight on them is done.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether the owner is gone.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -102,8 +112,25 @@ enum Kind {
     Block,
 }
 
-pub(super) fn open(name: &str, options: &FileOptions) -> Result<Opened, FileError> {
-    attempt(name, options).map_err(|reason| FileError { path: options.path.clone(), reason })
+/// Opens it, and waits at most for `patience` for an owner to leave.
+pub(super) fn open(name: &str, options: &FileOptions, patience: Duration) -> Result<Opened, FileError> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match attempt(name, options) {
+            Err(Reason::Locked | Reason::Busy) if waited < patience => {
+                if waited.is_zero() {
+                    tracing::info!(bdev = name, path = %options.path.display(), "in use: waiting for its owner to leave");
+                }
+                // Nothing runs yet, and the kernel tells nobody.
+                let pause = Timespec::try_from(LOOK).unwrap_or_default();
+                let _ = nanosleep(&pause);
+                waited += LOOK;
+            }
+            attempted => {
+                return attempted.map_err(|reason| FileError { path: options.path.clone(), reason });
+            }
+        }
+    }
 }
 
 fn attempt(name: &str, options: &FileOptions) -> Result<Opened, Reason> {
@@ -195,7 +222,9 @@ fn open_either_way(name: &str, path: &Path, found: Option<Kind>) -> Result<(Owne
     open_path(path, flags, mode).map(|file| (file, false)).map_err(refusal)
 }
 
-/// One owner at a time: the lock belongs to this descriptor, so another bdev of this process is kept away too.
+/// One owner at a time: the lock belongs to this descriptor, so another bdev of this process is kept away too. The rings
+/// have the descriptor as well, so that it is held until the last of their operations is done, even of a process that
+/// was killed: no write of a former owner comes after the first of the next one.
 fn lock(file: &OwnedFd) -> Result<(), Reason> {
     match flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(()),

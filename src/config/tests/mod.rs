@@ -22,7 +22,8 @@ fn example() -> Value {
         "memory": {"bytes_per_reactor": "512MiB", "hugepages": "auto", "page_size": "1GiB", "populate": true},
         "bdevs": [
             {"name": "ram0", "type": "malloc", "size": "1GiB", "block_size": 4096},
-            {"name": "void", "type": "null", "size": "1TiB", "block_size": 512}
+            {"name": "void", "type": "null", "size": "1TiB", "block_size": 512},
+            {"name": "disk", "type": "file", "size": "8GiB", "path": "/srv/disk", "preallocate": true}
         ],
         "subsystems": [{
             "nqn": "nqn.2026-11.io.corelane:disk0", "serial": "CL0001", "model": "Corelane",
@@ -77,10 +78,14 @@ fn the_example_is_taken_as_it_is_meant() {
         populate: true,
     };
     assert_eq!(config.memory, memory);
-    let [ram, void] = &config.bdevs[..] else { panic!("{:?}", config.bdevs) };
+    let [ram, void, disk] = &config.bdevs[..] else { panic!("{:?}", config.bdevs) };
     assert_eq!(ram.kind, BdevKind::Malloc { size: ByteSize::new(1 << 30), block_size: 4096 });
     assert_eq!(void.kind, BdevKind::Null { size: ByteSize::new(1 << 40), block_size: 512 });
     assert_eq!(config.bdev("void"), Some(void));
+    let size = Some(ByteSize::new(8 << 30));
+    let kind = BdevKind::FileBacked { path: "/srv/disk".into(), block_size: 4096, size, preallocate: true };
+    assert_eq!(disk.kind, kind);
+    assert_eq!([ram, disk].map(|bdev| bdev.kind.needs_ring()), [false, true]);
     let [subsystem] = &config.subsystems[..] else { panic!("{:?}", config.subsystems) };
     assert_eq!(subsystem.nqn.as_str(), "nqn.2026-11.io.corelane:disk0");
     assert_eq!((subsystem.serial.as_str(), subsystem.model.as_str()), ("CL0001", "Corelane"));

@@ -33,7 +33,7 @@ fn wrong_types_and_keys_are_refused_at_their_place() {
     let rows = [
         ("/bdevs", json!({}), "bdevs", "expected a list"),
         ("/bdevs/0", json!(1), "bdevs[0]", "expected an object that describes a bdev"),
-        ("/bdevs/0/type", json!("disk"), "bdevs[0].type", "expected `malloc` or `null`"),
+        ("/bdevs/0/type", json!("disk"), "bdevs[0].type", "expected one of `malloc`, `null`, `file`"),
         ("/bdevs/1/size", json!(1.5), "bdevs[1].size", "expected bytes as a whole number"),
         ("/bdevs/1/sise", json!(1), "bdevs[1].sise", "unknown field `sise`"),
         ("/reactors/io", json!(1), "reactors.io", "expected a list of core numbers"),
@@ -75,7 +75,7 @@ fn wrong_types_and_keys_are_refused_at_their_place() {
         "subsystems[0].namespaces[0]",
         "field `bdev`",
     );
-    refused(&example_without("/bdevs/0", "size"), "bdevs[0]", "missing field `size`");
+    refused(&example_without("/bdevs/0", "size"), "bdevs[0].size", "is missing: a bdev of this type");
 }
 
 #[test]
@@ -167,6 +167,8 @@ fn wrong_bdevs_are_refused() {
         ("/bdevs/1/block_size", json!(1000), "bdevs[1].block_size", "a power of two from 512 to 65536"),
         ("/bdevs/1/block_size", json!("128KiB"), "bdevs[1].block_size", "a power of two from 512 to 65536"),
         ("/bdevs/1/block_size", json!("4k"), "bdevs[1].block_size", "unknown unit"),
+        ("/bdevs/1/path", json!("/dev/sdb"), "bdevs[1].path", "is for bdevs of the type \"file\""),
+        ("/bdevs/1/preallocate", json!(false), "bdevs[1].preallocate", "is for bdevs of the type \"file\""),
     ];
     for (pointer, value, place, part) in rows {
         refused(&example_with(pointer, value), place, part);
@@ -221,7 +223,7 @@ fn wrong_namespaces_are_refused() {
             "nsid",
             "namespaces[0] too",
         ),
-        (json!({"nsid": 2, "bdev": "disk"}), "bdev", "is \"disk\"; the bdevs are \"ram0\", \"void\""),
+        (json!({"nsid": 2, "bdev": "disc"}), "bdev", "the bdevs are \"ram0\", \"void\", \"disk\""),
         (json!({"nsid": 2, "bdev": "ram0"}), "bdev", "which subsystems[0].namespaces[0].bdev uses already"),
         (json!({"nsid": 2, "bdev": "void", "uuid": "x"}), "uuid", "write it as"),
         (
@@ -268,6 +270,27 @@ fn collisions_between_subsystems_are_refused() {
         example["subsystems"].as_array_mut().unwrap().push(second);
         refused(&example.to_string(), place, part);
     }
+}
+
+#[test]
+fn wrong_files_are_refused() {
+    let file = json!({"name": "f0", "type": "file", "path": "/srv/f0"});
+    let rows = [
+        ("path", json!(null), "is missing: a bdev of the type \"file\" lies in one"),
+        ("path", json!("srv/f0"), "is \"srv/f0\"; it must be an absolute path"),
+        ("path", json!(""), "it must be an absolute path"),
+        ("path", json!("/srv/\u{0}"), "it must be an absolute path"),
+        ("path", json!("/srv/disk"), "the path of bdevs[2] too"),
+        ("preallocate", json!(true), "there is no \"size\" to set storage aside for"),
+        ("size", json!(5000), "not a multiple of the block size of 4096 bytes"),
+        ("block_size", json!(1000), "a power of two from 512 to 65536"),
+    ];
+    for (key, value, part) in rows {
+        let mut wrong = file.clone();
+        wrong[key] = value;
+        refused(&example_with("/bdevs/-", wrong), &format!("bdevs[3].{key}"), part);
+    }
+    accepted(&example_with("/bdevs/-", file));
 }
 
 #[test]

@@ -4,7 +4,10 @@ use super::*;
 
 prop_compose! {
     fn bdev(index: usize)(
-        kind in prop_oneof![Just(BdevType::Malloc), Just(BdevType::Null)],
+        kind in prop_oneof![Just(BdevType::Malloc), Just(BdevType::Null), Just(BdevType::FileBacked)],
+        sized in any::<bool>(),
+        preallocate in proptest::option::of(any::<bool>()),
+        path in "/[ -~ä]{1,20}",
         block_shift in 9u32..=16,
         blocks in 1u64..1 << 40,
         text in any::<bool>(),
@@ -12,7 +15,15 @@ prop_compose! {
         let size = ByteSize::new(blocks << block_shift);
         let size = if text { size.into() } else { SizeText::Bytes(size.bytes()) };
         let block_size = Some(SizeText::Bytes(1 << block_shift));
-        BdevEntry { name: format!("bdev-{index}"), kind, size, block_size }
+        let file = kind == BdevType::FileBacked;
+        BdevEntry {
+            name: format!("bdev-{index}"),
+            kind,
+            size: (sized || !file).then_some(size),
+            block_size,
+            path: file.then(|| format!("{path}{index}")),
+            preallocate: preallocate.filter(|_| file && sized),
+        }
     }
 }
 

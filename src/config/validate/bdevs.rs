@@ -1,5 +1,7 @@
 //! Checks of the block devices.
 
+use std::path::PathBuf;
+
 use crate::config::document::{BdevEntry, BdevType};
 use crate::config::finding::{Findings, Place};
 use crate::config::size::{ByteSize, SizeText};
@@ -30,16 +32,74 @@ pub(super) fn check(entries: &[BdevEntry], place: &Place, findings: &mut Finding
             findings.error(place.key("name"), message);
         }
         let block_size = block_size(entry.block_size.as_ref(), &place.key("block_size"), findings);
-        let size = size(&entry.size, block_size, &place.key("size"), findings);
-        if let (Some(size), Some(block_size)) = (size, block_size) {
-            let kind = match entry.kind {
-                BdevType::Malloc => BdevKind::Malloc { size, block_size },
-                BdevType::Null => BdevKind::Null { size, block_size },
-            };
+        if let Some(kind) = kind(entry, block_size, &place, findings) {
             bdevs.push(Bdev { name: entry.name.clone(), kind });
         }
     }
+    check_paths(entries, place, findings);
     bdevs
+}
+
+fn kind(
+    entry: &BdevEntry,
+    block_size: Option<u32>,
+    place: &Place,
+    findings: &mut Findings,
+) -> Option<BdevKind> {
+    let size_place = place.key("size");
+    let size = entry.size.as_ref().map(|text| size(text, block_size, &size_place, findings));
+    if entry.kind == BdevType::FileBacked {
+        let path = path(entry.path.as_deref(), &place.key("path"), findings);
+        let preallocate = entry.preallocate.unwrap_or(false);
+        if preallocate && size.is_none() {
+            findings.error(
+                place.key("preallocate"),
+                "is true, but there is no \"size\" to set storage aside for",
+            );
+        }
+        let wrong = size == Some(None);
+        let size = size.flatten();
+        let kind = BdevKind::FileBacked { path: path?, block_size: block_size?, size, preallocate };
+        return (!wrong).then_some(kind);
+    }
+    for (key, given) in [("path", entry.path.is_some()), ("preallocate", entry.preallocate.is_some())] {
+        if given {
+            findings.error(place.key(key), "is for bdevs of the type \"file\"; leave it out");
+        }
+    }
+    if size.is_none() {
+        findings.error(size_place, "is missing: a bdev of this type has no size of its own");
+    }
+    let (size, block_size) = (size.flatten()?, block_size?);
+    Some(match entry.kind {
+        BdevType::Null => BdevKind::Null { size, block_size },
+        BdevType::Malloc | BdevType::FileBacked => BdevKind::Malloc { size, block_size },
+    })
+}
+
+fn path(text: Option<&str>, place: &Place, findings: &mut Findings) -> Option<PathBuf> {
+    let Some(text) = text else {
+        findings.error(place.clone(), "is missing: a bdev of the type \"file\" lies in one");
+        return None;
+    };
+    if !text.starts_with('/') || text.contains('\0') {
+        findings.error(place.clone(), format!("is {text:?}; it must be an absolute path"));
+        return None;
+    }
+    Some(text.into())
+}
+
+/// Two bdevs in one file would destroy each other's contents. What is the same by links is found when it is opened.
+fn check_paths(entries: &[BdevEntry], place: &Place, findings: &mut Findings) {
+    let mut paths = Unique::new();
+    for (index, entry) in entries.iter().enumerate() {
+        let Some(path) = entry.path.as_deref() else { continue };
+        let place = place.entry(index);
+        if let Some(first) = paths.insert(path, &place) {
+            findings
+                .error(place.key("path"), format!("is {path:?}, the path of {first} too; paths must differ"));
+        }
+    }
 }
 
 fn check_name(name: &str, place: &Place, findings: &mut Findings) {

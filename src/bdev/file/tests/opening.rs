@@ -6,7 +6,7 @@ use super::*;
 use crate::bdev::{Geometry, Memory};
 
 fn refused(options: &FileOptions, words: &str) {
-    let error = File::open("f0", options).unwrap_err();
+    let error = File::open_within("f0", options, Duration::ZERO).unwrap_err();
     let text = error.to_string();
     assert!(text.starts_with(&format!("{}: ", options.path.display())), "{text}");
     assert!(text.contains(words), "{text}");
@@ -121,4 +121,14 @@ fn direct_io_is_used_where_there_is_some() {
     // Whether the temporary directory has it is not ours to say; what follows from it is.
     let expected = if file.is_direct() { 512..=4096 } else { 1..=1 };
     assert!(expected.contains(&file.layout.alignment), "{:?}", file.layout);
+}
+
+#[test]
+fn an_owner_that_leaves_is_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, path) = device(directory.path(), 4096, 8);
+    let wanted = options(&path, 4096, None);
+    let next = std::thread::spawn(move || File::open("f1", &wanted).map(drop));
+    drop(file);
+    next.join().unwrap().unwrap();
 }
