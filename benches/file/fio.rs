@@ -7,18 +7,18 @@ use crate::{Error, Figure, IO_BYTES, Place, Workload};
 /// I/Os that fio hands over together where it may.
 const BATCH: u32 = 32;
 
-pub fn is_installed() -> bool {
+pub(crate) fn is_installed() -> bool {
     let version = Command::new("fio").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     version.is_ok_and(|status| status.success())
 }
 
 /// As people run it.
-pub fn run(place: &Place, workload: &Workload) -> Result<Figure, Error> {
+pub(crate) fn run(place: &Place, workload: &Workload) -> Result<Figure, Error> {
     measure(place, workload, 1)
 }
 
 /// As few system calls as it can do with.
-pub fn run_batched(place: &Place, workload: &Workload) -> Result<Figure, Error> {
+pub(crate) fn run_batched(place: &Place, workload: &Workload) -> Result<Figure, Error> {
     measure(place, workload, workload.depth.min(BATCH))
 }
 

@@ -20,25 +20,25 @@ use std::{env, fs, io::Write as _, path::PathBuf, time::Duration};
 use corelane_reactors::cpu;
 
 /// A workload.
-pub struct Workload {
+pub(crate) struct Workload {
     name: &'static str,
-    pub write: bool,
-    pub depth: u32,
+    pub(crate) write: bool,
+    pub(crate) depth: u32,
 }
 
 /// What one run came to.
 #[derive(Clone, Copy)]
-pub struct Figure {
-    pub operations_per_second: f64,
-    pub cpu_us_per_operation: f64,
+pub(crate) struct Figure {
+    pub(crate) operations_per_second: f64,
+    pub(crate) cpu_us_per_operation: f64,
 }
 
 /// What is measured on.
-pub struct Place {
-    pub path: PathBuf,
-    pub bytes: u64,
-    pub core: usize,
-    pub time: Duration,
+pub(crate) struct Place {
+    pub(crate) path: PathBuf,
+    pub(crate) bytes: u64,
+    pub(crate) core: usize,
+    pub(crate) time: Duration,
 }
 
 const WORKLOADS: [Workload; 4] = [
@@ -49,7 +49,7 @@ const WORKLOADS: [Workload; 4] = [
 ];
 
 /// Bytes of one I/O.
-pub const IO_BYTES: u32 = 4096;
+pub(crate) const IO_BYTES: u32 = 4096;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 

@@ -20,17 +20,17 @@ use crate::{Error, Figure, IO_BYTES, Place, Workload};
 /// Polling on for a while before it sleeps, which is the default of a target.
 const ADAPTIVE: IdlePolicy = IdlePolicy::Adaptive { spin: Duration::from_micros(100) };
 
-pub fn run(place: &Place, workload: &Workload) -> Result<Figure, Error> {
+pub(crate) fn run(place: &Place, workload: &Workload) -> Result<Figure, Error> {
     measure(place, workload, ADAPTIVE, false)
 }
 
 /// Sleeping at once when there is nothing to do, as fio does.
-pub fn run_parked(place: &Place, workload: &Workload) -> Result<Figure, Error> {
+pub(crate) fn run_parked(place: &Place, workload: &Workload) -> Result<Figure, Error> {
     measure(place, workload, IdlePolicy::Park, false)
 }
 
 /// As [`run_parked`], with memory that the kernel has pinned beforehand, as fio has it.
-pub fn run_pinned(place: &Place, workload: &Workload) -> Result<Figure, Error> {
+pub(crate) fn run_pinned(place: &Place, workload: &Workload) -> Result<Figure, Error> {
     measure(place, workload, IdlePolicy::Park, true)
 }
 
@@ -82,7 +82,7 @@ fn load(
         ring.pin_memory(memory.segment_mut(0..memory.len()))?;
     }
     Ok(Load {
-        channel: file.open(&Home::with_ring(ring))?,
+        channel: file.open(&Home::default().with_ring(ring))?,
         memory,
         blocks: file.geometry().blocks,
         write,
@@ -112,7 +112,7 @@ struct Load {
 }
 
 impl Load {
-    fn submit(&mut self, slot: u64) {
+    fn submit(&mut self, slot: u32) {
         // SplitMix64's step is enough to spread.
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -125,7 +125,7 @@ impl Load {
             true => Command::Write { blocks, from: &[from], force_unit_access: false },
             false => Command::Read { blocks, into: &[into] },
         };
-        assert_eq!(self.channel.submit(Tag(slot), &command), Submitted::Pending);
+        assert_eq!(self.channel.submit(Tag(slot.into()), &command), Submitted::Pending);
     }
 }
 
@@ -137,7 +137,7 @@ impl Poller for Load {
     fn poll(&mut self, turn: &Turn<'_>) -> Poll {
         let Some((began, cpu)) = self.began else {
             self.began = Some((turn.now(), cpu_time()));
-            (0..u64::from(self.depth)).for_each(|slot| self.submit(slot));
+            (0..self.depth).for_each(|slot| self.submit(slot));
             self.channel.commit();
             return Poll::Busy;
         };
@@ -145,7 +145,7 @@ impl Poller for Load {
         let (mut count, mut failure) = (0, None);
         self.channel.poll(&mut |Tag(slot), result| {
             failure = failure.or(result.err());
-            done[count] = slot;
+            done[count] = u32::try_from(slot).unwrap_or(u32::MAX);
             count += 1;
         });
         self.operations += count as u64;

@@ -169,7 +169,8 @@ impl Ring {
 
     /// Has the kernel pin the pages of `memory` once and for all, so that it need not find and count them for each
     /// operation with one segment inside of it. Lasts as long as the ring. More than 1 GiB is pinned in parts, and an
-    /// operation that crosses their border is carried out as if nothing were pinned.
+    /// operation that crosses their border is carried out as if nothing were pinned. What is pinned already is not pinned
+    /// again.
     ///
     /// # Errors
     /// [`RingError::Memlock`] when the limit on locked memory forbids it, [`RingError::Memory`] when there are too many

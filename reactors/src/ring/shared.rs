@@ -248,6 +248,9 @@ impl Shared {
         let state = &mut *self.state.borrow_mut();
         for start in (0..memory.len()).step_by(PART_BYTES_MAX) {
             let part = memory.slice(start..memory.len().min(start + PART_BYTES_MAX));
+            if state.pinned.find(part.read_only()).is_some() {
+                continue;
+            }
             let index = state.pinned.next_index().ok_or(RingError::Memory)?;
             state.kernel.pin(index, part)?;
             state.pinned.add(part.read_only());

@@ -96,6 +96,12 @@ impl Bdev for File {
 
     fn open(&self, home: &Home) -> Result<Box<dyn Channel>, OpenError> {
         let ring = home.ring.as_ref().ok_or(OpenError::NoRing)?;
+        // Memory whose pages are all there anyway; of the rest the kernel would make them all at once.
+        for extent in home.extents.iter().filter(|extent| extent.is_populated()) {
+            if let Err(error) = ring.pin_memory(extent.segment_mut(0..extent.len())) {
+                tracing::info!(bdev = self.name, %error, "memory is pinned for each command, and not once for all");
+            }
+        }
         Ok(Box::new(FileChannel::open(ring, self)?))
     }
 
