@@ -115,7 +115,6 @@ impl Appliance {
 
         let management_mail = settings.connections_max + MANAGEMENT_MAIL_SPARE;
         let (to_management, mailbox) = group.mailbox(group.management(), management_mail);
-        let ring = assemble::ring(&config, group.allowed_cpus());
         let mut io = Vec::new();
         let mut lanes = Vec::new();
         let mut counters = Vec::new();
@@ -139,7 +138,7 @@ impl Appliance {
                     mailbox,
                     drained,
                     to_management: to_management.clone(),
-                    ring: ring.clone(),
+                    ring: assemble::ring(&config, group.allowed_cpus()),
                 },
             ));
         }
