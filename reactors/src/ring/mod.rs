@@ -97,8 +97,8 @@ pub struct Options {
     /// and are made when they are needed: by syncing, by allocating, and by reads and writes that the file system
     /// cannot begin without waiting.
     pub workers: u32,
-    /// The CPUs that those threads may use, by the kernel's numbers; empty: all that the thread that opens the ring
-    /// could use before it was pinned, as the kernel sees it.
+    /// The CPUs that those threads may use, by the kernel's numbers; empty: the kernel's choice. They should not be those
+    /// of a reactor that spins, or what would block waits until it sleeps.
     pub worker_cpus: Vec<usize>,
 }
 
