@@ -1,5 +1,8 @@
 //! What a failure means to whoever stands above the driver and knows no status codes.
 
+#[cfg(test)]
+mod tests;
+
 use super::Failure;
 use crate::spec::status::{Status, StatusType};
 
