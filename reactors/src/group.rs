@@ -22,7 +22,7 @@ use crate::{
     quiescence::{Presence, Quiescence, SharedQuiescence},
     reactor::{self, Parts, Reactor, ReactorIndex, RunError},
     seat::Seat,
-    stats::Stats,
+    stats::{Report, Stats},
 };
 
 /// Which CPUs the reactors run on, by the kernel's numbers.
@@ -150,12 +150,18 @@ impl Group {
     ///
     /// When there is no reactor `index`; so do all methods that take one.
     pub fn handle(&self, index: ReactorIndex) -> Handle {
-        Handle { index, seat: Arc::clone(&self.seats[index]) }
+        Handle { index, seat: Arc::clone(&self.seats[index]), clock: self.clock.clone() }
     }
 
     /// What reactor `index` has counted so far.
     pub fn stats(&self, index: ReactorIndex) -> Stats {
-        self.seats[index].counters.snapshot()
+        self.handle(index).stats()
+    }
+
+    /// All that is known of reactor `index`: its counters, its pollers and its mailboxes. Allocates; takes no lock that
+    /// a turn takes.
+    pub fn report(&self, index: ReactorIndex) -> Report {
+        self.handle(index).report()
     }
 
     /// A mailbox with room for `capacity` messages, to be received by a poller of reactor `index`.
@@ -164,7 +170,11 @@ impl Group {
     /// # Panics
     ///
     /// When `capacity` is 0.
-    pub fn mailbox<M: Send>(&self, index: ReactorIndex, capacity: usize) -> (Sender<M>, Mailbox<M>) {
+    pub fn mailbox<M: Send + 'static>(
+        &self,
+        index: ReactorIndex,
+        capacity: usize,
+    ) -> (Sender<M>, Mailbox<M>) {
         mailbox::mailbox(&self.seats[index], capacity)
     }
 
@@ -330,6 +340,7 @@ impl Drop for Alarm {
 pub struct Handle {
     index: ReactorIndex,
     seat: Arc<Seat>,
+    clock: Clock,
 }
 
 impl Handle {
@@ -351,7 +362,21 @@ impl Handle {
 
     /// What the reactor has counted so far.
     pub fn stats(&self) -> Stats {
-        self.seat.counters.snapshot()
+        self.seat.counters.snapshot(self.clock.now())
+    }
+
+    /// All that is known of the reactor: see [`Group::report`].
+    pub fn report(&self) -> Report {
+        let counters = &self.seat.counters;
+        let stats = self.stats();
+        Report {
+            stats,
+            busy_turns: counters.lengths.distribution(),
+            batches: counters.batches.distribution(),
+            lateness: counters.lateness.distribution(),
+            pollers: self.seat.registry.pollers(stats.turns),
+            mailboxes: self.seat.registry.mailboxes(),
+        }
     }
 }
 

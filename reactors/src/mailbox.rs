@@ -15,6 +15,7 @@ use crate::{
     poller::{Poll, Poller, Wake},
     reactor::Turn,
     seat::Seat,
+    stats::{MailboxCounters, MailboxStats, Watched},
     sync::{AtomicBool, AtomicUsize, Ordering, fence},
 };
 
@@ -39,20 +40,24 @@ pub struct Slot<M: Send> {
 struct Shared<M> {
     queue: ArrayQueue<M>,
     credits: CachePadded<Credits>,
+    counters: CachePadded<MailboxCounters>,
     /// Partner: set before the mailbox drains the queue for the last time, read after each push,
     /// with a fence between on both sides: one of the two finds the message.
     closed: AtomicBool,
     seat: Arc<Seat>,
 }
 
-pub(crate) fn mailbox<M: Send>(seat: &Arc<Seat>, capacity: usize) -> (Sender<M>, Mailbox<M>) {
+pub(crate) fn mailbox<M: Send + 'static>(seat: &Arc<Seat>, capacity: usize) -> (Sender<M>, Mailbox<M>) {
     assert!(capacity > 0, "a mailbox without room");
     let shared = Arc::new(Shared {
         queue: ArrayQueue::new(capacity),
         credits: CachePadded::new(Credits::new(capacity)),
+        counters: CachePadded::default(),
         closed: AtomicBool::new(false),
         seat: Arc::clone(seat),
     });
+    let watched: Arc<dyn Watched> = Arc::<Shared<M>>::clone(&shared);
+    seat.registry.add_mailbox(Arc::downgrade(&watched));
     (Sender { shared: Arc::clone(&shared) }, Mailbox { shared })
 }
 
@@ -93,8 +98,23 @@ impl<M: Send> Slot<M> {
 impl<M: Send> Mailbox<M> {
     /// The oldest message, if there is one. Frees its room.
     pub fn receive(&mut self) -> Option<M> {
-        // Looking first is an order of magnitude cheaper than an attempt that finds nothing.
-        if self.shared.queue.is_empty() { None } else { self.shared.pop() }
+        self.found().then(|| self.take()).flatten()
+    }
+
+    /// Whether there is a message; counts how many there are. Looking first is an order of magnitude cheaper than an
+    /// attempt that finds nothing.
+    fn found(&self) -> bool {
+        let found = !self.shared.queue.is_empty();
+        if found {
+            self.shared.counters.found(self.shared.queue.len());
+        }
+        found
+    }
+
+    fn take(&mut self) -> Option<M> {
+        let message = self.shared.pop()?;
+        self.shared.counters.received();
+        Some(message)
     }
 
     /// Whether nothing was sent that has not been received.
@@ -115,6 +135,7 @@ impl<M: Send> Mailbox<M> {
         F: FnMut(&Turn<'_>, M) + 'static,
     {
         assert!(batch > 0);
+        self.shared.counters.call(name);
         Box::new(Delivery { name, mailbox: self, batch, receive })
     }
 }
@@ -132,13 +153,15 @@ impl<M: Send, F: FnMut(&Turn<'_>, M)> Poller for Delivery<M, F> {
     }
 
     fn poll(&mut self, turn: &Turn<'_>) -> Poll {
-        let mut poll = Poll::Idle(Wake::Never);
+        if !self.mailbox.found() {
+            return Poll::Idle(Wake::Never);
+        }
         for _ in 0..self.batch {
-            let Some(message) = self.mailbox.receive() else { break };
-            poll = Poll::Busy;
+            let Some(message) = self.mailbox.take() else { break };
+            turn.did(1);
             (self.receive)(turn, message);
         }
-        poll
+        Poll::Busy
     }
 
     fn ready(&self) -> bool {
@@ -149,7 +172,14 @@ impl<M: Send, F: FnMut(&Turn<'_>, M)> Poller for Delivery<M, F> {
 impl<M> Shared<M> {
     fn take_credit(&self) -> bool {
         // Relaxed: whoever misses it finds out in `deliver`.
-        !self.closed.load(Ordering::Relaxed) && self.credits.take()
+        if self.closed.load(Ordering::Relaxed) {
+            return false;
+        }
+        let taken = self.credits.take();
+        if !taken {
+            self.counters.refused();
+        }
+        taken
     }
 
     /// The caller holds a credit or a slot, which the message takes over.
@@ -174,6 +204,12 @@ impl<M> Shared<M> {
     fn drain(&self) {
         // Ends: who sends to a closed mailbox had reserved before, at most the capacity.
         while self.pop().is_some() {}
+    }
+}
+
+impl<M: Send> Watched for Shared<M> {
+    fn stats(&self) -> MailboxStats {
+        self.counters.snapshot(self.queue.len(), self.credits.capacity)
     }
 }
 

@@ -11,7 +11,7 @@ use rustix::{
 
 use crate::{
     sleep::ParkFlag,
-    stats::Counters,
+    stats::{Counters, Registry},
     sync::{AtomicBool, Ordering},
 };
 
@@ -20,6 +20,8 @@ pub(crate) struct Seat {
     flag: CachePadded<ParkFlag>,
     /// Written by the reactor in every turn.
     pub(crate) counters: CachePadded<Counters>,
+    /// Touched when pollers and mailboxes come and go, and by those who read.
+    pub(crate) registry: Registry,
     /// Partner: `Reactor::run` and the second look before sleeping. Relaxed: stopping orders nothing
     /// but itself, and `ParkFlag` sees to it that it is not slept over.
     stop: AtomicBool,
@@ -31,6 +33,7 @@ impl Seat {
         Ok(Seat {
             flag: CachePadded::new(ParkFlag::new()),
             counters: CachePadded::default(),
+            registry: Registry::default(),
             stop: AtomicBool::new(false),
             eventfd: eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
         })

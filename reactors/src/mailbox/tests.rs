@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn new_mailbox<M: Send>(capacity: usize) -> (Sender<M>, Mailbox<M>) {
+fn new_mailbox<M: Send + 'static>(capacity: usize) -> (Sender<M>, Mailbox<M>) {
     mailbox(&Arc::new(Seat::new().unwrap()), capacity)
 }
 
