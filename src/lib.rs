@@ -15,5 +15,6 @@ pub mod reservation;
 pub mod spec;
 #[cfg(test)]
 mod tidy;
+pub mod trace;
 pub mod transport;
 pub mod tune;
