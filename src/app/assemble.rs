@@ -117,7 +117,7 @@ fn subsystem(
         hosts,
         listeners: entry.listeners.iter().map(|listener| bound(sockets, listener.address)).collect(),
         namespaces: namespaces.collect(),
-        counting: Arc::new(Counts::new(lanes)),
+        counting: Arc::new(Counts::new(lanes, entry.namespaces.iter().map(|namespace| namespace.nsid))),
     }
 }
 

@@ -222,6 +222,11 @@ impl Status {
         Self(wire >> 1)
     }
 
+    /// Status code type in bits 10:8 and status code in bits 7:0, without DNR and whatever else.
+    pub const fn kind_and_code(self) -> u16 {
+        self.0 & 0x7ff
+    }
+
     /// The completion's upper half-word, with phase 0.
     pub const fn to_wire(self) -> u16 {
         self.0 << 1

@@ -18,6 +18,7 @@ use crate::spec::opcode::FabricsType;
 use crate::spec::sqe::Sqe;
 use crate::spec::status::Status;
 use crate::spec::tcp::ADMIN_IN_CAPSULE_BYTES;
+use crate::trace::What;
 use crate::transport::data::Data;
 use crate::transport::link::Link;
 use crate::transport::queues::Services;
@@ -97,6 +98,9 @@ impl AdminQueue {
                 Ok(step) => step,
                 Err(error) => {
                     services.counters.protocol_errors.add(1);
+                    let controller =
+                        if let Stage::Admin(controller) = self.stage { controller.number() } else { 0 };
+                    services.note(What::ProtocolError, [controller, 0, 0]);
                     tracing::debug!(peer = %link.peer, %error, "the host broke the protocol");
                     link.end();
                     return Taken::bytes(stream.len());
@@ -218,8 +222,9 @@ impl AdminQueue {
             Ok(Connected::Admin { controller, entries, flow_control, dw0 }) => {
                 self.submission = SubmissionQueue::connected(entries, flow_control);
                 self.stage = Stage::Admin(controller);
+                let now = services.now;
                 if let Some(management) = services.management.as_mut() {
-                    management.admin_opened(controller, link.socket, link.peer);
+                    management.admin_opened(now, controller, link.socket, link.peer);
                 }
                 services.counters.queues_opened.add(1);
                 let mut cqe = self.submission.connect_cqe(cid, Status::SUCCESS);

@@ -21,6 +21,7 @@ use crate::nvmf::io::{Channels, Limits, Namespaces};
 use crate::nvmf::target::Target;
 use crate::spec::status::Status;
 use crate::spec::tcp::ADMIN_IN_CAPSULE_BYTES;
+use crate::trace::What;
 use crate::transport::admin_queue::{ADMIN_ENTRIES_MAX, AdminQueue, Stage};
 use crate::transport::fencing::{Fence, Views};
 use crate::transport::io_queue::IoQueue;
@@ -45,7 +46,7 @@ const CHUNK_BYTES: usize = 128 << 10;
 pub struct Endpoint {
     group: PollGroup,
     list: GatherList,
-    queues: Queues,
+    pub(super) queues: Queues,
     alarms: Wheel<SocketId>,
     completions: Vec<(u64, Status)>,
     settling: Vec<SocketId>,
@@ -66,7 +67,10 @@ impl Endpoint {
         role: EndpointRole,
     ) -> Result<Self, EndpointError> {
         let (management, drained, lane, channels, pool) = match role {
-            EndpointRole::Management(management) => (Some(*management), None, 0, Channels::default(), None),
+            EndpointRole::Management(mut management) => {
+                management.counters = Arc::clone(&counters);
+                (Some(*management), None, 0, Channels::default(), None)
+            }
             EndpointRole::Io { lane, channels, memory, drained, mail } => {
                 (None, Some((drained, mail)), lane, channels, Some(Pool::from(memory)))
             }
@@ -83,6 +87,8 @@ impl Endpoint {
             channels,
             counters,
             now: Time::ORIGIN,
+            latest: Time::ORIGIN,
+            clock: None,
             views: Views::default(),
             reservations,
             fences: Vec::new(),
@@ -175,7 +181,7 @@ impl Endpoint {
 
     /// Takes a message of an I/O reactor.
     pub(super) fn management_mail(&mut self, now: Time, mail: ManagementMail) {
-        self.queues.services.now = now;
+        self.queues.services.begin(now);
         if let Some(management) = self.queues.services.management.as_mut() {
             management.receive(now, mail);
         }
@@ -234,7 +240,7 @@ impl Endpoint {
     }
 
     fn adopt(&mut self, turn: &Turn<'_>, handover: Handover) {
-        let Handover { stream, peer, unread, moved, connect, ticket, counted, closed } = handover;
+        let Handover { stream, peer, unread, moved, connect, ticket, counted, closed, trace } = handover;
         let settings = self.queues.services.settings.clone();
         let entries = u16::try_from(ticket.entries).unwrap_or(u16::MAX);
         let connection = Connection::resume(
@@ -267,7 +273,8 @@ impl Endpoint {
             subsystem: ticket.subsystem,
             host: ticket.host,
         });
-        let namespaces = Namespaces::open(&ticket.namespaces, fence.is_some(), &mut services.channels);
+        let lane = ticket.counting.lane(self.lane);
+        let namespaces = Namespaces::open(&ticket.namespaces, fence.is_some(), &mut services.channels, &lane);
         let classes = settings.buffers.classes(entries, settings.transfer_bytes_max);
         let share = services.pool.as_ref().and_then(|pool| Share::take(pool, classes));
         let limits = Limits { transfer_bytes_max: settings.transfer_bytes_max };
@@ -282,18 +289,20 @@ impl Endpoint {
                 (Status::INTERNAL_ERROR, Namespaces::default())
             }
         };
-        let io = IoQueue::new(&ticket, self.lane, fence, namespaces, share.unwrap_or_default(), limits);
+        let io = IoQueue::new(&ticket, trace, fence, namespaces, share.unwrap_or_default(), limits);
         let (cid, dw0) = connect;
         io.connected(&mut link, cid, status, if status.is_success() { dw0 } else { 0 });
         if !status.is_success() {
             link.end();
         }
+        let opened = [io.controller.number(), io.qid.into(), ticket.subsystem as u64];
+        self.queues.services.note(What::QueueOpened, opened);
         self.insert(Queue { link, role: Role::Io(io, closed) });
     }
 
     /// A share of a turn begins: its time, and what is published in it.
     fn begin(&mut self, turn: &Turn<'_>) {
-        self.queues.services.now = turn.now();
+        self.queues.services.begin(turn.now());
         self.queues.services.views.refresh(turn);
     }
 
@@ -309,7 +318,9 @@ impl Endpoint {
     /// Receives: one batch. True if there was something.
     pub(super) fn receive(&mut self, turn: &Turn<'_>) -> bool {
         self.begin(turn);
-        self.group.poll(&mut self.queues) > 0
+        let events = self.group.poll(&mut self.queues);
+        turn.did(events as u64);
+        events > 0
     }
 
     /// Takes completions of bdevs: one batch. True if there were any.
@@ -321,6 +332,7 @@ impl Endpoint {
         let completions = &mut self.completions;
         self.queues.services.channels.poll(|tag, status| completions.push((tag, status)));
         let any = !self.completions.is_empty();
+        turn.did(self.completions.len() as u64);
         for (tag, status) in self.completions.drain(..) {
             self.queues.completed(tag, status);
         }
@@ -336,7 +348,7 @@ impl Endpoint {
         let rung = rung + queues.escalate();
         let Some(management) = self.queues.services.management.as_mut() else { return rung > 0 };
         let due = management.tick(now);
-        let fencing = management.fence();
+        let fencing = management.fence(now);
         self.queues.act() || due || fencing || rung > 0
     }
 
@@ -375,6 +387,7 @@ impl Endpoint {
                 Life::Dead => io.abandon(socket, services),
                 Life::Live | Life::Ending { .. } => io.serve_waiting(link, services),
             }
+            io.settle_answers(services);
         }
         if link.connection.is_ended() || role.is_finished(services) {
             link.end();
@@ -419,7 +432,9 @@ impl Endpoint {
         let Queue { link, role: Role::Admin(admin) } = *queue else { unreachable!("only these leave") };
         let Stage::Leaving { ticket, cid, dw0 } = admin.stage else { unreachable!("only these leave") };
         let Link { peer, counted, .. } = link;
-        let handover = Handover { stream, peer, unread, moved, connect: (cid, dw0), ticket, counted, closed };
+        let connect = (cid, dw0);
+        let trace = Arc::default();
+        let handover = Handover { stream, peer, unread, moved, connect, ticket, counted, closed, trace };
         if let Some(management) = self.queues.services.management.as_mut() {
             management.hand_over(handover);
         }
@@ -440,15 +455,18 @@ impl Endpoint {
         self.open -= 1;
         self.group.close(socket);
         let now = self.queues.services.now;
-        let management = self.queues.services.management.as_mut();
         match queue.role {
             Role::Io(io, closed) => {
                 let ended = ManagementMail::Closed { controller: io.controller, qid: io.qid };
+                let commands = io.trace.commands();
+                self.queues
+                    .services
+                    .note(What::QueueClosed, [io.controller.number(), io.qid.into(), commands]);
                 // Its buffers go back to the pool before anybody hears of it.
                 drop(io);
                 closed.send(ended);
             }
-            Role::Admin(AdminQueue { stage, .. }) => match (stage, management) {
+            Role::Admin(AdminQueue { stage, .. }) => match (stage, &mut self.queues.services.management) {
                 (Stage::Admin(controller), Some(management)) => management.admin_closed(now, controller),
                 (Stage::Leaving { ticket, .. }, Some(management)) => {
                     management.target().queue_closed(now, ticket.controller, ticket.qid);

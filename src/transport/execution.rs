@@ -12,6 +12,7 @@ use crate::transport::data::Data;
 use crate::transport::io_queue::{Command, IoQueue, Stage, executing, tag};
 use crate::transport::link::Link;
 use crate::transport::queues::Services;
+use crate::transport::tally::Mark;
 
 impl IoQueue {
     /// Hands a command in a slot, whose data is in `buffer` or will be, to its bdev.
@@ -24,7 +25,7 @@ impl IoQueue {
         bytes: u32,
     ) {
         let Some(command) = self.slots.find(slot) else { unreachable!("only slots in use are executed") };
-        let (cid, request) = (command.cid, command.request);
+        let (mark, request) = (command.mark, command.request);
         if let Some(done) = self.judged(link, services, slot, &buffer) {
             self.buffers.put(buffer);
             return done;
@@ -43,7 +44,7 @@ impl IoQueue {
                 else {
                     unreachable!("it was put there above");
                 };
-                self.answer(link, cid, &request, buffer, status);
+                self.answer(link, services, mark, &request, buffer, status);
             }
         }
     }
@@ -52,7 +53,7 @@ impl IoQueue {
     /// management reactor.
     fn judged(&mut self, link: &mut Link, services: &mut Services, slot: u16, buffer: &Buffer) -> Option<()> {
         let Some(command) = self.slots.find(slot) else { unreachable!("only slots in use are judged") };
-        let (cid, request) = (command.cid, command.request);
+        let (mark, request) = (command.mark, command.request);
         let refused = self.judge(services, &request);
         let reserves = matches!(request.operation, Operation::Reservation { .. });
         if refused.is_ok() && !reserves {
@@ -60,10 +61,10 @@ impl IoQueue {
         }
         self.slots.remove(slot);
         match refused {
-            Err(status) => self.respond(link, cid, status),
+            Err(status) => self.refuse(link, services, mark, &request, status),
             Ok(()) => {
                 let from = buffer.segment(0..request.transfer.bytes() as usize);
-                self.reserve(link, services, cid, request, from);
+                self.reserve(link, services, mark, request, from);
             }
         }
         Some(())
@@ -81,16 +82,16 @@ impl IoQueue {
             unreachable!("no command is taken on without a free slot")
         };
         if let Err(status) = self.judge(services, &command.request) {
-            return self.respond(link, command.cid, status);
+            return self.refuse(link, services, command.mark, &command.request, status);
         }
         if matches!(command.request.operation, Operation::Reservation { .. }) {
-            return self.reserve(link, services, command.cid, command.request, from);
+            return self.reserve(link, services, command.mark, command.request, from);
         }
         let tag = tag(link.socket, slot);
         let request = &command.request;
         match services.channels.submit(tag, &request.namespace, request.operation, from, SegmentMut::empty())
         {
-            Some(status) => self.answer(link, command.cid, &command.request, None, status),
+            Some(status) => self.answer(link, services, command.mark, &command.request, None, status),
             None => {
                 self.slots.insert(command);
                 self.executing += 1;
@@ -101,12 +102,14 @@ impl IoQueue {
     pub(super) fn answer(
         &mut self,
         link: &mut Link,
-        cid: u16,
+        services: &mut Services,
+        mark: Mark,
         request: &Request,
         buffer: Option<Buffer>,
         status: Status,
     ) {
-        self.counts.count(request.operation, u64::from(request.transfer.bytes()), status);
+        let cid = mark.cid;
+        self.tally(services, mark, request, u64::from(request.transfer.bytes()), status);
         match (request.transfer, buffer) {
             (Transfer::ToHost(bytes), Some(buffer)) if status.is_success() => {
                 self.send(link, cid, Data::Buffer(buffer, bytes as usize));

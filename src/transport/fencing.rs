@@ -21,12 +21,14 @@ use crate::nvmf::io::{Operation, Request};
 use crate::spec::host::HostId;
 use crate::spec::sqe::{Psdt, Sqe};
 use crate::spec::status::Status;
+use crate::trace::What;
 use crate::transport::data::Data;
 use crate::transport::escalation::Escalation;
 use crate::transport::io_queue::{Command, IoQueue, Stage, tag};
 use crate::transport::link::{Life, Link};
 use crate::transport::message::{FenceOrder, IoMail, ManagementMail, Reserve};
 use crate::transport::queues::{Queue, Queues, Role, Services};
+use crate::transport::tally::Mark;
 
 /// How long a preempting command waits for a victim to read what was queued for it, before its connection is closed.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -148,7 +150,7 @@ impl IoQueue {
         &mut self,
         link: &mut Link,
         services: &mut Services,
-        cid: u16,
+        mark: Mark,
         request: Request,
         from: Segment,
     ) {
@@ -160,7 +162,7 @@ impl IoQueue {
         };
         let mut sqe = Sqe::new_zeroed();
         (sqe.opcode, sqe.flags) = (opcode.0, Psdt::SGL.0 << 6);
-        (sqe.cid, sqe.nsid) = (cid.into(), request.namespace.nsid.into());
+        (sqe.cid, sqe.nsid) = (mark.cid.into(), request.namespace.nsid.into());
         (sqe.cdw10, sqe.cdw11) = (cdw10.into(), cdw11.into());
         let mut data = [0; REQUEST_BYTES_MAX];
         let data = &mut data[..from.len().min(REQUEST_BYTES_MAX)];
@@ -175,22 +177,31 @@ impl IoQueue {
         });
         if sent.is_none() {
             // Too many wait already: the host tries again.
-            return self.respond(link, cid, Status::INTERRUPTED);
+            return self.refuse(link, services, mark, &request, Status::INTERRUPTED);
         }
-        self.slots.insert(Command { cid, request, stage: Stage::Reserving, fenced: false });
+        self.slots.insert(Command { mark, request, stage: Stage::Reserving, fenced: false });
         self.executing += 1;
     }
 
     /// A reservation command is back.
-    pub(super) fn reserved(&mut self, link: &mut Link, slot: u16, status: Status, mut data: Vec<u8>) {
+    pub(super) fn reserved(
+        &mut self,
+        link: &mut Link,
+        services: &mut Services,
+        slot: u16,
+        status: Status,
+        mut data: Vec<u8>,
+    ) {
         let Some(command) = self.slots.remove(slot) else { unreachable!("a command comes back once") };
         self.executing -= 1;
+        let Command { mark, request, .. } = command;
+        self.tally(services, mark, &request, u64::from(request.transfer.bytes()), status);
         if data.is_empty() || !status.is_success() {
-            return self.respond(link, command.cid, status);
+            return self.respond(link, mark.cid, status);
         }
         // What the host asked for beyond the end of the report reads as zeros.
-        data.resize(command.request.transfer.bytes() as usize, 0);
-        self.send(link, command.cid, Data::Page(data));
+        data.resize(request.transfer.bytes() as usize, 0);
+        self.send(link, mark.cid, Data::Page(data));
     }
 
     /// Marks and aborts what bdevs have of this queue on the namespace of `wait`, if its host is one of the victims.
@@ -249,6 +260,7 @@ impl Queues {
     pub(super) fn look_at_fences(&mut self) -> bool {
         let mut dead = Vec::new();
         let (table, now) = (&mut self.table, self.services.now);
+        let events = &self.services.counters.events;
         for wait in &mut self.services.fences {
             let patient_until = wait.patient_until;
             wait.unsent.retain(|(socket, mark)| {
@@ -258,6 +270,11 @@ impl Queues {
                 };
                 if now >= patient_until {
                     queue.link.life = Life::Dead;
+                    if let Role::Io(io, _) = &queue.role {
+                        let values =
+                            [io.controller.number(), wait.key.subsystem as u64, wait.key.nsid.into()];
+                        events.write(now, What::FenceEscalated, values);
+                    }
                     dead.push(*socket);
                 }
                 true

@@ -21,11 +21,12 @@ use corelane_reactors::poll_group::{SocketId, Taken};
 use crate::connection::controller::Event;
 use crate::mem::{self, Buffer};
 use crate::nvmf::controller::ControllerId;
-use crate::nvmf::io::{self, LaneCounts, Limits, Namespaces, Operation, Request, Transfer};
+use crate::nvmf::io::{self, Limits, Namespaces, Operation, Request, Transfer};
 use crate::nvmf::target::IoTicket;
 use crate::spec::opcode::{FabricsType, NvmOpcode};
 use crate::spec::sqe::Sqe;
 use crate::spec::status::Status;
+use crate::trace::{CommandTrace, What};
 use crate::transport::data::Data;
 use crate::transport::fencing::Fence;
 use crate::transport::link::Link;
@@ -33,6 +34,7 @@ use crate::transport::queues::Services;
 use crate::transport::share::Share;
 use crate::transport::slots::Slots;
 use crate::transport::submission::SubmissionQueue;
+use crate::transport::tally::{ANSWERED_MAX, Answered, Mark};
 
 #[derive(Debug)]
 pub(super) enum Stage {
@@ -48,7 +50,7 @@ pub(super) enum Stage {
 
 #[derive(Debug)]
 pub(super) struct Command {
-    pub(super) cid: u16,
+    pub(super) mark: Mark,
     pub(super) request: Request,
     pub(super) stage: Stage,
     /// A preempting command waits for its end.
@@ -62,8 +64,11 @@ pub(super) struct IoQueue {
     pub(super) qid: u16,
     submission: SubmissionQueue,
     limits: Limits,
-    namespaces: Namespaces,
-    pub(super) counts: Arc<LaneCounts>,
+    pub(super) namespaces: Namespaces,
+    /// Counts for the connection.
+    pub(super) trace: Arc<CommandTrace>,
+    /// What was answered in this batch and is not timed yet.
+    pub(super) answered: Vec<Answered>,
     /// Where the rights of its host are found; none where the subsystem has no reservations.
     pub(super) fence: Option<Fence>,
     pub(super) slots: Slots<Command>,
@@ -97,7 +102,7 @@ impl IoQueue {
     /// A queue for `ticket`, with the buffers that it may use at a time.
     pub(super) fn new(
         ticket: &IoTicket,
-        lane: usize,
+        trace: Arc<CommandTrace>,
         fence: Option<Fence>,
         namespaces: Namespaces,
         buffers: Share,
@@ -110,7 +115,8 @@ impl IoQueue {
             submission: SubmissionQueue::connected(ticket.entries, ticket.flow_control),
             limits,
             namespaces,
-            counts: ticket.counting.lane(lane),
+            trace,
+            answered: Vec::with_capacity(ANSWERED_MAX),
             fence,
             slots: Slots::new(entries),
             waiting: VecDeque::with_capacity(usize::from(entries)),
@@ -159,6 +165,8 @@ impl IoQueue {
                 Ok(step) => step,
                 Err(error) => {
                     services.counters.protocol_errors.add(1);
+                    let values = [self.controller.number(), self.qid.into(), 0];
+                    services.note(What::ProtocolError, values);
                     tracing::debug!(peer = %link.peer, %error, "the host broke the protocol on an I/O queue");
                     link.end();
                     return Taken::bytes(stream.len());
@@ -229,7 +237,7 @@ impl IoQueue {
         }
         let fenced = command.fenced.then_some(command.request.namespace.nsid);
         let status = if command.fenced { preempted(status) } else { interrupted(status) };
-        self.answer(link, command.cid, &command.request, buffer, status);
+        self.answer(link, services, command.mark, &command.request, buffer, status);
         self.serve_waiting(link, services);
         fenced
     }
@@ -304,24 +312,29 @@ impl IoQueue {
     ) {
         services.counters.commands.add(1);
         self.submission.fetched();
-        let cid = sqe.cid.get();
+        let mark = Mark { cid: sqe.cid.get(), since: services.latest };
         if sqe.nvm_opcode() == NvmOpcode::FABRICS {
-            return self.respond(link, cid, fabrics_status(sqe));
+            let status = fabrics_status(sqe);
+            self.tally_fabrics(services, mark, status);
+            return self.respond(link, mark.cid, status);
         }
         let request = match io::decode(sqe, data.len(), &self.namespaces, &self.limits) {
             Ok(request) => request,
-            Err(status) => return self.respond(link, cid, status),
+            Err(status) => {
+                self.tally_refused(services, mark, sqe, status);
+                return self.respond(link, mark.cid, status);
+            }
         };
         if !intact {
-            return self.respond(link, cid, Status::TRANSIENT_TRANSPORT_ERROR);
+            return self.refuse(link, services, mark, &request, Status::TRANSIENT_TRANSPORT_ERROR);
         }
         // A capsule may hold more than the command moves.
         let data = data.start..data.start + (request.transfer.bytes() as usize).min(data.len());
         match request.transfer {
-            Transfer::ToHost(_) => self.read(link, services, cid, request),
-            Transfer::FromHost(_) => self.ask(link, services, cid, request),
+            Transfer::ToHost(_) => self.read(link, services, mark, request),
+            Transfer::FromHost(_) => self.ask(link, services, mark, request),
             Transfer::InCapsule(_) if request.namespace.geometry.uses_callers_memory() => {
-                self.wait_for_buffer(link, services, cid, request, Some(bytes.slice(data)));
+                self.wait_for_buffer(link, services, mark, request, Some(bytes.slice(data)));
             }
             Transfer::InCapsule(_) => {
                 let lease = bytes.slice(data);
@@ -329,41 +342,41 @@ impl IoQueue {
                 self.execute(
                     link,
                     services,
-                    Command { cid, request, stage: executing(None, Some(lease)), fenced: false },
+                    Command { mark, request, stage: executing(None, Some(lease)), fenced: false },
                     from,
                 );
             }
             Transfer::None => {
-                let command = Command { cid, request, stage: executing(None, None), fenced: false };
+                let command = Command { mark, request, stage: executing(None, None), fenced: false };
                 self.execute(link, services, command, Segment::empty());
             }
         }
     }
 
-    fn read(&mut self, link: &mut Link, services: &mut Services, cid: u16, request: Request) {
+    fn read(&mut self, link: &mut Link, services: &mut Services, mark: Mark, request: Request) {
         if let Err(status) = self.judge(services, &request) {
-            return self.respond(link, cid, status);
+            return self.refuse(link, services, mark, &request, status);
         }
         if matches!(request.operation, Operation::Reservation { .. }) {
-            return self.reserve(link, services, cid, request, Segment::empty());
+            return self.reserve(link, services, mark, request, Segment::empty());
         }
         if let Operation::Read(blocks) = request.operation
             && !link.connection.has_data_digest()
             && let Some(lent) = services.channels.lend(&request.namespace, blocks)
         {
-            self.counts.count(request.operation, lent.len() as u64, Status::SUCCESS);
-            self.send(link, cid, Data::Lent(lent));
+            self.tally(services, mark, &request, lent.len() as u64, Status::SUCCESS);
+            self.send(link, mark.cid, Data::Lent(lent));
             return;
         }
-        self.wait_for_buffer(link, services, cid, request, None);
+        self.wait_for_buffer(link, services, mark, request, None);
     }
 
     /// Takes on a command whose data the host has still to send. One that is hopeless already does not make it send;
     /// the others are judged again when the data is there.
-    fn ask(&mut self, link: &mut Link, services: &mut Services, cid: u16, request: Request) {
+    fn ask(&mut self, link: &mut Link, services: &mut Services, mark: Mark, request: Request) {
         match self.judge(services, &request) {
-            Ok(()) => self.wait_for_buffer(link, services, cid, request, None),
-            Err(status) => self.respond(link, cid, status),
+            Ok(()) => self.wait_for_buffer(link, services, mark, request, None),
+            Err(status) => self.refuse(link, services, mark, &request, status),
         }
     }
 
@@ -382,11 +395,11 @@ impl IoQueue {
         &mut self,
         link: &mut Link,
         services: &mut Services,
-        cid: u16,
+        mark: Mark,
         request: Request,
         lease: Option<Lease>,
     ) {
-        let slot = self.slots.insert(Command { cid, request, stage: Stage::Waiting(lease), fenced: false });
+        let slot = self.slots.insert(Command { mark, request, stage: Stage::Waiting(lease), fenced: false });
         match request.transfer {
             Transfer::FromHost(_) => self.asking.push_back(slot),
             _ => self.waiting.push_back(slot),
@@ -397,7 +410,7 @@ impl IoQueue {
     /// The command in `slot` has waited for `buffer`.
     fn start(&mut self, link: &mut Link, services: &mut Services, slot: u16, buffer: Buffer) {
         let Some(command) = self.slots.find(slot) else { unreachable!("waiting slots are in use") };
-        let (cid, transfer) = (command.cid, command.request.transfer);
+        let (cid, transfer) = (command.mark.cid, command.request.transfer);
         match transfer {
             Transfer::FromHost(bytes) => {
                 command.stage = Stage::Receiving(buffer);
@@ -437,10 +450,10 @@ impl IoQueue {
         if intact {
             return self.execute_slot(link, services, ttag, buffer, bytes);
         }
-        let cid = command.cid;
+        let (mark, request) = (command.mark, command.request);
         self.slots.remove(ttag);
         self.buffers.put(buffer);
-        self.respond(link, cid, Status::TRANSIENT_TRANSPORT_ERROR);
+        self.refuse(link, services, mark, &request, Status::TRANSIENT_TRANSPORT_ERROR);
         self.serve_waiting(link, services);
     }
 }

@@ -16,6 +16,9 @@ use crate::nvmf::controller::ControllerId;
 use crate::nvmf::fence::NamespaceKey;
 use crate::nvmf::target::{Action, Association, FenceWork, Target};
 use crate::spec::host::HostId;
+use crate::trace::What;
+use crate::transport::Counters;
+use crate::transport::connections::Assigned;
 use crate::transport::message::{FenceOrder, Handover, IoMail, ManagementMail, Reserve};
 
 /// The way to one I/O reactor.
@@ -27,14 +30,14 @@ struct Lane {
 
 /// The management side of a target.
 pub struct Management {
-    target: Target,
+    pub(super) target: Target,
     /// When the target has something to do, as it was when `target` was last given away.
     deadline: Option<Option<Time>>,
     pub(super) live: Arc<AtomicUsize>,
     mail: Sender<ManagementMail>,
     lanes: Vec<Lane>,
-    admin: HashMap<ControllerId, SocketId>,
-    io_queues: HashMap<(ControllerId, u16), usize>,
+    pub(super) admin: HashMap<ControllerId, (SocketId, SocketAddr)>,
+    pub(super) io_queues: HashMap<(ControllerId, u16), Assigned>,
     /// Messages that found no room; they go out with the next turn.
     unsent: Vec<(usize, IoMail)>,
     draining: bool,
@@ -47,6 +50,8 @@ pub struct Management {
     fencing: HashMap<NamespaceKey, usize>,
     /// I/O reactors that have finished.
     drained: usize,
+    /// Of the endpoint that it belongs to.
+    pub(super) counters: Arc<Counters>,
 }
 
 impl Management {
@@ -69,6 +74,7 @@ impl Management {
             undrained: Vec::new(),
             fencing: HashMap::new(),
             drained: 0,
+            counters: Arc::default(),
         }
     }
 
@@ -84,8 +90,15 @@ impl Management {
         &self.live
     }
 
-    pub(super) fn admin_opened(&mut self, controller: ControllerId, socket: SocketId, peer: SocketAddr) {
-        self.admin.insert(controller, socket);
+    pub(super) fn admin_opened(
+        &mut self,
+        now: Time,
+        controller: ControllerId,
+        socket: SocketId,
+        peer: SocketAddr,
+    ) {
+        self.admin.insert(controller, (socket, peer));
+        self.note(now, What::Connected, controller);
         if let Some(Association { cntlid, subsystem, host }) = self.target.association(controller) {
             match subsystem {
                 Some(subsystem) => {
@@ -97,11 +110,17 @@ impl Management {
     }
 
     pub(super) fn admin_socket(&self, controller: ControllerId) -> Option<SocketId> {
-        self.admin.get(&controller).copied()
+        self.admin.get(&controller).map(|(socket, _)| *socket)
+    }
+
+    fn note(&self, now: Time, what: What, controller: ControllerId) {
+        let cntlid = self.target.association(controller).map_or(0, |found| found.cntlid);
+        self.counters.events.write(now, what, [controller.number(), cntlid.into(), 0]);
     }
 
     pub(super) fn admin_closed(&mut self, now: Time, controller: ControllerId) {
         self.admin.remove(&controller);
+        self.note(now, What::Disconnected, controller);
         if let Some(Association { cntlid, subsystem: Some(subsystem), host }) =
             self.target.association(controller)
         {
@@ -121,13 +140,14 @@ impl Management {
             (0..self.lanes.len()).min_by_key(|&lane| self.lanes[lane].queues).expect("there is a lane");
         let (controller, qid) = (handover.ticket.controller, handover.ticket.qid);
         self.lanes[lane].queues += 1;
-        self.io_queues.insert((controller, qid), lane);
+        let queue = Assigned { lane, peer: handover.peer, trace: Arc::clone(&handover.trace) };
+        self.io_queues.insert((controller, qid), queue);
         self.send(lane, IoMail::Adopt(Box::new(handover)));
     }
 
     pub(super) fn close_queue(&mut self, controller: ControllerId, qid: u16) {
         match self.io_queues.get(&(controller, qid)) {
-            Some(&lane) => self.send(lane, IoMail::Close { controller, qid }),
+            Some(&Assigned { lane, .. }) => self.send(lane, IoMail::Close { controller, qid }),
             None => tracing::debug!(?controller, qid, "a queue is to be closed that has not arrived"),
         }
     }
@@ -136,7 +156,7 @@ impl Management {
     pub(super) fn receive(&mut self, now: Time, mail: ManagementMail) {
         match mail {
             ManagementMail::Closed { controller, qid } => {
-                if let Some(lane) = self.io_queues.remove(&(controller, qid)) {
+                if let Some(Assigned { lane, .. }) = self.io_queues.remove(&(controller, qid)) {
                     self.lanes[lane].queues -= 1;
                 }
                 self.target().queue_closed(now, controller, qid);
@@ -205,7 +225,7 @@ impl Management {
     }
 
     /// Does what the fences ask for. True if there was something, or if reactors have still to observe a snapshot.
-    pub(super) fn fence(&mut self) -> bool {
+    pub(super) fn fence(&mut self, now: Time) -> bool {
         let publishing = self.target.fences().look();
         let mut done = !self.undrained.is_empty();
         for (lane, key, hosts) in std::mem::take(&mut self.undrained) {
@@ -215,10 +235,17 @@ impl Management {
             done = true;
             match work {
                 FenceWork::Answer(id, status) => {
-                    let Some(Reserve { tag, reply, .. }) = self.reserving.remove(&id) else { continue };
+                    let Some(reserve) = self.reserving.remove(&id) else { continue };
+                    let Reserve { tag, reply, controller, sqe, .. } = reserve;
+                    let values = [controller.number(), sqe.nsid.get().into(), status.kind_and_code().into()];
+                    self.counters.events.write(now, What::Reservation, values);
                     reply.send(IoMail::Reserved { tag, status, data: Vec::new() });
                 }
-                FenceWork::Drain { key, hosts } => self.drain_hosts(key, &hosts),
+                FenceWork::Drain { key, hosts } => {
+                    let values = [key.subsystem as u64, key.nsid.into(), hosts.len() as u64];
+                    self.counters.events.write(now, What::Fence, values);
+                    self.drain_hosts(key, &hosts);
+                }
             }
         }
         done || publishing

@@ -14,6 +14,7 @@ use crate::nvmf::target::IoTicket;
 use crate::spec::host::HostId;
 use crate::spec::sqe::Sqe;
 use crate::spec::status::Status;
+use crate::trace::CommandTrace;
 
 /// To an I/O reactor.
 #[derive(Debug)]
@@ -94,6 +95,8 @@ pub struct Handover {
     pub(super) connect: (u16, u32),
     pub(super) ticket: IoTicket,
     pub(super) counted: Counted,
+    /// Where its commands are counted.
+    pub(super) trace: Arc<CommandTrace>,
     /// Room for the message that the queue has ended: a duty that cannot be refused.
     pub(super) closed: Slot<ManagementMail>,
 }

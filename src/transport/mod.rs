@@ -8,6 +8,7 @@
 //! bdev; a queue that ends tells the management reactor, which closes what depends on it.
 
 mod admin_queue;
+mod connections;
 mod counters;
 mod data;
 mod endpoint;
@@ -25,6 +26,7 @@ mod role;
 mod share;
 mod slots;
 mod submission;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +34,7 @@ use std::time::Duration;
 
 use crate::mem::{Arena, Class, PoolMemory};
 
+pub use connections::ConnectionView;
 pub use counters::Counters;
 pub use endpoint::Endpoint;
 pub use fencing::ReservationMail;

@@ -57,6 +57,7 @@ pub enum Mail {
 /// # Errors
 /// What the reactor says when it cannot watch a descriptor.
 pub fn attach(reactor: &mut Reactor, endpoint: &Rc<RefCell<Endpoint>>, mail: Mail) -> io::Result<()> {
+    endpoint.borrow_mut().set_clock(reactor.clock());
     let shared = || Rc::clone(endpoint);
     let receiver = shared();
     let pace = match mail {

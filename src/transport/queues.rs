@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corelane_reactors::buffer::{Lease, SegmentMut};
-use corelane_reactors::clock::Time;
+use corelane_reactors::clock::{Clock, Time};
 use corelane_reactors::mailbox::Slot;
 use corelane_reactors::poll_group::{Closed, Handler, SocketId, Taken};
 use corelane_reactors::timer::Wheel;
@@ -16,6 +16,7 @@ use crate::mem::Pool;
 use crate::nvmf::io::Channels;
 use crate::nvmf::target::Action;
 use crate::spec::status::Status;
+use crate::trace::What;
 use crate::transport::admin_queue::{AdminQueue, Stage};
 use crate::transport::data::Data;
 use crate::transport::fencing::{FenceWait, ReservationMail, Views};
@@ -33,6 +34,10 @@ pub(super) struct Services {
     pub(super) counters: Arc<Counters>,
     /// The time of the turn.
     pub(super) now: Time,
+    /// The latest time that is known in this turn: its beginning, or the end of a batch.
+    pub(super) latest: Time,
+    /// None before the endpoint is attached to a reactor: then a turn happens at one time.
+    pub(super) clock: Option<Clock>,
     /// What was published about reservations, as of this turn.
     pub(super) views: Views,
     /// The way of reservation commands; on I/O reactors only.
@@ -94,6 +99,24 @@ impl Alarm {
 }
 
 impl Services {
+    /// The time of a turn, or of a share of it.
+    pub(super) fn begin(&mut self, now: Time) {
+        self.latest = self.latest.max(now);
+        self.now = now;
+    }
+
+    /// Writes an event of this turn.
+    pub(super) fn note(&self, what: What, values: [u64; 3]) {
+        self.counters.events.write(self.now, what, values);
+    }
+
+    /// A batch is over: one reading of the clock.
+    pub(super) fn batch_ends(&mut self) {
+        if let Some(clock) = &self.clock {
+            self.latest = clock.now();
+        }
+    }
+
     /// Sets the alarm of a link, in place of the one that it has.
     pub(super) fn set_alarm(&self, link: &mut Link, alarm: Option<Alarm>, alarms: &mut Wheel<SocketId>) {
         if link.alarm.map(|(alarm, _)| alarm) == alarm {
@@ -166,6 +189,7 @@ impl Queues {
             unreachable!("a queue stays until its commands are back");
         };
         let fenced = io.completed(link, &mut self.services, slot, status);
+        io.settle_answers(&self.services);
         let (socket, fence) = (link.socket, io.fence);
         if let (Some(nsid), Some(fence)) = (fenced, fence) {
             self.unfence(fence.subsystem, nsid);
@@ -179,7 +203,8 @@ impl Queues {
         let Some(Queue { link, role: Role::Io(io, _) }) = self.table[index].as_deref_mut() else {
             unreachable!("a queue stays until its commands are back");
         };
-        io.reserved(link, slot, status, data);
+        io.reserved(link, &mut self.services, slot, status, data);
+        io.settle_answers(&self.services);
         let socket = link.socket;
         self.mark(socket);
     }
@@ -251,7 +276,11 @@ impl Handler for Queues {
         let taken = match role {
             // What comes after the end is of no interest; it is read so that the peer can read why.
             _ if !link.is_live() => Taken::bytes(bytes.len()),
-            Role::Io(io, _) => io.received(link, &mut self.services, bytes),
+            Role::Io(io, _) => {
+                let taken = io.received(link, &mut self.services, bytes);
+                io.batch_ends(&mut self.services);
+                taken
+            }
             Role::Admin(admin) => admin.received(link, &mut self.services, bytes),
         };
         self.mark(id);
@@ -268,6 +297,7 @@ impl Handler for Queues {
     fn received_direct(&mut self, id: SocketId, bytes: usize) {
         if let Some(Queue { link, role: Role::Io(io, _) }) = self.table[id.index()].as_deref_mut() {
             io.received_direct(link, &mut self.services, bytes);
+            io.batch_ends(&mut self.services);
         }
         self.mark(id);
     }

@@ -344,7 +344,7 @@ fn target(address: SocketAddr, bdevs: Vec<(u32, Arc<dyn Bdev>)>) -> Target {
         hosts: Hosts::Any,
         listeners: vec![address],
         namespaces,
-        counting: Arc::new(Counts::new(REACTORS - 1)),
+        counting: Arc::new(Counts::new(REACTORS - 1, [1])),
     };
     target.add_subsystem(subsystem).expect("a subsystem");
     target

@@ -254,7 +254,7 @@ fn target(address: SocketAddr, bdev: Arc<dyn Bdev>) -> Target {
         hosts: Hosts::Any,
         listeners: vec![address],
         namespaces: vec![Namespace { nsid: 1, uuid: Uuid::from_u128(1), bdev }],
-        counting: Arc::new(Counts::new(1)),
+        counting: Arc::new(Counts::new(1, [1])),
     };
     target.add_subsystem(subsystem).expect("a subsystem");
     target

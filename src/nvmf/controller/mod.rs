@@ -40,6 +40,13 @@ use crate::spec::status::Status;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ControllerId(pub(super) u64);
 
+impl ControllerId {
+    /// The number, for logs and traces.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// What a controller is for.
 #[derive(Clone, Debug)]
 pub(super) enum Kind {

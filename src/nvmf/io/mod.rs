@@ -14,7 +14,7 @@ mod tests;
 
 pub use attached::{Attached, Namespaces};
 pub use channels::{Channels, status_of};
-pub use counts::{Counts, LaneCounts};
+pub use counts::{Counts, LaneCounts, fault_of, kind_of, kind_of_refused};
 pub use request::{Limits, Operation, Request, Transfer, decode};
 
 /// Ranges of one Dataset Management command that the target accepts (DMRL).

@@ -11,7 +11,8 @@ use super::{BARE, LIMITS, MEMORY, VOID, memory, namespaces, on_blocks};
 use crate::bdev::{Access, Bdev, BdevError, Blocks, Delay, Delays, Home};
 use crate::mem::{self, Extent, Segment, SegmentMut};
 use crate::nvmf::io::{
-    Attached, Channels, Counts, DATASET_RANGE_BYTES_MAX, Namespaces, Operation, decode, status_of,
+    Attached, Channels, Counts, DATASET_RANGE_BYTES_MAX, Namespaces, Operation, decode, fault_of, kind_of,
+    kind_of_refused, status_of,
 };
 use crate::nvmf::subsystem::{Counting, IoCounts};
 use crate::spec::nvm::DatasetRange;
@@ -19,6 +20,7 @@ use crate::spec::opcode::NvmOpcode;
 use crate::spec::sgl::SglDescriptor;
 use crate::spec::sqe::Sqe;
 use crate::spec::status::Status;
+use crate::trace::{Fault, Kind};
 
 /// Channels, the namespaces, and memory for data.
 struct Rig {
@@ -203,17 +205,16 @@ fn what_a_device_says_becomes_a_status() {
 
 #[test]
 fn what_was_done_is_counted_by_lane_and_summed() {
-    let counts = Counts::new(2);
-    let blocks = Blocks { first: 0, count: 1 };
-    let write = Operation::Write { blocks, force_unit_access: false };
-    for lane in 0..2 {
-        counts.lane(lane).count(Operation::Read(blocks), 512, Status::SUCCESS);
-    }
-    counts.lane(0).count(Operation::Compare(blocks), 1024, Status::SUCCESS);
-    counts.lane(0).count(write, 4096, Status::SUCCESS);
-    counts.lane(1).count(write, 4096, Status::WRITE_FAULT);
-    counts.lane(1).count(write, 4096, Status::LBA_OUT_OF_RANGE);
-    counts.lane(1).count(Operation::Flush, 0, Status::SUCCESS);
+    let counts = Counts::new(2, [7, 1]);
+    assert!(Arc::ptr_eq(&counts.lane(0).namespace(7), &counts.lane(0).namespace(7)));
+    counts.lane(0).namespace(1).succeeded(Kind::Read, 512);
+    counts.lane(1).namespace(7).succeeded(Kind::Read, 512);
+    counts.lane(0).namespace(1).succeeded(Kind::Compare, 1024);
+    counts.lane(0).namespace(1).succeeded(Kind::Write, 4096);
+    counts.lane(1).namespace(1).failed(Kind::Write, Fault::Media);
+    counts.lane(1).namespace(1).failed(Kind::Write, Fault::Other);
+    counts.lane(1).namespace(1).succeeded(Kind::Flush, 0);
+    counts.lane(1).namespace(2).succeeded(Kind::Read, 512);
     let expected = IoCounts {
         read_commands: 3,
         write_commands: 1,
@@ -222,4 +223,37 @@ fn what_was_done_is_counted_by_lane_and_summed() {
         media_errors: 1,
     };
     assert_eq!(counts.counts(), expected);
+    let namespaces: Vec<_> =
+        counts.namespaces().map(|(nsid, counts)| (nsid, counts.succeeded(Kind::Read))).collect();
+    assert_eq!(namespaces, [(1, 1), (7, 1)]);
+}
+
+#[test]
+fn statuses_are_faults_of_the_medium_or_not() {
+    let rows = [
+        (Status::SUCCESS, None),
+        (Status::WRITE_FAULT, Some(Fault::Media)),
+        (Status::COMPARE_FAILURE.with_dnr(), Some(Fault::Media)),
+        (Status::LBA_OUT_OF_RANGE, Some(Fault::Other)),
+        (Status::RESERVATION_CONFLICT.with_dnr(), Some(Fault::Other)),
+    ];
+    for (status, fault) in rows {
+        assert_eq!(fault_of(status), fault, "{status}");
+    }
+}
+
+#[test]
+fn refused_commands_are_counted_as_what_they_would_have_been() {
+    let blocks = Blocks { first: 0, count: 1 };
+    let rows = [
+        (NvmOpcode::READ, Operation::Read(blocks)),
+        (NvmOpcode::WRITE, Operation::Write { blocks, force_unit_access: true }),
+        (NvmOpcode::COMPARE, Operation::Compare(blocks)),
+        (NvmOpcode::FLUSH, Operation::Flush),
+        (NvmOpcode::DATASET_MANAGEMENT, Operation::Hint),
+    ];
+    for (opcode, operation) in rows {
+        assert_eq!(kind_of_refused(opcode), kind_of(operation));
+    }
+    assert_eq!(kind_of_refused(NvmOpcode::FABRICS), Kind::Other);
 }

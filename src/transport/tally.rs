@@ -1,0 +1,127 @@
+//! What an I/O queue counts of its commands: for its connection, and for the namespace on this reactor.
+//!
+//! How long a command took runs from the batch of received bytes in which its capsule was taken, to the end of the batch
+//! in which its response was queued. A batch is what one receive brought; its end is the beginning of the next one in the
+//! same turn. The clock is read once at the end of each batch that answered something. Commands that a bdev completes
+//! later, or the management reactor, end with the beginning of the turn in which they are back. So times are exact to a
+//! batch, and are never those of the network.
+//!
+//! Invariant: a command is counted once, when it is answered, also where nobody is left to read the answer; `answered`
+//! holds those of this batch.
+
+use corelane_reactors::clock::Time;
+use corelane_reactors::stats::Sample;
+
+use crate::nvmf::io::{self, Request};
+use crate::spec::opcode::NvmOpcode;
+use crate::spec::sqe::Sqe;
+use crate::spec::status::Status;
+use crate::trace::{Class, Fault, Kind, What};
+use crate::transport::io_queue::IoQueue;
+use crate::transport::link::Link;
+use crate::transport::queues::Services;
+
+/// Answers of one batch that share the reading of the clock at its end; one more has it read before.
+pub(super) const ANSWERED_MAX: usize = 128;
+
+/// What names a command towards its host, and when its capsule was taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark {
+    pub(super) cid: u16,
+    pub(super) since: Time,
+}
+
+/// A command that was answered and not timed yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answered {
+    since: Time,
+    nsid: u32,
+    class: Class,
+}
+
+impl IoQueue {
+    /// A command is answered with `status`; if that is success, it has moved `bytes`.
+    pub(super) fn tally(
+        &mut self,
+        services: &mut Services,
+        mark: Mark,
+        request: &Request,
+        bytes: u64,
+        status: Status,
+    ) {
+        let nsid = request.namespace.nsid;
+        self.tally_as(services, mark, io::kind_of(request.operation), nsid, bytes, status);
+    }
+
+    /// Answers a command of which nothing was done.
+    pub(super) fn refuse(
+        &mut self,
+        link: &mut Link,
+        services: &mut Services,
+        mark: Mark,
+        request: &Request,
+        status: Status,
+    ) {
+        self.tally(services, mark, request, 0, status);
+        self.respond(link, mark.cid, status);
+    }
+
+    /// A command that was refused before anything was known of it.
+    pub(super) fn tally_refused(&mut self, services: &mut Services, mark: Mark, sqe: &Sqe, status: Status) {
+        self.tally_as(services, mark, io::kind_of_refused(sqe.nvm_opcode()), sqe.nsid.get(), 0, status);
+    }
+
+    /// A fabrics command.
+    pub(super) fn tally_fabrics(&mut self, services: &mut Services, mark: Mark, status: Status) {
+        self.tally_as(services, mark, io::kind_of_refused(NvmOpcode::FABRICS), 0, 0, status);
+    }
+
+    fn tally_as(
+        &mut self,
+        services: &mut Services,
+        mark: Mark,
+        kind: Kind,
+        nsid: u32,
+        bytes: u64,
+        status: Status,
+    ) {
+        let namespace = self.namespaces.trace(nsid);
+        match io::fault_of(status) {
+            None => {
+                self.trace.succeeded(kind, bytes);
+                namespace.inspect(|trace| trace.succeeded(kind, bytes));
+            }
+            Some(fault) => {
+                self.trace.failed(kind, fault);
+                namespace.inspect(|trace| trace.failed(kind, fault));
+                // Hosts compare in order to lose races: that is no event.
+                if fault == Fault::Media && !status.is(Status::COMPARE_FAILURE) {
+                    let values = [self.controller.number(), nsid.into(), status.kind_and_code().into()];
+                    services.note(What::MediaError, values);
+                }
+            }
+        }
+        if self.answered.len() == ANSWERED_MAX {
+            services.batch_ends();
+            self.settle_answers(services);
+        }
+        self.answered.push(Answered { since: mark.since, nsid, class: kind.class() });
+    }
+
+    /// The batch is over: notes how long its commands took.
+    pub(super) fn settle_answers(&mut self, services: &Services) {
+        for Answered { since, nsid, class } in self.answered.drain(..) {
+            let sample = Sample::of_time(services.latest.since(since));
+            self.trace.took(class, sample);
+            self.namespaces.trace(nsid).inspect(|trace| trace.took(class, sample));
+        }
+    }
+
+    /// A batch of received bytes is over.
+    pub(super) fn batch_ends(&mut self, services: &mut Services) {
+        if !self.answered.is_empty() {
+            services.batch_ends();
+            self.settle_answers(services);
+        }
+    }
+}
