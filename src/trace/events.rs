@@ -31,12 +31,15 @@ pub enum What {
     Reservation,
     /// The commands of preempted hosts have to end.
     Fence,
-    /// A preempted host that did not read lost its connection.
+    /// A harsher means was used against commands that did not end: 0 for an abort, 1 for a reset of the device's queue, 2
+    /// for the end of the block device's service, 3 for a word in the log.
     FenceEscalated,
+    /// A preempted host that did not read lost its connection.
+    FenceClosed,
 }
 
 impl What {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Connected,
         Self::Disconnected,
         Self::QueueOpened,
@@ -46,6 +49,7 @@ impl What {
         Self::Reservation,
         Self::Fence,
         Self::FenceEscalated,
+        Self::FenceClosed,
     ];
 
     /// Its name for people and programs.
@@ -60,6 +64,7 @@ impl What {
             Self::Reservation => "reservation",
             Self::Fence => "fence",
             Self::FenceEscalated => "fence_escalated",
+            Self::FenceClosed => "fence_closed",
         }
     }
 
@@ -74,7 +79,8 @@ impl What {
             Self::MediaError => ["controller", "nsid", "status"],
             Self::Reservation => ["controller", "nsid", "status"],
             Self::Fence => ["subsystem", "nsid", "hosts"],
-            Self::FenceEscalated => ["controller", "subsystem", "nsid"],
+            Self::FenceEscalated => ["subsystem", "nsid", "means"],
+            Self::FenceClosed => ["controller", "subsystem", "nsid"],
         }
     }
 }

@@ -17,6 +17,7 @@ use corelane_reactors::poll_group::SocketId;
 
 use crate::nvmf::fence::NamespaceKey;
 use crate::nvmf::io::{Attached, Channels};
+use crate::trace::What;
 use crate::transport::Settings;
 use crate::transport::io_queue::{Stage, tag};
 use crate::transport::queues::{Queue, Queues, Role};
@@ -93,6 +94,8 @@ impl Queues {
             // One at a time: what it ends is seen before a harsher one is tried.
             let key = wait.key();
             if let Some(means) = wait.escalation.take(now, settings) {
+                let values = [key.subsystem as u64, key.nsid.into(), means as u64];
+                self.services.note(What::FenceEscalated, values);
                 self.force(key, means);
                 used += 1;
             }

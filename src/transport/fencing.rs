@@ -273,7 +273,7 @@ impl Queues {
                     if let Role::Io(io, _) = &queue.role {
                         let values =
                             [io.controller.number(), wait.key.subsystem as u64, wait.key.nsid.into()];
-                        events.write(now, What::FenceEscalated, values);
+                        events.write(now, What::FenceClosed, values);
                     }
                     dead.push(*socket);
                 }

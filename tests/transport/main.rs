@@ -4,6 +4,7 @@
 
 mod access;
 mod commands;
+mod counting;
 mod drain;
 mod endings;
 mod escalation;
