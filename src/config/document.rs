@@ -36,6 +36,9 @@ pub struct Document {
     /// The memory that data moves through.
     #[serde(default)]
     pub memory: MemoryEntry,
+    /// Where the metrics are served. Default: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<MetricsEntry>,
     /// Block devices that namespaces are made of, at most 1024.
     pub bdevs: Vec<BdevEntry>,
     /// Subsystems that hosts connect to, at most 256.
@@ -87,6 +90,16 @@ pub enum IdlePolicyName {
     /// Poll for `spin_us`, then sleep.
     #[default]
     Adaptive,
+}
+
+/// Where the metrics are served.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "an object such as {\"listen\": \"127.0.0.1:9920\"}")]
+#[schemars(rename = "Metrics")]
+pub struct MetricsEntry {
+    /// IPv4 address, or IPv6 address in brackets, with or without a port. Default port 9920; 0 lets the kernel
+    /// choose one. Should be a loopback address: there is no password.
+    pub listen: String,
 }
 
 /// A block device. Which keys beside `name`, `type` and `block_size` it takes depends on its type: `malloc` and

@@ -82,6 +82,7 @@ impl Embedded {
             state_must_exist: false,
             limits: LimitsEntry::default(),
             memory: MemoryEntry::default(),
+            metrics: None,
             bdevs: vec![bdev],
             subsystems: vec![subsystem],
         }

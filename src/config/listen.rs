@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The port of NVMe/TCP I/O controllers that IANA registered.
 pub const PORT_DEFAULT: u16 = 4420;
+/// The port of the metrics where none is given.
+pub const METRICS_PORT_DEFAULT: u16 = 9920;
 
 /// Why a text is not an address that can be listened on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -48,6 +50,11 @@ pub fn parse_address(text: &str) -> Result<IpAddr, AddressError> {
 /// # Errors
 /// Any [`AddressError`].
 pub fn parse_listen(text: &str) -> Result<SocketAddr, AddressError> {
+    parse_listen_at(text, PORT_DEFAULT)
+}
+
+/// As [`parse_listen`], with another port where there is none.
+pub(super) fn parse_listen_at(text: &str, port_default: u16) -> Result<SocketAddr, AddressError> {
     // An IPv6 address has a port only when it is in brackets: its own colons would hide it.
     let port_colon = if text.starts_with('[') {
         text.rfind("]:").map(|bracket| bracket + 1)
@@ -55,7 +62,7 @@ pub fn parse_listen(text: &str) -> Result<SocketAddr, AddressError> {
         text.find(':').filter(|colon| text.rfind(':') == Some(*colon))
     };
     let Some(colon) = port_colon else {
-        return parse_address(text).map(|address| SocketAddr::new(address, PORT_DEFAULT));
+        return parse_address(text).map(|address| SocketAddr::new(address, port_default));
     };
     let address = parse_address(&text[..colon])?;
     let port = Some(&text[colon + 1..]).filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));

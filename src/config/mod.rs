@@ -16,14 +16,14 @@ use crate::spec::nqn::Nqn;
 
 pub use cores::{CORE_MAX, CoreListError, CoreListText};
 pub use document::{
-    BdevEntry, BdevType, Document, IdleEntry, IdlePolicyName, ListenerEntry, NamespaceEntry, ReactorsEntry,
-    ReservationsEntry, SubsystemEntry, Transport,
+    BdevEntry, BdevType, Document, IdleEntry, IdlePolicyName, ListenerEntry, MetricsEntry, NamespaceEntry,
+    ReactorsEntry, ReservationsEntry, SubsystemEntry, Transport,
 };
 pub use embedded::Embedded;
 pub use finding::{Finding, Place, Severity};
 pub use fuzz::fuzz;
 pub use limits::{Knob, Limits, LimitsEntry};
-pub use listen::{AddressError, PORT_DEFAULT, parse_address, parse_listen};
+pub use listen::{AddressError, METRICS_PORT_DEFAULT, PORT_DEFAULT, parse_address, parse_listen};
 pub use memory::{HugepagesName, Memory, MemoryEntry};
 pub use size::{ByteSize, SizeError, SizeText};
 pub use validate::{
@@ -62,6 +62,8 @@ pub struct Config {
     pub limits: Limits,
     /// The memory that data moves through.
     pub memory: Memory,
+    /// Where the metrics are served; `None`: nowhere. Port 0 lets the kernel choose one.
+    pub metrics: Option<SocketAddr>,
     /// Block devices; their names are unique.
     pub bdevs: Vec<Bdev>,
     /// Subsystems; their names are unique.

@@ -2,8 +2,8 @@
 
 use super::cores::CoreListText;
 use super::document::{
-    BdevEntry, BdevType, Document, IdleEntry, IdlePolicyName, ListenerEntry, NamespaceEntry, ReactorsEntry,
-    ReservationsEntry, SubsystemEntry,
+    BdevEntry, BdevType, Document, IdleEntry, IdlePolicyName, ListenerEntry, MetricsEntry, NamespaceEntry,
+    ReactorsEntry, ReservationsEntry, SubsystemEntry,
 };
 use super::size::SizeText;
 use super::{Bdev, BdevKind, Config, Idle, Listener, Namespace, Reactors, Subsystem};
@@ -17,6 +17,7 @@ impl From<&Config> for Document {
             state_must_exist: config.state_must_exist,
             limits: config.limits.into(),
             memory: config.memory.into(),
+            metrics: config.metrics.map(|listen| MetricsEntry { listen: listen.to_string() }),
             bdevs: config.bdevs.iter().map(Into::into).collect(),
             subsystems: config.subsystems.iter().map(Into::into).collect(),
         }

@@ -20,6 +20,7 @@ fn example() -> Value {
         "state_must_exist": true,
         "limits": {"queue_depth_max": 256},
         "memory": {"bytes_per_reactor": "512MiB", "hugepages": "auto", "page_size": "1GiB", "populate": true},
+        "metrics": {"listen": "127.0.0.1:9920"},
         "bdevs": [
             {"name": "ram0", "type": "malloc", "size": "1GiB", "block_size": 4096},
             {"name": "void", "type": "null", "size": "1TiB", "block_size": 512},
@@ -78,6 +79,7 @@ fn the_example_is_taken_as_it_is_meant() {
         populate: true,
     };
     assert_eq!(config.memory, memory);
+    assert_eq!(config.metrics, Some("127.0.0.1:9920".parse().unwrap()));
     let [ram, void, disk] = &config.bdevs[..] else { panic!("{:?}", config.bdevs) };
     assert_eq!(ram.kind, BdevKind::Malloc { size: ByteSize::new(1 << 30), block_size: 4096 });
     assert_eq!(void.kind, BdevKind::Null { size: ByteSize::new(1 << 40), block_size: 512 });
@@ -127,6 +129,7 @@ fn everything_but_bdevs_and_subsystems_has_a_default() {
     assert_eq!(config.reactors, Reactors { management: 0, io: vec![1, 2, 3], idle: adaptive(100) });
     assert!(!config.takes_memory_whole());
     assert_eq!((config.state_directory, config.state_must_exist), (None, false));
+    assert_eq!(config.metrics, None);
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.memory, Memory::default());
     let [warning] = &warnings[..] else { panic!("{warnings:?}") };
@@ -275,6 +278,7 @@ fn odd_but_usable_configurations_are_taken_with_a_warning() {
         (example_with("/subsystems/0/hosts", host), "subsystems[0].hosts", "is not looked at"),
         (example_with("/subsystems/0/listeners", json!([])), "subsystems[0].listeners", "no host can reach"),
         (example_with("/subsystems/0/namespaces", json!([])), "subsystems[0].namespaces", "find no disk"),
+        (example_with("/metrics/listen", json!("0.0.0.0")), "metrics.listen", "is 0.0.0.0:9920: whoever"),
     ];
     for (text, place, part) in rows {
         let warnings = accepted(&text).warnings;
@@ -318,7 +322,7 @@ fn the_schema_closes_every_object_and_describes_every_key() {
     }
     let mut objects = 0;
     walk(&schema(), "", &mut objects);
-    assert_eq!(objects, 10);
+    assert_eq!(objects, 11);
     assert_eq!(schema()["required"], json!(["bdevs", "subsystems"]));
 }
 

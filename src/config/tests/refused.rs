@@ -42,6 +42,9 @@ fn wrong_types_and_keys_are_refused_at_their_place() {
         ("/reactors/idle/policy", json!("sleep"), "reactors.idle.policy", "`spin`, `park`, `adaptive`"),
         ("/limits/connections", json!(1), "limits.connections", "unknown field `connections`"),
         ("/subsystems/0/nqn", json!(7), "subsystems[0].nqn", "expected a string"),
+        ("/metrics", json!("127.0.0.1"), "metrics", "expected an object such as {\"listen\""),
+        ("/metrics/port", json!(1), "metrics.port", "unknown field `port`"),
+        ("/metrics/listen", json!(9920), "metrics.listen", "expected a string"),
         (
             "/subsystems/0/listeners/0/transport",
             json!("rdma"),
@@ -363,5 +366,18 @@ fn reservations_that_persist_need_a_uuid_from_the_file_where_the_data_does_not_s
         let place = "subsystems[0].namespaces[0].reservations.persist";
         refused(&text, place, &format!("what is on \"{bdev}\" does not survive a restart"));
         refused(&text, place, "give the namespace a \"uuid\" of its own");
+    }
+}
+
+#[test]
+fn metrics_need_an_address_of_their_own() {
+    let rows = [
+        ("localhost:9920", "is not an IP address"),
+        ("127.0.0.1:99999", "has no port"),
+        ("127.0.0.1:4420", "where 127.0.0.1:4420 of a subsystem listens"),
+        ("0.0.0.0:4420", "where 127.0.0.1:4420 of a subsystem listens"),
+    ];
+    for (listen, part) in rows {
+        refused(&example_with("/metrics/listen", json!(listen)), "metrics.listen", part);
     }
 }

@@ -94,6 +94,7 @@ prop_compose! {
         state_must_exist in any::<bool>(),
         queue_depth_max in 2u64..=4096,
         memory in memory(),
+        metrics in proptest::option::of("(127[.]0[.]0[.]1|\\[::1\\])(:[1-9])?"),
         bdevs in (bdev(0), bdev(1), bdev(2)),
         subsystems in (subsystem(0), subsystem(1)),
     ) -> Document {
@@ -103,6 +104,7 @@ prop_compose! {
             state_must_exist,
             limits: LimitsEntry { queue_depth_max, ..LimitsEntry::default() },
             memory,
+            metrics: metrics.map(|listen| MetricsEntry { listen }),
             bdevs: vec![bdevs.0, bdevs.1, bdevs.2],
             subsystems: vec![subsystems.0, subsystems.1],
         }

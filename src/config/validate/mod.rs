@@ -18,6 +18,7 @@ pub use namespaces::namespace_uuid;
 
 mod bdevs;
 mod listeners;
+mod metrics;
 mod namespaces;
 mod subsystems;
 
@@ -50,7 +51,12 @@ pub fn validate(document: &Document, allowed: &[usize]) -> Result<Accepted, Vec<
     let subsystems =
         subsystems::check(&document.subsystems, &root.key("subsystems"), &document.bdevs, findings);
     let state_must_exist = document.state_must_exist;
-    let config = Config { reactors, state_directory, state_must_exist, limits, memory, bdevs, subsystems };
+    let metrics = document
+        .metrics
+        .as_ref()
+        .and_then(|entry| metrics::check(entry, &root.key("metrics"), &subsystems, findings));
+    let config =
+        Config { reactors, state_directory, state_must_exist, limits, memory, metrics, bdevs, subsystems };
     let warnings = std::mem::take(findings).into_result()?;
     Ok(Accepted { config, warnings })
 }
