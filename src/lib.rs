@@ -7,6 +7,7 @@ pub mod config;
 pub mod connection;
 pub mod initiator;
 pub mod mem;
+pub mod metrics;
 pub mod nvme;
 pub mod nvmf;
 pub mod pdu;
