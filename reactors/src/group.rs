@@ -150,7 +150,12 @@ impl Group {
     ///
     /// When there is no reactor `index`; so do all methods that take one.
     pub fn handle(&self, index: ReactorIndex) -> Handle {
-        Handle { index, seat: Arc::clone(&self.seats[index]), clock: self.clock.clone() }
+        Handle {
+            index,
+            cpu: self.cpus[index],
+            seat: Arc::clone(&self.seats[index]),
+            clock: self.clock.clone(),
+        }
     }
 
     /// What reactor `index` has counted so far.
@@ -339,6 +344,7 @@ impl Drop for Alarm {
 #[derive(Clone)]
 pub struct Handle {
     index: ReactorIndex,
+    cpu: Option<usize>,
     seat: Arc<Seat>,
     clock: Clock,
 }
@@ -347,6 +353,11 @@ impl Handle {
     /// The reactor's number.
     pub fn index(&self) -> ReactorIndex {
         self.index
+    }
+
+    /// The CPU that it is pinned to when it is spawned; `None` for a simulated one.
+    pub fn cpu(&self) -> Option<usize> {
+        self.cpu
     }
 
     /// Ends the reactor's sleep if it sleeps. What it shall find must be visible before, to a

@@ -16,11 +16,14 @@ use corelane_reactors::ring::{self, Ring};
 
 use crate::app::assemble::{self, Sockets};
 use crate::app::memory::Memory;
+use crate::app::metrics::{self, Ask, Numbers};
 use crate::app::records::Records;
 use crate::app::shutdown::{Shutdown, Stopper};
 use crate::app::{Options, ServeError};
 use crate::bdev::Home;
+use crate::config::{self, Config};
 use crate::mem::{Extent, PoolMemory};
+use crate::metrics::Server;
 use crate::nvmf::io::Channels;
 use crate::persist::StateDirectory;
 use crate::transport::{
@@ -34,6 +37,8 @@ const MANAGEMENT_MAIL_SPARE: usize = 1024;
 const RECORD_ANSWERS_PER_TURN: usize = 32;
 /// Messages to an I/O reactor that can wait.
 const IO_MAIL: usize = 1024;
+/// Questions of the metrics endpoint that can wait: it asks one at a time, and gives up on one that takes too long.
+const ASKS_MAX: usize = 4;
 
 /// A subsystem that is served.
 #[derive(Clone, Debug)]
@@ -56,6 +61,8 @@ pub struct Appliance {
     addresses: Vec<SocketAddr>,
     subsystems: Vec<Served>,
     counters: Vec<Arc<Counters>>,
+    /// Ends before the reactors are joined, and after they were told to stop.
+    metrics: Option<Server>,
 }
 
 /// What an I/O reactor needs to set up its endpoint on its own thread.
@@ -75,7 +82,9 @@ struct IoStart {
 struct ManagementStart {
     settings: Settings,
     management: Management,
+    counters: Arc<Counters>,
     mailbox: Mailbox<ManagementMail>,
+    asks: Mailbox<Ask>,
     sockets: Sockets,
     records: Records,
     stopper: Stopper,
@@ -96,72 +105,52 @@ impl Appliance {
         let extents = memory.extents();
         let bdevs = assemble::bdevs(&config)?;
         let sockets = assemble::sockets(&config)?;
-        let target = assemble::target(&config, &bdevs, &sockets)?;
+        let metrics_socket = assemble::metrics_socket(&config)?;
+        let counts = assemble::counts(&config);
+        let target = assemble::target(&config, &bdevs, &sockets, &counts)?;
         let group = Group::new(&assemble::layout(&config), assemble::idle_policy(&config), Clock::real())?;
 
-        let mut addresses: Vec<_> =
-            sockets.keys().map(|address| assemble::bound(&sockets, *address)).collect();
-        addresses.sort_unstable();
-        let subsystems = config.subsystems.iter().map(|entry| Served {
-            nqn: entry.nqn.to_string(),
-            addresses: entry
-                .listeners
-                .iter()
-                .map(|listener| assemble::bound(&sockets, listener.address))
-                .collect(),
-            namespaces: entry.namespaces.len(),
-        });
-        let subsystems = subsystems.collect();
-
+        let (addresses, subsystems) = served(&config, &sockets);
         let management_mail = settings.connections_max + MANAGEMENT_MAIL_SPARE;
         let (to_management, mailbox) = group.mailbox(group.management(), management_mail);
-        let mut io = Vec::new();
-        let mut lanes = Vec::new();
-        let mut counters = Vec::new();
-        for ((lane, &index), (extents, memory)) in group.io().iter().enumerate().zip(memory.carve(&settings))
-        {
-            let (sender, mailbox) = group.mailbox(index, IO_MAIL);
-            lanes.push(sender);
-            counters.push(Arc::<Counters>::default());
-            let Some(drained) = to_management.reserve() else {
-                unreachable!("the mailbox is empty and large enough")
-            };
-            let counters = Arc::clone(&counters[counters.len() - 1]);
-            io.push((
-                index,
-                IoStart {
-                    settings: settings.clone(),
-                    lane,
-                    extents: extents.clone(),
-                    memory,
-                    counters,
-                    mailbox,
-                    drained,
-                    to_management: to_management.clone(),
-                    ring: assemble::ring(&config, group.allowed_cpus()),
-                },
-            ));
-        }
+        let (io, lanes) = io_starts(&group, &config, memory, &settings, &to_management);
+        let counters: Vec<_> = io.iter().map(|(_, start)| Arc::clone(&start.counters)).collect();
         let records = Records::open(&group, &config, Arc::clone(&state))?;
         let stopper = Stopper::new(group.handle(group.management()));
+        let (ask, asks) = group.mailbox(group.management(), ASKS_MAX);
+        let management_counters = Arc::<Counters>::default();
+        let numbers = Numbers::new(&group, &counters, &management_counters, counts, ask);
         let start = ManagementStart {
             settings,
             management: Management::new(target, to_management, lanes),
+            counters: management_counters,
             mailbox,
+            asks,
             sockets,
             records,
             stopper: stopper.clone(),
             reactors: (0..group.reactors()).map(|index| group.handle(index)).collect(),
             shutdown_limit: config.limits.shutdown_timeout,
         };
-        let appliance = Self { group, stopper, state, extents, addresses, subsystems, counters };
+        let mut appliance =
+            Self { group, stopper, state, extents, addresses, subsystems, counters, metrics: None };
         appliance.spawn(io, start)?;
+        if let Some(socket) = metrics_socket {
+            let cores = metrics::cores(&appliance.group, &config.reactors);
+            let server = Server::spawn(socket, &cores, numbers).map_err(ServeError::MetricsThread)?;
+            appliance.metrics = Some(server);
+        }
         Ok(appliance)
     }
 
     /// The addresses that are listened on.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where the metrics are served, if they are.
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(Server::address)
     }
 
     /// What is served.
@@ -229,6 +218,56 @@ impl Appliance {
     }
 }
 
+/// The addresses that are listened on, and what is served there.
+fn served(config: &Config, sockets: &Sockets) -> (Vec<SocketAddr>, Vec<Served>) {
+    let mut addresses: Vec<_> = sockets.keys().map(|address| assemble::bound(sockets, *address)).collect();
+    addresses.sort_unstable();
+    let subsystem = |entry: &config::Subsystem| Served {
+        nqn: entry.nqn.to_string(),
+        addresses: entry
+            .listeners
+            .iter()
+            .map(|listener| assemble::bound(sockets, listener.address))
+            .collect(),
+        namespaces: entry.namespaces.len(),
+    };
+    (addresses, config.subsystems.iter().map(subsystem).collect())
+}
+
+/// What each I/O reactor starts with, and the ways to them.
+fn io_starts(
+    group: &Group,
+    config: &Config,
+    memory: Memory,
+    settings: &Settings,
+    to_management: &Sender<ManagementMail>,
+) -> (Vec<(ReactorIndex, IoStart)>, Vec<Sender<IoMail>>) {
+    let mut io = Vec::new();
+    let mut lanes = Vec::new();
+    for ((lane, &index), (extents, memory)) in group.io().iter().enumerate().zip(memory.carve(settings)) {
+        let (sender, mailbox) = group.mailbox(index, IO_MAIL);
+        lanes.push(sender);
+        let Some(drained) = to_management.reserve() else {
+            unreachable!("the mailbox is empty and large enough")
+        };
+        io.push((
+            index,
+            IoStart {
+                settings: settings.clone(),
+                lane,
+                extents: extents.clone(),
+                memory,
+                counters: Arc::default(),
+                mailbox,
+                drained,
+                to_management: to_management.clone(),
+                ring: assemble::ring(config, group.allowed_cpus()),
+            },
+        ));
+    }
+    (io, lanes)
+}
+
 fn start_io(reactor: &mut Reactor, start: IoStart) -> io::Result<()> {
     let IoStart { settings, lane, extents, memory, counters, mailbox, drained, to_management, ring } = start;
     let mut home = Home::new(&extents);
@@ -248,7 +287,9 @@ fn start_management(reactor: &mut Reactor, start: ManagementStart) -> io::Result
     let ManagementStart {
         settings,
         mut management,
+        counters,
         mailbox,
+        asks,
         sockets,
         records,
         stopper,
@@ -258,7 +299,7 @@ fn start_management(reactor: &mut Reactor, start: ManagementStart) -> io::Result
     // Before any listener accepts a connection.
     let answers = records.recover(management.target());
     let role = EndpointRole::Management(Box::new(management));
-    let endpoint = Endpoint::new(&settings, Arc::default(), role).map_err(io::Error::other)?;
+    let endpoint = Endpoint::new(&settings, counters, role).map_err(io::Error::other)?;
     let endpoint = Rc::new(RefCell::new(endpoint));
     attach(reactor, &endpoint, Mail::Management(mailbox))?;
     let receiver = Rc::clone(&endpoint);
@@ -266,6 +307,10 @@ fn start_management(reactor: &mut Reactor, start: ManagementStart) -> io::Result
         receiver.borrow_mut().manage(turn, |target| target.fences().saved(answer));
     });
     reactor.add_poller(Phase::Mailbox, answers)?;
+    let known = Rc::clone(&endpoint);
+    let asks =
+        asks.into_poller("metrics-questions", 1, move |_, ask| ask.answer(known.borrow().connections()));
+    reactor.add_poller(Phase::Mailbox, asks)?;
     let shutdown = Shutdown::new(stopper, Rc::clone(&endpoint), reactors, shutdown_limit);
     reactor.add_poller(Phase::Timers, Box::new(shutdown))?;
     for socket in sockets.into_values() {

@@ -73,6 +73,24 @@ pub(super) fn bound(sockets: &Sockets, configured: SocketAddr) -> SocketAddr {
     socket.and_then(|socket| socket.local_addr().ok()).unwrap_or(configured)
 }
 
+/// Binds the address of the metrics, if there is one.
+///
+/// # Errors
+/// [`ServeError::Metrics`].
+pub(super) fn metrics_socket(config: &Config) -> Result<Option<TcpListener>, ServeError> {
+    config.metrics.map(listen).transpose().map_err(ServeError::Metrics)
+}
+
+/// Where the commands of each subsystem are counted, in the order of the configuration.
+pub(super) fn counts(config: &Config) -> Vec<(String, Arc<Counts>)> {
+    let lanes = config.reactors.io.len();
+    let counts = |entry: &config::Subsystem| {
+        let nsids = entry.namespaces.iter().map(|namespace| namespace.nsid);
+        (entry.nqn.to_string(), Arc::new(Counts::new(lanes, nsids)))
+    };
+    config.subsystems.iter().map(counts).collect()
+}
+
 /// The target with all its subsystems.
 ///
 /// # Errors
@@ -81,6 +99,7 @@ pub(super) fn target(
     config: &Config,
     bdevs: &HashMap<String, Arc<dyn Bdev>>,
     sockets: &Sockets,
+    counts: &[(String, Arc<Counts>)],
 ) -> Result<Target, ServeError> {
     let settings = settings(config);
     let mut target = Target::new(Options {
@@ -90,9 +109,9 @@ pub(super) fn target(
         in_capsule_bytes: IN_CAPSULE_BYTES,
         ..Options::default()
     });
-    for entry in &config.subsystems {
+    for (entry, (_, counts)) in config.subsystems.iter().zip(counts) {
         let failed = |source| ServeError::Subsystem { nqn: entry.nqn.to_string(), source };
-        target.add_subsystem(subsystem(entry, bdevs, sockets, config.reactors.io.len())).map_err(failed)?;
+        target.add_subsystem(subsystem(entry, bdevs, sockets, counts)).map_err(failed)?;
     }
     Ok(target)
 }
@@ -101,7 +120,7 @@ fn subsystem(
     entry: &config::Subsystem,
     bdevs: &HashMap<String, Arc<dyn Bdev>>,
     sockets: &Sockets,
-    lanes: usize,
+    counts: &Arc<Counts>,
 ) -> Subsystem {
     let hosts =
         if entry.allow_any_host { Hosts::Any } else { Hosts::Listed(entry.hosts.iter().cloned().collect()) };
@@ -117,7 +136,7 @@ fn subsystem(
         hosts,
         listeners: entry.listeners.iter().map(|listener| bound(sockets, listener.address)).collect(),
         namespaces: namespaces.collect(),
-        counting: Arc::new(Counts::new(lanes, entry.namespaces.iter().map(|namespace| namespace.nsid))),
+        counting: Arc::<Counts>::clone(counts),
     }
 }
 

@@ -18,6 +18,9 @@ pub(super) fn print(appliance: &Appliance, layout: &str) -> io::Result<()> {
     }
     writeln!(out, "reactors: {layout}")?;
     writeln!(out, "state directory: {}", appliance.state_directory().display())?;
+    if let Some(address) = appliance.metrics() {
+        writeln!(out, "metrics: http://{address}/metrics")?;
+    }
     for address in appliance.addresses() {
         writeln!(out, "listening tcp {address}")?;
     }

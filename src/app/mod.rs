@@ -12,6 +12,7 @@ mod appliance;
 mod assemble;
 mod banner;
 mod memory;
+mod metrics;
 mod records;
 mod shutdown;
 
@@ -81,6 +82,12 @@ pub enum ServeError {
     /// An address cannot be listened on.
     #[error("cannot listen")]
     Listen(#[from] ListenError),
+    /// The metrics cannot be served.
+    #[error("cannot serve the metrics")]
+    Metrics(#[source] ListenError),
+    /// The thread that serves the metrics cannot be started.
+    #[error("cannot start the metrics endpoint")]
+    MetricsThread(#[source] io::Error),
     /// The cores cannot be used.
     #[error("cannot use the core layout")]
     Layout(#[from] LayoutError),
