@@ -10,6 +10,7 @@ use crate::config::{ByteSize, parse_listen};
 use super::log::LogFormat;
 use super::reservation::{self, ReservationCommand};
 use super::setup::{self, SetupCommand};
+use super::top::{self, TopArguments};
 
 /// What `corelane` does, for `--help`.
 const ABOUT: &str = "\
@@ -99,6 +100,9 @@ pub(super) enum Command {
     },
     /// Print the JSON schema of the configuration file
     Schema,
+    /// Show what a running target does
+    #[command(long_about = top::ABOUT)]
+    Top(TopArguments),
     /// Look at, check, clear or import the reservations that are kept in a state directory
     #[command(subcommand, long_about = reservation::ABOUT, after_long_help = reservation::AFTER)]
     Reservation(ReservationCommand),

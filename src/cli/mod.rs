@@ -28,6 +28,7 @@ mod log;
 mod reservation;
 mod serve;
 mod setup;
+mod top;
 
 /// Exit code of a run that did what was asked.
 const DONE: u8 = 0;
@@ -120,6 +121,7 @@ fn outcome<E: Error>(surroundings: Surroundings<'_>, serve: impl FnOnce(Start) -
         Command::Schema => schema(output),
         Command::Reservation(command) => reservation::run(command, &arguments.log, variable, output),
         Command::Setup(command) => setup::run(command, &mut machine, output),
+        Command::Top(arguments) => top::run(&arguments, output),
         Command::Serve(options) => serve::prepare(&options, &arguments.log, variable, &allowed)
             .and_then(|start| serve(start).map_err(|error| Failure::Refused(vec![chain(&error)]))),
     };
