@@ -120,6 +120,7 @@ fn links_lead_somewhere() {
         "CHANGELOG.md",
         "docs/configuration.md",
         "docs/architecture.md",
+        "docs/metrics.md",
         "docs/reservations.md",
         "docs/setup.md",
         "tuning/README.md",

@@ -13,7 +13,7 @@ const IDLE: Duration = Duration::from_secs(3);
 const TICKS_PER_SECOND: u64 = 100;
 
 /// User and system time of a process, in ticks.
-fn ticks(process: u32) -> u64 {
+pub(crate) fn ticks(process: u32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("the times of the process");
     // The name may hold spaces; behind it come state, and utime and stime as fields 14 and 15 (proc_pid_stat(5)).
     let (_, fields) = stat.rsplit_once(") ").expect("a name in parentheses");

@@ -11,6 +11,7 @@ mod history;
 mod hostile;
 mod idle;
 mod limits;
+mod metrics;
 mod mounts;
 mod pattern;
 mod peer;
