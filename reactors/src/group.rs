@@ -4,11 +4,13 @@
 //! Reactor 0 is the management reactor. I/O reactors follow in the order of the layout; when the
 //! management core is also one for I/O, reactor 0 is both.
 
+mod error;
+
 use std::{
     any::Any,
     fmt, io,
     os::fd::OwnedFd,
-    sync::{Arc, Mutex, MutexGuard, mpsc},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, mpsc},
     thread::{self, JoinHandle},
 };
 
@@ -20,10 +22,12 @@ use crate::{
     per_core::PerCore,
     published::{self, Publisher, Subscriber},
     quiescence::{Presence, Quiescence, SharedQuiescence},
-    reactor::{self, Parts, Reactor, ReactorIndex, RunError},
+    reactor::{self, Parts, Polled, Reactor, ReactorIndex, RunError},
     seat::Seat,
     stats::{Report, Stats},
 };
+
+pub use error::{Cause, Failure, JoinError, LayoutError};
 
 /// Which CPUs the reactors run on, by the kernel's numbers.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,6 +59,8 @@ pub struct Group {
 struct Thread {
     reactor: ReactorIndex,
     name: String,
+    /// The poller that panicked, if one did.
+    culprit: Arc<OnceLock<Polled>>,
     handle: JoinHandle<Result<(), RunError>>,
 }
 
@@ -198,8 +204,9 @@ impl Group {
     /// thread and adds the pollers, which therefore need not be `Send`. Returns when `setup` has
     /// returned; from then on the reactor runs until it is stopped.
     ///
-    /// A reactor that panics, or cannot wait for events any more, stops the whole group:
-    /// [`Group::join`] then names it.
+    /// A reactor that panics, or cannot wait for events any more, stops the whole group: the others end after the turn
+    /// they are in, and [`Group::join`] names it, and the poller that panicked. Its pollers are dropped with it, so what
+    /// they own, sockets for instance, is closed.
     ///
     /// # Errors
     ///
@@ -216,10 +223,12 @@ impl Group {
         let (cpu, allowed) = (self.cpus[index], Arc::clone(&self.allowed));
         let seats = self.seats.clone();
         let (report, started) = mpsc::sync_channel(1);
+        let culprit = Arc::new(OnceLock::new());
+        let blame = Arc::clone(&culprit);
         let handle = thread::Builder::new().name(name.to_owned()).spawn(move || {
             let alarm = Alarm { seats };
-            let mut reactor = match start(parts, cpu, &allowed, setup) {
-                Ok(reactor) => reactor,
+            let mut running = match start(parts, cpu, &allowed, setup) {
+                Ok(reactor) => Running { reactor, culprit: blame },
                 Err(error) => {
                     alarm.disarm();
                     // The receiver waits for this; when it is gone nobody is left to be told.
@@ -228,7 +237,7 @@ impl Group {
                 }
             };
             let _ = report.send(Ok(()));
-            let outcome = reactor.run();
+            let outcome = running.reactor.run();
             if outcome.is_ok() {
                 alarm.disarm();
             }
@@ -243,7 +252,7 @@ impl Group {
             // Panicked in `setup`: `join` tells.
             Err(mpsc::RecvError) => {}
         }
-        lock(&self.threads).push(Thread { reactor: index, name: name.to_owned(), handle });
+        lock(&self.threads).push(Thread { reactor: index, name: name.to_owned(), culprit, handle });
         Ok(())
     }
 
@@ -269,11 +278,13 @@ impl Group {
     pub fn join(&self) -> Result<(), JoinError> {
         let threads: Vec<Thread> = lock(&self.threads).drain(..).collect();
         let mut failures = Vec::new();
-        for Thread { reactor, name, handle } in threads {
+        for Thread { reactor, name, culprit, handle } in threads {
             let cause = match handle.join() {
                 Ok(Ok(())) => continue,
                 Ok(Err(error)) => Cause::Failed(error),
-                Err(panic) => Cause::Panicked(panic_message(panic.as_ref())),
+                Err(panic) => {
+                    Cause::Panicked { poller: culprit.get().cloned(), message: panic_message(panic.as_ref()) }
+                }
             };
             failures.push(Failure { reactor, name, cause });
         }
@@ -321,6 +332,23 @@ where
     let mut reactor = Reactor::new(parts);
     setup(&mut reactor)?;
     Ok(reactor)
+}
+
+/// A reactor on its thread. A panic in one of its turns drops it, and so its pollers with what they own.
+struct Running {
+    reactor: Reactor,
+    culprit: Arc<OnceLock<Polled>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if thread::panicking()
+            && let Some(polled) = self.reactor.polled()
+        {
+            // It is dropped once.
+            let _ = self.culprit.set(polled);
+        }
+    }
 }
 
 /// Stops the group when a reactor's thread ends in any other way than it should.
@@ -396,93 +424,6 @@ impl fmt::Debug for Handle {
         f.debug_struct("Handle").field("index", &self.index).finish_non_exhaustive()
     }
 }
-
-/// Why there is no group of this layout.
-#[derive(Debug)]
-pub enum LayoutError {
-    /// There is no CPU for I/O.
-    NoIo,
-    /// A CPU is named twice for I/O.
-    Duplicate {
-        /// The CPU.
-        cpu: usize,
-    },
-    /// A CPU does not exist, or this process may not use it.
-    NotAllowed {
-        /// The CPU.
-        cpu: usize,
-        /// Those that it may use.
-        allowed: Vec<usize>,
-    },
-    /// The kernel gave no eventfd or epoll.
-    Descriptors(io::Error),
-}
-
-impl fmt::Display for LayoutError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            LayoutError::NoIo => write!(f, "there is no CPU for I/O"),
-            LayoutError::Duplicate { cpu } => write!(f, "CPU {cpu} is named twice for I/O"),
-            LayoutError::NotAllowed { cpu, allowed } => {
-                write!(f, "this process may use the CPUs {allowed:?}, and CPU {cpu} is not one of them")
-            }
-            LayoutError::Descriptors(error) => write!(f, "no event descriptors: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for LayoutError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            LayoutError::Descriptors(error) => Some(error),
-            LayoutError::NoIo | LayoutError::Duplicate { .. } | LayoutError::NotAllowed { .. } => None,
-        }
-    }
-}
-
-/// The reactors that did not end by being stopped, at least one.
-#[derive(Debug)]
-pub struct JoinError {
-    /// Each of them, in the order they were spawned.
-    pub failures: Vec<Failure>,
-}
-
-/// How one reactor ended.
-#[derive(Debug)]
-pub struct Failure {
-    /// Its number.
-    pub reactor: ReactorIndex,
-    /// The name of its thread.
-    pub name: String,
-    /// What happened.
-    pub cause: Cause,
-}
-
-/// What ended a reactor.
-#[derive(Debug)]
-pub enum Cause {
-    /// A poller or the setup panicked, with this message.
-    Panicked(String),
-    /// The reactor could not go on.
-    Failed(RunError),
-}
-
-impl fmt::Display for JoinError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, Failure { reactor, name, cause }) in self.failures.iter().enumerate() {
-            let separator = if position == 0 { "" } else { "; " };
-            match cause {
-                Cause::Panicked(message) => {
-                    write!(f, "{separator}reactor {reactor} ({name}) panicked: {message}")?
-                }
-                Cause::Failed(error) => write!(f, "{separator}reactor {reactor} ({name}): {error}")?,
-            }
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for JoinError {}
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {
     let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());

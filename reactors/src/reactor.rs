@@ -42,6 +42,9 @@ const EVENTS_MAX: usize = 8;
 /// multiple of a period that a load may have.
 const TIMED_EVERY: u32 = 7;
 
+/// No place of a poller.
+const NOBODY: usize = usize::MAX;
+
 /// Runs pollers on the thread it was made on. Made by [`crate::group::Group::spawn`] or
 /// [`crate::group::Group::local`].
 pub struct Reactor {
@@ -63,6 +66,8 @@ pub struct Reactor {
     due: Time,
     /// Busy turns until one is timed.
     untimed: u32,
+    /// Place of the poller that is being polled, or that panicked; `NOBODY` between turns.
+    polled: usize,
     /// Between `settle` and `rise`: `parked` is or was up, the counter is even.
     settled: bool,
 }
@@ -78,6 +83,15 @@ struct Entry {
 /// Names a poller of one reactor.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct PollerId(u64);
+
+/// A poller, as told to people.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Polled {
+    /// What [`Poller::name`] says.
+    pub name: String,
+    /// The phase it was added to.
+    pub phase: Phase,
+}
 
 /// All a reactor is made of that may cross threads.
 pub(crate) struct Parts {
@@ -114,6 +128,7 @@ impl Reactor {
             mode: Mode::Idle,
             due: Time::MAX,
             untimed: 0,
+            polled: NOBODY,
             settled: false,
         }
     }
@@ -179,7 +194,8 @@ impl Reactor {
         let mut busy = false;
         let mut until: Option<Time> = None;
         let mut may_park = true;
-        for entry in &mut self.pollers {
+        for (place, entry) in self.pollers.iter_mut().enumerate() {
+            self.polled = place;
             match entry.poller.poll(&turn) {
                 Poll::Busy => {
                     busy = true;
@@ -194,6 +210,7 @@ impl Reactor {
                 Poll::Idle(Wake::Soon) => may_park = false,
             }
         }
+        self.polled = NOBODY;
         self.presence.turn_ended();
         self.seat.counters.turns.add(1);
         self.due = until.filter(|until| *until > self.now).unwrap_or(Time::MAX);
@@ -290,6 +307,15 @@ impl Reactor {
     /// Whether the reactor was told to stop.
     pub fn stopping(&self) -> bool {
         self.seat.stopping()
+    }
+
+    /// The poller that a turn has called and that has not returned: whose panic it was, for a loop of one's own that
+    /// catches one. `None` between turns.
+    ///
+    /// A reactor in which a poller panicked is only good to be asked this, and to be dropped.
+    pub fn polled(&self) -> Option<Polled> {
+        let entry = self.pollers.get(self.polled)?;
+        Some(Polled { name: entry.poller.name().to_owned(), phase: entry.phase })
     }
 
     pub(crate) fn has_ready_poller(&self) -> bool {

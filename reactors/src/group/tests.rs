@@ -243,7 +243,61 @@ fn a_panic_stops_the_group_and_join_names_the_reactor() {
     sender.send("this").unwrap();
     // No `stop`: the management reactor ends because the other one has.
     let error = group.join().unwrap_err();
-    assert_eq!(error.to_string(), format!("reactor {index} (io-0) panicked: cannot take this"));
+    assert_eq!(
+        error.to_string(),
+        format!("reactor {index} (io-0) panicked in poller fragile, phase Mailbox: cannot take this")
+    );
+}
+
+#[test]
+fn a_panic_of_the_setup_names_no_poller() {
+    let group = group(IdlePolicy::Park);
+    group
+        .spawn(0, "management", |reactor| {
+            reactor.add_poller(Phase::Timers, Box::new(Owner(None)))?;
+            panic!("no setup")
+        })
+        .unwrap();
+    assert_eq!(group.join().unwrap_err().to_string(), "reactor 0 (management) panicked: no setup");
+}
+
+/// Owns something until it is dropped; panics when it has it and is polled.
+struct Owner(Option<Arc<AtomicBool>>);
+
+impl Poller for Owner {
+    fn name(&self) -> &str {
+        "owner"
+    }
+
+    fn poll(&mut self, _turn: &Turn<'_>) -> Poll {
+        assert!(self.0.is_none(), "has it");
+        Poll::Idle(Wake::Never)
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        if let Some(dropped) = &self.0 {
+            dropped.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+#[test]
+fn pollers_of_a_reactor_that_panics_are_dropped_and_the_second_one_is_blamed() {
+    let group = group(IdlePolicy::Park);
+    let dropped = Arc::new(AtomicBool::new(false));
+    let owner = Owner(Some(Arc::clone(&dropped)));
+    group
+        .spawn(0, "management", |reactor| {
+            reactor.add_poller(Phase::Flush, Box::new(owner))?;
+            reactor.add_poller(Phase::Timers, Box::new(Owner(None))).map(|_| ())
+        })
+        .unwrap();
+    let failures = group.join().unwrap_err().failures;
+    let Cause::Panicked { poller: Some(polled), .. } = &failures[0].cause else { panic!("{failures:?}") };
+    assert_eq!((polled.name.as_str(), polled.phase), ("owner", Phase::Flush));
+    assert!(dropped.load(Ordering::Relaxed));
 }
 
 #[test]

@@ -1,6 +1,12 @@
 //! Turns and the two halves of sleeping, on the tests' own thread.
 
-use std::{cell::RefCell, rc::Rc, thread, time::Duration};
+use std::{
+    cell::RefCell,
+    panic::{self, AssertUnwindSafe},
+    rc::Rc,
+    thread,
+    time::Duration,
+};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
@@ -53,6 +59,35 @@ fn phases_run_in_order_whatever_the_order_of_adding() {
     assert!(reactor.remove_poller(gone).is_none());
     assert_eq!(reactor.turn(), Activity::Busy);
     assert_eq!(*calls.borrow(), ["mailbox", "completions", "timers 1", "timers 2", "ingress", "flush"]);
+}
+
+/// Panics in its second turn.
+struct Fragile(u32);
+
+impl Poller for Fragile {
+    fn name(&self) -> &str {
+        "fragile"
+    }
+
+    fn poll(&mut self, _turn: &Turn<'_>) -> Poll {
+        self.0 += 1;
+        assert!(self.0 < 2, "broken");
+        Poll::Busy
+    }
+}
+
+#[test]
+fn a_loop_of_ones_own_can_ask_which_poller_panicked() {
+    let group = group(Clock::simulated().0);
+    let mut reactor = group.local(0);
+    let idle = Scripted { name: "idle", answer: Poll::Idle(Wake::Never), calls: Rc::default() };
+    reactor.add_poller(Phase::Mailbox, Box::new(idle)).unwrap();
+    reactor.add_poller(Phase::Submit, Box::new(Fragile(0))).unwrap();
+    assert_eq!(reactor.turn(), Activity::Busy);
+    assert_eq!(reactor.polled(), None, "between turns");
+    let turn = panic::catch_unwind(AssertUnwindSafe(|| reactor.turn()));
+    assert!(turn.is_err());
+    assert_eq!(reactor.polled(), Some(Polled { name: "fragile".to_owned(), phase: Phase::Submit }));
 }
 
 #[test]
