@@ -15,11 +15,12 @@ use corelane_reactors::reactor::{Reactor, ReactorIndex};
 use corelane_reactors::ring::{self, Ring};
 
 use crate::app::assemble::{self, Sockets};
+use crate::app::builder::{OwnBdevs, Setup};
 use crate::app::memory::Memory;
 use crate::app::metrics::{self, Ask, Numbers};
 use crate::app::records::Records;
 use crate::app::shutdown::{Shutdown, Stopper};
-use crate::app::{Options, ServeError};
+use crate::app::{Builder, Options, ServeError};
 use crate::bdev::Home;
 use crate::config::{self, Config};
 use crate::mem::{Extent, PoolMemory};
@@ -54,7 +55,7 @@ pub struct Served {
 /// A running appliance. Dropping it stops its reactors without finishing what is in flight.
 #[derive(Debug)]
 pub struct Appliance {
-    group: Group,
+    group: Arc<Group>,
     stopper: Stopper,
     state: Arc<StateDirectory>,
     extents: Vec<Arc<Extent>>,
@@ -98,17 +99,28 @@ impl Appliance {
     /// # Errors
     /// [`ServeError`]; nothing runs then, and nothing listens.
     pub fn start(options: Options) -> Result<Self, ServeError> {
-        let Options { config, state_directory } = options;
-        let state = Arc::new(StateDirectory::open(&state_directory, config.state_must_exist)?);
+        Builder::new(options).start()
+    }
+
+    /// Everything but the reactors' threads: what sets each reactor up, the management reactor last. `own` are block
+    /// devices that `config` names and does not describe.
+    pub(super) fn assemble(
+        config: Config,
+        own: OwnBdevs,
+        state_directory: &Path,
+    ) -> Result<(Self, Vec<Setup>), ServeError> {
+        let state = Arc::new(StateDirectory::open(state_directory, config.state_must_exist)?);
         let settings = assemble::settings(&config);
         let memory = Memory::take(&config, &settings)?;
         let extents = memory.extents();
-        let bdevs = assemble::bdevs(&config)?;
+        let mut bdevs = assemble::bdevs(&config)?;
+        bdevs.extend(own);
         let sockets = assemble::sockets(&config)?;
         let metrics_socket = assemble::metrics_socket(&config)?;
         let counts = assemble::counts(&config);
         let target = assemble::target(&config, &bdevs, &sockets, &counts)?;
         let group = Group::new(&assemble::layout(&config), assemble::idle_policy(&config), Clock::real())?;
+        let group = Arc::new(group);
 
         let (addresses, subsystems) = served(&config, &sockets);
         let management_mail = settings.connections_max + MANAGEMENT_MAIL_SPARE;
@@ -134,13 +146,13 @@ impl Appliance {
         };
         let mut appliance =
             Self { group, stopper, state, extents, addresses, subsystems, counters, metrics: None };
-        appliance.spawn(io, start)?;
+        let setups = appliance.setups(io, start);
         if let Some(socket) = metrics_socket {
             let cores = metrics::cores(&appliance.group, &config.reactors);
             let server = Server::spawn(socket, &cores, numbers).map_err(ServeError::MetricsThread)?;
             appliance.metrics = Some(server);
         }
-        Ok(appliance)
+        Ok((appliance, setups))
     }
 
     /// The addresses that are listened on.
@@ -173,7 +185,7 @@ impl Appliance {
         &self.counters
     }
 
-    /// The reactors: for their statistics.
+    /// The reactors: for their statistics, and to stop them at once.
     pub fn group(&self) -> &Group {
         &self.group
     }
@@ -183,7 +195,8 @@ impl Appliance {
         self.stopper.clone()
     }
 
-    /// Waits until it has stopped, because it was asked to or because a reactor failed.
+    /// Waits until the threads of its reactors have ended, because it was asked to stop or because a reactor failed.
+    /// Reactors that were handed over are not waited for.
     ///
     /// # Errors
     /// [`ServeError::Failed`] names the reactors that did not end by being stopped.
@@ -191,30 +204,41 @@ impl Appliance {
         Ok(self.group.join()?)
     }
 
-    /// I/O reactors first, so that the first connection finds them; one thread where management shares a core.
-    fn spawn(&self, io: Vec<(ReactorIndex, IoStart)>, start: ManagementStart) -> Result<(), ServeError> {
-        let failed = |reactor: &str| {
-            let reactor = reactor.to_owned();
-            move |source| ServeError::Start { reactor, source }
-        };
+    /// I/O reactors first, so that the first connection finds them; one setup where management shares a core.
+    fn setups(&self, io: Vec<(ReactorIndex, IoStart)>, start: ManagementStart) -> Vec<Setup> {
         let management = self.group.management();
         let mut shared = None;
+        let mut setups: Vec<Setup> = Vec::new();
         for (number, (index, io)) in io.into_iter().enumerate() {
             if index == management {
                 shared = Some(io);
                 continue;
             }
             let name = format!("corelane-io-{number}");
-            self.group.spawn(index, &name, move |reactor| start_io(reactor, io)).map_err(failed(&name))?;
+            setups.push(Setup { index, name, add_pollers: Box::new(|reactor| start_io(reactor, io)) });
         }
         let name = if shared.is_some() { "corelane" } else { "corelane-mgmt" };
-        let spawned = self.group.spawn(management, name, move |reactor| {
+        let add_pollers = move |reactor: &mut Reactor| {
             if let Some(io) = shared {
                 start_io(reactor, io)?;
             }
             start_management(reactor, start)
-        });
-        spawned.map_err(failed(name))
+        };
+        setups.push(Setup { index: management, name: name.to_owned(), add_pollers: Box::new(add_pollers) });
+        setups
+    }
+
+    /// Starts every reactor on a thread of its own.
+    pub(super) fn spawn(&self, setups: Vec<Setup>) -> Result<(), ServeError> {
+        setups.into_iter().try_for_each(|Setup { index, name, add_pollers }| {
+            let spawned = self.group.spawn(index, &name, add_pollers);
+            spawned.map_err(|source| ServeError::Start { reactor: name, source })
+        })
+    }
+
+    /// The reactors, for those who run them.
+    pub(super) fn shared_group(&self) -> &Arc<Group> {
+        &self.group
     }
 }
 

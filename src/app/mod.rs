@@ -6,11 +6,16 @@
 //! Stop: the management reactor asks every I/O reactor to finish what is in flight; when all have, or the time limit is
 //! over, the reactors end.
 //!
-//! There is no global state: two appliances can live in one process.
+//! A reactor that fails, because a poller panicked for instance, ends the others after the turn they are in; each drops
+//! its sockets, and [`Appliance::join`] says which reactor and which poller it was.
+//!
+//! There is no global state: two appliances can live in one process. A program that embeds one puts it together
+//! with a [`Builder`].
 
 mod appliance;
 mod assemble;
 mod banner;
+mod builder;
 mod memory;
 mod metrics;
 mod records;
@@ -32,6 +37,7 @@ use crate::persist::{OpenError, StateError};
 use crate::transport::ListenError;
 
 pub use appliance::{Appliance, Served};
+pub use builder::{Builder, Handover, NamespaceError};
 pub use shutdown::Stopper;
 
 /// What an appliance needs to start.
@@ -79,6 +85,16 @@ pub enum ServeError {
         /// Why.
         source: SubsystemError,
     },
+    /// A namespace that the program added cannot be served.
+    #[error("cannot serve namespace {nsid} of {nqn}")]
+    Namespace {
+        /// Its subsystem.
+        nqn: String,
+        /// Its identifier.
+        nsid: u32,
+        /// Why.
+        source: NamespaceError,
+    },
     /// An address cannot be listened on.
     #[error("cannot listen")]
     Listen(#[from] ListenError),
@@ -114,11 +130,12 @@ pub enum ServeError {
 ///
 /// # Errors
 /// [`ServeError`].
-pub fn serve(options: Options) -> Result<(), ServeError> {
-    let layout = options.config.reactors.to_string();
+pub fn serve(what: impl Into<Builder>) -> Result<(), ServeError> {
+    let builder = what.into();
+    let layout = builder.layout();
     // Before anybody is told that it serves: a signal that comes right then must find it prepared.
     let mut asked = watch_signals().map_err(ServeError::Signals)?;
-    let appliance = Appliance::start(options)?;
+    let appliance = builder.start()?;
     let stopper = appliance.stopper();
     let waiter = thread::Builder::new().name("signals".to_owned());
     // A reactor that fails ends the others; this thread then stays where it is, and the process ends without it.

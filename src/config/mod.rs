@@ -27,7 +27,7 @@ pub use listen::{AddressError, METRICS_PORT_DEFAULT, PORT_DEFAULT, parse_address
 pub use memory::{HugepagesName, Memory, MemoryEntry};
 pub use size::{ByteSize, SizeError, SizeText};
 pub use validate::{
-    BDEVS_MAX, HOSTS_MAX, LISTENERS_MAX, NAMESPACES_MAX, SUBSYSTEMS_MAX, namespace_uuid, validate,
+    BDEVS_MAX, HOSTS_MAX, LISTENERS_MAX, NAMESPACES_MAX, NSID_MAX, SUBSYSTEMS_MAX, namespace_uuid, validate,
 };
 
 mod cores;

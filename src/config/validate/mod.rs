@@ -33,6 +33,8 @@ pub const SUBSYSTEMS_MAX: usize = 256;
 pub const HOSTS_MAX: usize = 1024;
 /// Most namespaces of one subsystem.
 pub const NAMESPACES_MAX: usize = 1024;
+/// Highest namespace identifier: tables are as long as it.
+pub const NSID_MAX: u32 = 65_535;
 /// Most different listening addresses.
 pub const LISTENERS_MAX: usize = 64;
 

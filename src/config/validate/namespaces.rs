@@ -10,12 +10,12 @@ use crate::config::limits::Knob;
 use crate::config::{Namespace, Reservations};
 use crate::spec::nqn::Nqn;
 
-use super::{NAMESPACES_MAX, Unique, count, listing};
+use super::{NAMESPACES_MAX, NSID_MAX, Unique, count, listing};
 
 /// Range of a namespace identifier. Tables are as long as the highest one.
 const NSID: Knob<u32> = Knob {
     min: 1,
-    max: 65_535,
+    max: NSID_MAX,
     default: 1,
     unit: "(0 is no namespace, and tables are as long as the highest)",
 };
