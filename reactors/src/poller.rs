@@ -5,7 +5,10 @@
 //! [`Poller::ready`], makes its descriptor readable, or is the time it named. Otherwise its reactor
 //! may sleep over the work.
 
-use std::os::fd::BorrowedFd;
+use std::{
+    fmt,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
 
 use crate::{clock::Time, reactor::Turn};
 
@@ -87,5 +90,46 @@ pub trait Poller {
     /// only while the reactor sleeps.
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         None
+    }
+}
+
+/// A poller that is one closure, for those that need no [`Poller::ready`]: work reaches it through its descriptor or in
+/// time, never by another thread's store.
+pub struct FnPoller<F> {
+    name: &'static str,
+    descriptor: Option<OwnedFd>,
+    poll: F,
+}
+
+impl<F: FnMut(&Turn<'_>) -> Poll> FnPoller<F> {
+    /// A poller that is called in every turn. Its answers name a time, or never.
+    pub fn new(name: &'static str, poll: F) -> Self {
+        FnPoller { name, descriptor: None, poll }
+    }
+
+    /// A poller whose work makes `descriptor` readable; it may answer [`Wake::Descriptor`]. A duplicate of a listener's or
+    /// a poll group's descriptor, for instance.
+    pub fn watching(name: &'static str, descriptor: OwnedFd, poll: F) -> Self {
+        FnPoller { name, descriptor: Some(descriptor), poll }
+    }
+}
+
+impl<F: FnMut(&Turn<'_>) -> Poll> Poller for FnPoller<F> {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn poll(&mut self, turn: &Turn<'_>) -> Poll {
+        (self.poll)(turn)
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.descriptor.as_ref().map(AsFd::as_fd)
+    }
+}
+
+impl<F> fmt::Debug for FnPoller<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FnPoller").field("name", &self.name).finish_non_exhaustive()
     }
 }

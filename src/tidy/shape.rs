@@ -29,7 +29,11 @@ pub(super) fn names(path: &str) -> Vec<Finding> {
 }
 
 fn file_length(source: &Source) -> Vec<Finding> {
-    let max = if source.path.starts_with("examples/") { EXAMPLE_LINES_MAX } else { FILE_LINES_MAX };
+    let max = if source.path.starts_with("examples/") || source.path.starts_with("reactors/examples/") {
+        EXAMPLE_LINES_MAX
+    } else {
+        FILE_LINES_MAX
+    };
     let lines = source.text.lines().count();
     if lines <= max {
         return Vec::new();
