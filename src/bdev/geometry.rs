@@ -109,6 +109,14 @@ pub struct Features {
 }
 
 impl Features {
+    /// Read and write alone.
+    pub const NONE: Self = Self {
+        write_zeroes: false,
+        deallocate: false,
+        deallocated_reads_zeros: false,
+        compare: false,
+        flush: false,
+    };
     /// Everything that [`super::Command`] has.
     pub const ALL: Self = Self {
         write_zeroes: true,

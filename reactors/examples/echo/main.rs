@@ -55,14 +55,11 @@ impl Handler for Owed {
 fn echo(group: &mut PollGroup, owed: &mut Owed) -> Poll {
     let served = group.poll(owed);
     while let Some(id) = owed.todo.pop() {
-        let Some(lease) = &owed.bytes[id.index()] else {
-            group.resume(id);
-            continue;
-        };
-        match group.send(id, &[lease.segment()]) {
-            Sent::Bytes(count) => owed.sent(id, Ok(count)),
-            Sent::Failed(errno) => owed.sent(id, Err(errno)),
-            Sent::Blocked | Sent::Pending => {}
+        match owed.bytes[id.index()].as_ref().map(|lease| group.send(id, &[lease.segment()])) {
+            None => group.resume(id),
+            Some(Sent::Bytes(count)) => owed.sent(id, Ok(count)),
+            Some(Sent::Failed(errno)) => owed.sent(id, Err(errno)),
+            Some(Sent::Blocked | Sent::Pending) => {}
         }
     }
     owed.ended.drain(..).for_each(|id| group.close(id));
@@ -81,26 +78,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(address.as_deref().unwrap_or("127.0.0.1:0"))?;
     listener.set_nonblocking(true)?;
     let local = listener.local_addr()?;
-    let core = *cpu::allowed().first().ok_or("no core to run on")?;
-    let layout = Layout { management: core, io: vec![core] };
+    let layout = Layout { management: cpu::allowed()[0], io: vec![cpu::allowed()[0]] };
     let group = Group::new(&layout, IdlePolicy::default(), Clock::real())?;
     group.spawn(0, "echo", move |reactor| {
         let sockets = PollGroup::new(&OPTIONS)?;
         let (bound, ready) = (listener.try_clone()?.into(), sockets.descriptor().try_clone_to_owned()?);
-        let (sockets, mut owed) = (Rc::new(RefCell::new(sockets)), Owed::default());
-        owed.bytes.resize_with(OPTIONS.sockets_max, || None);
-        let shared = Rc::clone(&sockets);
-        let accept =
-            FnPoller::watching("accept", bound, move |_| accept(&listener, &mut shared.borrow_mut()));
+        let sockets = Rc::new(RefCell::new(sockets));
+        let group = Rc::clone(&sockets);
+        let accept = FnPoller::watching("accept", bound, move |_| accept(&listener, &mut group.borrow_mut()));
+        let mut owed = Owed { bytes: vec![None; OPTIONS.sockets_max], ..Owed::default() };
         let echo = FnPoller::watching("echo", ready, move |_| echo(&mut sockets.borrow_mut(), &mut owed));
         reactor.add_poller(Phase::Ingress, Box::new(accept))?;
         reactor.add_poller(Phase::Ingress, Box::new(echo)).map(drop)
     })?;
     println!("echoing on {local}");
-    if address.is_some() {
-        return Ok(group.join()?);
+    if address.is_none() {
+        peers::try_it(local)?;
+        group.stop();
     }
-    peers::try_it(local)?;
-    group.stop();
     Ok(group.join()?)
 }
