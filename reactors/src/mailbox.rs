@@ -9,14 +9,14 @@
 
 use std::{fmt, sync::Arc};
 
-use crossbeam::{queue::ArrayQueue, utils::CachePadded};
+use crossbeam::utils::CachePadded;
 
 use crate::{
     poller::{Poll, Poller, Wake},
     reactor::Turn,
     seat::Seat,
     stats::{MailboxCounters, MailboxStats, Watched},
-    sync::{AtomicBool, AtomicUsize, Ordering, fence},
+    sync::{ArrayQueue, AtomicBool, AtomicUsize, Ordering, fence},
 };
 
 /// The receiving end. It belongs to a poller of the reactor it was made for; that poller's
@@ -239,6 +239,7 @@ impl Credits {
 impl<M: Send> Drop for Mailbox<M> {
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::Relaxed);
+        // Partner: the fence inside of `ParkFlag::announce`, between the push and the load in `deliver`.
         fence(Ordering::SeqCst);
         self.shared.drain();
     }
@@ -275,6 +276,11 @@ impl<M: Send> fmt::Debug for Slot<M> {
         f.debug_struct("Slot").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[cfg(loom)]
+#[path = "mailbox/loom.rs"]
+mod loom_tests;
 
 #[cfg(test)]
 #[cfg(not(loom))]
