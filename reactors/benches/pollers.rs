@@ -1,6 +1,7 @@
 //! What the parts of a turn cost: `cargo bench -p corelane-reactors --bench pollers`.
 //!
-//! The round trip needs two CPUs, and is left out when the process may use one only.
+//! What has a goal says so in its name. Messages to another core need two CPUs, and are left out when the process may use
+//! one only. What the same operations cost in instructions says `--bench instructions`.
 
 use std::{
     cell::Cell,
@@ -42,13 +43,13 @@ impl Poller for Idle {
 }
 
 fn turns(criterion: &mut Criterion) {
-    for pollers in [0, 16] {
+    for (pollers, goal) in [(0, ""), (1, ""), (16, " (goal: 100 ns)"), (256, "")] {
         let group = one_reactor();
         let mut reactor = group.local(0);
         for _ in 0..pollers {
             reactor.add_poller(Phase::Ingress, Box::new(Idle)).expect("a poller");
         }
-        criterion.bench_function(&format!("empty turn, {pollers} pollers"), |bencher| {
+        criterion.bench_function(&format!("empty turn, {pollers} pollers{goal}"), |bencher| {
             bencher.iter(|| black_box(reactor.turn()));
         });
     }
@@ -83,7 +84,7 @@ fn published(criterion: &mut Criterion) {
     let (todo, took) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(Duration::ZERO)));
     let reading = Reading { versions, todo: Rc::clone(&todo), took: Rc::clone(&took) };
     reactor.add_poller(Phase::Ingress, Box::new(reading)).expect("a poller");
-    criterion.bench_function("published read", |bencher| {
+    criterion.bench_function("published read (goal: 1 ns)", |bencher| {
         bencher.iter_custom(|iterations| {
             todo.set(iterations);
             let _ = reactor.turn();
@@ -104,10 +105,18 @@ fn mailbox(criterion: &mut Criterion) {
     criterion.bench_function("mailbox look, empty", |bencher| bencher.iter(|| black_box(mailbox.receive())));
 }
 
-/// How many round trips are left.
-type Ball = u64;
+/// A message that goes back and forth.
+#[derive(Clone, Copy)]
+struct Ball {
+    /// How many round trips are left.
+    left: u64,
+    /// When it left the near side.
+    thrown: Time,
+    /// Its time from the near side to the far one, over all round trips so far.
+    under_way: Duration,
+}
 
-/// Two reactors on two CPUs that never sleep; the measured time is that of a batch of round trips.
+/// Two reactors on two CPUs that never sleep; the measured time is that of a batch of round trips, or their ways out.
 fn round_trip(criterion: &mut Criterion) {
     let cpus = cpu::allowed();
     let &[first, second, ..] = &cpus[..] else { return };
@@ -117,34 +126,47 @@ fn round_trip(criterion: &mut Criterion) {
     let (to_far, far) = group.mailbox::<Ball>(1, 4);
     let (done, finished) = mpsc::channel();
     let (serve, back): (_, Sender<Ball>) = (to_near.clone(), to_near);
+    let (clock, far_clock) = (group.clock().clone(), group.clock().clone());
     group
         .spawn(0, "near", move |reactor| {
             let mut start = None;
-            let poller = near.into_poller("near", 1, move |_, left| {
+            let poller = near.into_poller("near", 1, move |_, ball| {
                 let start = start.get_or_insert_with(Instant::now);
-                if left > 0 {
-                    to_far.send(left - 1).expect("room");
+                if ball.left > 0 {
+                    to_far
+                        .send(Ball { left: ball.left - 1, thrown: clock.now(), ..ball })
+                        .ok()
+                        .expect("room");
                 } else {
-                    done.send(std::mem::replace(start, Instant::now()).elapsed()).expect("a receiver");
+                    let took = std::mem::replace(start, Instant::now()).elapsed();
+                    done.send((took, ball.under_way)).expect("a receiver");
                 }
             });
-            reactor.add_poller(Phase::Mailbox, poller).map(|_| ())
+            reactor.add_poller(Phase::Mailbox, poller).map(drop)
         })
         .expect("a thread");
     group
         .spawn(1, "far", move |reactor| {
-            let poller = far.into_poller("far", 1, move |_, left| back.send(left).expect("room"));
-            reactor.add_poller(Phase::Mailbox, poller).map(|_| ())
+            let poller = far.into_poller("far", 1, move |_, ball| {
+                let under_way = ball.under_way + far_clock.now().since(ball.thrown);
+                back.send(Ball { under_way, ..ball }).ok().expect("room");
+            });
+            reactor.add_poller(Phase::Mailbox, poller).map(drop)
         })
         .expect("a thread");
+    let play = |left| {
+        serve.send(Ball { left, thrown: Time::ORIGIN, under_way: Duration::ZERO }).ok().expect("room");
+        finished.recv().expect("an answer")
+    };
     criterion.bench_function("message round trip, two CPUs", |bencher| {
         bencher.iter_custom(|iterations| {
             // An empty batch sets the clock: what passed since the last one is not counted.
-            serve.send(0).expect("room");
-            finished.recv().expect("an answer");
-            serve.send(iterations).expect("room");
-            finished.recv().expect("an answer")
+            play(0);
+            play(iterations).0
         });
+    });
+    criterion.bench_function("message one way, two CPUs (goal: 100 ns)", |bencher| {
+        bencher.iter_custom(|iterations| play(iterations).1);
     });
     group.stop();
     group.join().expect("no panic");
@@ -152,24 +174,32 @@ fn round_trip(criterion: &mut Criterion) {
 
 fn timers(criterion: &mut Criterion) {
     let step = Duration::from_micros(1);
-    let mut wheel = Wheel::with_capacity(2048);
-    let mut now = Time::ORIGIN;
-    criterion.bench_function("timer insert and expire, 1000 pending", |bencher| {
-        bencher.iter(|| {
-            // Due a thousand steps from now: each step expires one on average.
-            wheel.insert(now + 1000 * step, black_box(1u64));
-            now = now + step;
-            wheel.expire(now, 64, |value| {
-                black_box(value);
-            })
+    for pending in [1, 1_000, 100_000u32] {
+        let mut wheel = Wheel::with_capacity(2 * pending as usize);
+        let mut now = Time::ORIGIN;
+        for number in 1..=pending {
+            wheel.insert(now + number * step, 1u64);
+        }
+        criterion.bench_function(
+            &format!("timer insert and expire, {pending} pending (goal: 50 ns)"),
+            |bencher| {
+                bencher.iter(|| {
+                    // The one after all that are there: each step expires one on average.
+                    now = now + step;
+                    wheel.insert(now + pending * step, black_box(1u64));
+                    wheel.expire(now, 64, |value| {
+                        black_box(value);
+                    })
+                });
+            },
+        );
+        criterion.bench_function(&format!("timer insert and cancel, {pending} pending"), |bencher| {
+            bencher.iter(|| {
+                let key = wheel.insert(now + pending * step, black_box(1u64));
+                wheel.cancel(key)
+            });
         });
-    });
-    criterion.bench_function("timer insert and cancel, 1000 pending", |bencher| {
-        bencher.iter(|| {
-            let key = wheel.insert(now + 1000 * step, black_box(1u64));
-            wheel.cancel(key)
-        });
-    });
+    }
 }
 
 criterion_group!(benches, turns, published, mailbox, round_trip, timers);

@@ -2,6 +2,17 @@
 //!
 //! A real clock is the calibrated time stamp counter; a simulated one moves only when its
 //! [`VirtualClock`] is told to. Times of different clocks must not be compared: nothing checks it.
+//!
+//! # A clock that steps
+//!
+//! Wall-clock time is read nowhere, so setting the date changes nothing. The time stamp counter is used where the kernel
+//! calls it constant and synchronised, otherwise `CLOCK_MONOTONIC`; neither is known to step. If one does all the same,
+//! when a virtual machine is moved for instance:
+//!
+//! - backward: the time of turns stands still until the clock has caught up ([`crate::reactor::Turn::now`]). Nothing expires
+//!   early or twice; timers are late by the step, and an adaptive reactor spins meanwhile.
+//! - forward: what has come due is due at once, in batches of the budget given to [`crate::timer::Wheel::expire`]; messages
+//!   and sockets get their share of each turn in between.
 
 use std::{
     ops::Add,
@@ -104,6 +115,14 @@ impl VirtualClock {
     pub fn advance_to(&self, time: Time) {
         // Relaxed: see `Clock::now`.
         self.0.fetch_max(time.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// Moves the clock to `time`, backward too, as no clock should.
+    #[cfg(test)]
+    #[cfg(not(loom))]
+    pub(crate) fn step_to(&self, time: Time) {
+        // Relaxed: see `Clock::now`.
+        self.0.store(time.as_nanos(), Ordering::Relaxed);
     }
 
     /// The time the clock stands at.

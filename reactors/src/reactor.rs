@@ -181,7 +181,8 @@ impl Reactor {
     /// loop that is not ours.
     pub fn turn(&mut self) -> Activity {
         self.wake_up();
-        self.begin(self.clock.now());
+        // A counter that steps back, after a virtual machine was moved for instance, holds the time of turns still.
+        self.begin(self.now.max(self.clock.now()));
         let turn = Turn {
             now: self.now,
             ordinal: self.ordinal,
@@ -448,7 +449,7 @@ pub struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
-    /// When the turn began. Read once: all that happens in a turn happens at one time.
+    /// When the turn began. Read once: all that happens in a turn happens at one time. Never before the turn before it.
     pub fn now(&self) -> Time {
         self.now
     }

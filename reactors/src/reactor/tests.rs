@@ -14,6 +14,7 @@ use super::*;
 use crate::{
     cpu,
     group::{Group, Layout},
+    timer::Wheel,
 };
 
 fn group(clock: Clock) -> Group {
@@ -140,6 +141,56 @@ fn settles_only_when_there_is_nothing_to_do() {
 
     group.stop();
     assert!(!reactor.settle(None), "a stop");
+}
+
+/// Notes the time of each turn, and what a wheel expired in it.
+struct Timed {
+    wheel: Wheel<u64>,
+    notes: Rc<RefCell<Vec<(u64, Vec<u64>)>>>,
+}
+
+impl Poller for Timed {
+    fn name(&self) -> &str {
+        "timed"
+    }
+
+    fn poll(&mut self, turn: &Turn<'_>) -> Poll {
+        let mut expired = Vec::new();
+        self.wheel.expire(turn.now(), 2, |value| expired.push(value));
+        self.notes.borrow_mut().push((turn.now().as_nanos(), expired));
+        Poll::Idle(self.wheel.next().map_or(Wake::Never, Wake::At))
+    }
+}
+
+#[test]
+fn a_clock_that_steps_back_holds_turns_still_and_expires_nothing_twice_or_early() {
+    let (clock, hand) = Clock::simulated();
+    let group = group(clock);
+    let mut reactor = group.local(0);
+    let notes = Rc::default();
+    let mut wheel = Wheel::with_capacity(8);
+    let millisecond = 1_000_000;
+    for due in [5, 12, 100, 101, 102] {
+        wheel.insert(Time::from_nanos(due * millisecond), due);
+    }
+    let timed = Timed { wheel, notes: Rc::clone(&notes) };
+    reactor.add_poller(Phase::Timers, Box::new(timed)).unwrap();
+    let rows = [
+        // the clock, the turn's time, what it expires
+        (10, 10, vec![5]),
+        (3, 10, vec![]),
+        (9, 10, vec![]),
+        (13, 13, vec![12]),
+        // A jump: no more than the budget at once, and the rest in the turns that follow.
+        (1_000_000, 1_000_000, vec![100, 101]),
+        (0, 1_000_000, vec![102]),
+    ];
+    for (now, turn, expired) in rows {
+        hand.step_to(Time::from_nanos(now * millisecond));
+        let _ = reactor.turn();
+        assert_eq!(notes.borrow().last(), Some(&(turn * millisecond, expired)), "the clock at {now} ms");
+    }
+    assert!(reactor.settle(None), "nothing is left to wait for");
 }
 
 fn is_readable(descriptor: BorrowedFd<'_>, wait: bool) -> bool {
