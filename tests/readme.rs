@@ -1,4 +1,4 @@
-//! The commands of README.md work as they stand there. How a block of commands is tried stands behind `sh` at its fence:
+//! The commands of README.md, and of the one of `reactors`, work as they stand there. How a block of commands is tried stands behind `sh` at its fence:
 //!
 //! - `ci`: run by `.ci/run`, in the repository;
 //! - `ci-serve`: started by `.ci/run`, until it listens, then stopped with SIGINT;
@@ -117,6 +117,7 @@ fn links_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let pages = [
         "README.md",
+        "reactors/README.md",
         "CHANGELOG.md",
         "docs/configuration.md",
         "docs/architecture.md",
@@ -236,14 +237,14 @@ fn configuration() -> String {
     marked("json").next().expect("a block of JSON in README.md")
 }
 
-/// The texts of the README's blocks with this fence.
+/// The texts of the READMEs' blocks with this fence.
 fn marked(fence: &str) -> impl Iterator<Item = String> {
     let fence = fence.to_owned();
     blocks().into_iter().filter(move |block| block.fence == fence).map(|block| block.text)
 }
 
 fn blocks() -> Vec<Block> {
-    fenced(&read("README.md"))
+    ["README.md", "reactors/README.md"].iter().flat_map(|page| fenced(&read(page))).collect()
 }
 
 /// The fenced blocks of a page.

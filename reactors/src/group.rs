@@ -65,7 +65,8 @@ struct Thread {
 }
 
 impl Group {
-    /// A group of reactors that are not running yet. Call it before any thread is pinned.
+    /// A group of reactors that are not running yet. Call it before any thread is pinned. Does not block; opens two
+    /// descriptors for each reactor.
     ///
     /// # Errors
     ///
@@ -189,7 +190,8 @@ impl Group {
         mailbox::mailbox(&self.seats[index], capacity)
     }
 
-    /// A value that one thread replaces and all reactors of this group read.
+    /// A value that one thread replaces and all reactors of this group read. Allocates, and takes the lock that
+    /// publishers take.
     pub fn published<T: Send + Sync + 'static>(&self, value: T) -> (Publisher<T>, Subscriber<T>) {
         self.quiescence.reclaim();
         published::published(&self.quiescence, value)
@@ -201,8 +203,8 @@ impl Group {
     }
 
     /// Starts reactor `index` on a thread of its own, named and pinned to its CPU. `setup` runs on that
-    /// thread and adds the pollers, which therefore need not be `Send`. Returns when `setup` has
-    /// returned; from then on the reactor runs until it is stopped.
+    /// thread and adds the pollers, which therefore need not be `Send`. Blocks until `setup` has
+    /// returned; from then on the reactor runs until it is stopped. Not to be called by a poller.
     ///
     /// A reactor that panics, or cannot wait for events any more, stops the whole group: the others end after the turn
     /// they are in, and [`Group::join`] names it, and the poller that panicked. Its pollers are dropped with it, so what
@@ -256,7 +258,10 @@ impl Group {
         Ok(())
     }
 
-    /// Reactor `index`, to be run on the calling thread, which is left where it is: see [`cpu::pin`].
+    /// Reactor `index`, to be run on the calling thread, which is left where it is: see [`cpu::pin`]. Does not block.
+    ///
+    /// A panic of a poller comes out of [`Reactor::turn`] and is the caller's: the group is not stopped by it.
+    /// [`Reactor::polled`] says whose it was.
     ///
     /// # Panics
     ///
@@ -265,12 +270,12 @@ impl Group {
         Reactor::new(self.take(index))
     }
 
-    /// Tells all reactors to stop after the turn they are in.
+    /// Tells all reactors to stop after the turn they are in. Does not wait for them.
     pub fn stop(&self) {
         self.seats.iter().for_each(|seat| seat.stop());
     }
 
-    /// Waits for the threads of all spawned reactors to end.
+    /// Waits for the threads of all spawned reactors to end. Blocks until then, so a poller must not call it.
     ///
     /// # Errors
     ///

@@ -62,16 +62,17 @@ pub(crate) fn mailbox<M: Send + 'static>(seat: &Arc<Seat>, capacity: usize) -> (
 }
 
 impl<M: Send> Sender<M> {
-    /// Reserves room for one message; `None` when there is none left or the mailbox was dropped.
+    /// Reserves room for one message; `None` when there is none left or the mailbox was dropped. Never blocks.
     pub fn reserve(&self) -> Option<Slot<M>> {
         self.shared.take_credit().then(|| Slot { shared: Some(Arc::clone(&self.shared)) })
     }
 
-    /// Sends now, and wakes the reactor if it sleeps.
+    /// Sends now, and wakes the reactor if it sleeps, which is the only case of a system call. Never blocks.
     ///
     /// # Errors
     ///
-    /// Gives the message back when there is no room or the mailbox was dropped.
+    /// Gives the message back when there is no room or the mailbox was dropped ([`Sender::is_closed`] tells which). This
+    /// is back-pressure: keep the message, and try again when something has come back, or refuse what it stands for.
     pub fn send(&self, message: M) -> Result<(), M> {
         if !self.shared.take_credit() {
             return Err(message);
@@ -87,7 +88,8 @@ impl<M: Send> Sender<M> {
 }
 
 impl<M: Send> Slot<M> {
-    /// Sends, and wakes the reactor if it sleeps. Never refused.
+    /// Sends, and wakes the reactor if it sleeps. Never refused and never blocks; a message to a mailbox that was dropped
+    /// is dropped.
     pub fn send(mut self, message: M) {
         if let Some(shared) = self.shared.take() {
             shared.deliver(message);
@@ -128,7 +130,11 @@ impl<M: Send> Mailbox<M> {
     }
 
     /// A poller, for [`crate::poller::Phase::Mailbox`], that hands at most `batch` messages per turn
-    /// to `receive`.
+    /// to `receive`, which must not block.
+    ///
+    /// # Panics
+    ///
+    /// When `batch` is 0.
     pub fn into_poller<F>(self, name: &'static str, batch: usize, receive: F) -> Box<dyn Poller>
     where
         M: 'static,

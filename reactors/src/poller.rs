@@ -1,6 +1,7 @@
 //! The contract between a reactor and what it runs.
 //!
 //! A poller never blocks, does at most one named batch per call, and says whether it did anything.
+//!
 //! What must hold: once a poller has said [`Poll::Idle`], anything that gives it new work is seen by
 //! [`Poller::ready`], makes its descriptor readable, or is the time it named. Otherwise its reactor
 //! may sleep over the work.
@@ -75,7 +76,8 @@ pub trait Poller {
     /// A name for people, for instance `nvme-completions`.
     fn name(&self) -> &str;
 
-    /// Does at most one batch and never blocks.
+    /// Does at most one batch and never blocks: all pollers of the reactor wait meanwhile. A panic ends the reactor, and
+    /// the group with it.
     fn poll(&mut self, turn: &Turn<'_>) -> Poll;
 
     /// Whether there is work now. Asked once more after the reactor has announced that it is about

@@ -50,6 +50,9 @@ impl<T: Send + Sync + 'static> Publisher<T> {
     /// Replaces the snapshot. Reads that begin later see `value`; the returned [`Grace`] tells when
     /// no reactor uses the previous one any more. The previous one is freed by a later call of this
     /// or of [`Publisher::reclaim`], on any publisher of the group.
+    ///
+    /// Allocates, and takes a lock that the publishers of the group share, for as long as a list is looked through; no
+    /// reader takes it. Values that are due are dropped by the calling thread.
     pub fn publish(&mut self, value: T) -> Grace {
         let quiescence = &self.cell.quiescence;
         let new = Box::into_raw(Box::new(value));

@@ -143,7 +143,8 @@ impl Reactor {
         &self.clock
     }
 
-    /// Adds a poller at the end of its phase. It is polled from the next turn on.
+    /// Adds a poller at the end of its phase. It is polled from the next turn on. Allocates; there is no limit but memory,
+    /// and each poller costs every turn a call.
     ///
     /// # Errors
     ///
@@ -179,6 +180,10 @@ impl Reactor {
 
     /// Polls every poller once, in the order of the phases. Never blocks, and may be called from a
     /// loop that is not ours.
+    ///
+    /// # Panics
+    ///
+    /// When a poller does, see [`Reactor::polled`], or answers [`Wake::Descriptor`] without having one.
     pub fn turn(&mut self) -> Activity {
         self.wake_up();
         // A counter that steps back, after a virtual machine was moved for instance, holds the time of turns still.
@@ -276,7 +281,7 @@ impl Reactor {
         waited
     }
 
-    /// Takes turns, and sleeps as the idle policy says, until the reactor is told to stop.
+    /// Takes turns, and sleeps as the idle policy says, until the reactor is told to stop. Blocks until then.
     ///
     /// # Errors
     ///

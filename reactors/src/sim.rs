@@ -66,6 +66,10 @@ impl Simulation {
     /// # Errors
     ///
     /// When the kernel gives no eventfd or epoll.
+    ///
+    /// # Panics
+    ///
+    /// When `reactors` is 0.
     pub fn new(reactors: usize, seed: u64) -> io::Result<Simulation> {
         let (clock, virtual_clock) = Clock::simulated();
         let group = Group::simulated(reactors, clock)?;
@@ -81,6 +85,10 @@ impl Simulation {
     }
 
     /// One of the reactors, to add pollers to.
+    ///
+    /// # Panics
+    ///
+    /// When there is no reactor `index`.
     pub fn reactor(&mut self, index: ReactorIndex) -> &mut Reactor {
         &mut self.reactors[index].reactor
     }

@@ -91,7 +91,11 @@ impl<T> Wheel<T> {
         self.len == 0
     }
 
-    /// Adds a timer that is due at `at`; a time that has passed is due at once.
+    /// Adds a timer that is due at `at`; a time that has passed is due at once. Allocates beyond the capacity only.
+    ///
+    /// # Panics
+    ///
+    /// When there are 2^32 - 1 timers already.
     pub fn insert(&mut self, at: Time, value: T) -> Key {
         let index = self.allocate(at, value);
         self.hang(index);

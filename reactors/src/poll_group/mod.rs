@@ -193,7 +193,7 @@ impl PollGroup {
     }
 
     /// Does one batch: looks for events and serves the ready sockets, a bounded number of them, with at most one
-    /// receive each. Returns the number of sockets served.
+    /// receive each. Returns the number of sockets served. Never blocks; panics only when `handler` does.
     pub fn poll(&mut self, handler: &mut impl Handler) -> usize {
         self.engine.poll(handler)
     }
