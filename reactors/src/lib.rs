@@ -17,7 +17,8 @@
 //!   can learn when nobody uses the old one any more;
 //! - a **[per-core value](per_core)** is written by each reactor for itself and read by anybody: counters.
 //!
-//! A **[poll group](poll_group)** has the sockets of one reactor, and a [timer wheel](timer) its deadlines. A
+//! A **[poll group](poll_group)** has the sockets of one reactor, a [ring] its files, and a [timer wheel](timer) its
+//! deadlines. A
 //! **[group]** is the reactors of one appliance, one of them for management. There is no global state: any number of
 //! groups share a process, and [`reactor::Reactor::turn`] can be called from somebody else's loop.
 //!
@@ -53,7 +54,7 @@
 //! 2. [`reactor`] and [`poller`]: turns, and the contract of what they call. [`idle`]: when a reactor sleeps.
 //! 3. [`mailbox`], [`published`], [`per_core`]: the ways between cores.
 //! 4. [`clock`] and [`timer`]: time.
-//! 5. [`poll_group`] and [`buffer`]: sockets, and the bytes on their way.
+//! 5. [`poll_group`] and [`buffer`]: sockets, and the bytes on their way. [`ring`]: files, through io_uring.
 //! 6. [`stats`]: what is counted. [`sim`]: how to test what runs on reactors.
 //!
 //! Each of the first five has an example of at most a hundred lines in the folder `examples` of this crate.

@@ -143,10 +143,13 @@ fn settles_only_when_there_is_nothing_to_do() {
     assert!(!reactor.settle(None), "a stop");
 }
 
-/// Notes the time of each turn, and what a wheel expired in it.
+/// The time of a turn, and what a wheel expired in it.
+type Note = (u64, Vec<u64>);
+
+/// Takes notes of each turn.
 struct Timed {
     wheel: Wheel<u64>,
-    notes: Rc<RefCell<Vec<(u64, Vec<u64>)>>>,
+    notes: Rc<RefCell<Vec<Note>>>,
 }
 
 impl Poller for Timed {
