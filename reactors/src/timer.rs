@@ -1,7 +1,7 @@
 //! A hierarchical timer wheel: timers are inserted, cancelled and expired in constant time, and
 //! never early. Owned by one poller; it reads no clock.
 //!
-//! Time is cut into ticks of 2^16 ns, and a tick's number into eight digits of six bits. A timer hangs
+//! Time is cut into ticks of 2^10 ns, and a tick's number into nine digits of six bits. A timer hangs
 //! at the level of the highest digit in which its tick differs from `elapsed`, in the slot of that
 //! digit. When `elapsed` reaches a slot above level 0, its timers move down.
 //!
@@ -13,7 +13,9 @@ use std::fmt;
 
 use crate::clock::Time;
 
-const TICK_BITS: u32 = 16;
+/// A microsecond: timers of one tick are looked through one by one, so with a thousand of them within a millisecond a
+/// tick should have about one.
+const TICK_BITS: u32 = 10;
 const DIGIT_BITS: u32 = 6;
 const SLOTS: usize = 1 << DIGIT_BITS;
 /// Enough for all of `Time`.
@@ -156,7 +158,7 @@ impl<T> Wheel<T> {
     }
 
     /// A time before which no timer is due; `None` when there is none. Calling [`Wheel::expire`] at that
-    /// time expires a timer or finds a later bound: a timer that is `t` away has at most seven.
+    /// time expires a timer or finds a later bound: a timer has at most eight of those.
     pub fn next(&self) -> Option<Time> {
         (self.len > 0).then_some(self.earliest)
     }
