@@ -18,7 +18,11 @@ unsafe impl Sync for Value {}
 
 impl Value {
     fn new(version: u64) -> Self {
-        Value(UnsafeCell::new(version))
+        let value = Value(UnsafeCell::new(FREED));
+        // A write that the model sees: whoever reads the value must have it ordered before.
+        // SAFETY: the pointer is valid within `with_mut`, and nobody else has the value yet.
+        value.0.with_mut(|place| unsafe { *place = version });
+        value
     }
 
     fn version(&self) -> u64 {
