@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -66,6 +66,21 @@ pub struct Appliance {
     metrics: Option<Server>,
 }
 
+/// An appliance of which nothing runs yet.
+pub(super) struct Assembled {
+    pub(super) appliance: Appliance,
+    /// What sets each reactor up, the management reactor last.
+    pub(super) setups: Vec<Setup>,
+    pub(super) scrape: Option<Scrape>,
+}
+
+/// What the thread that says the numbers starts with.
+pub(super) struct Scrape {
+    socket: TcpListener,
+    cores: Vec<usize>,
+    numbers: Numbers,
+}
+
 /// What an I/O reactor needs to set up its endpoint on its own thread.
 struct IoStart {
     settings: Settings,
@@ -102,13 +117,12 @@ impl Appliance {
         Builder::new(options).start()
     }
 
-    /// Everything but the reactors' threads: what sets each reactor up, the management reactor last. `own` are block
-    /// devices that `config` names and does not describe.
+    /// Everything but the threads. `own` are block devices that `config` names and does not describe.
     pub(super) fn assemble(
         config: Config,
         own: OwnBdevs,
         state_directory: &Path,
-    ) -> Result<(Self, Vec<Setup>), ServeError> {
+    ) -> Result<Assembled, ServeError> {
         let state = Arc::new(StateDirectory::open(state_directory, config.state_must_exist)?);
         let settings = assemble::settings(&config);
         let memory = Memory::take(&config, &settings)?;
@@ -144,15 +158,12 @@ impl Appliance {
             reactors: (0..group.reactors()).map(|index| group.handle(index)).collect(),
             shutdown_limit: config.limits.shutdown_timeout,
         };
-        let mut appliance =
+        let cores = metrics::cores(&group, &config.reactors);
+        let scrape = metrics_socket.map(|socket| Scrape { socket, cores, numbers });
+        let appliance =
             Self { group, stopper, state, extents, addresses, subsystems, counters, metrics: None };
         let setups = appliance.setups(io, start);
-        if let Some(socket) = metrics_socket {
-            let cores = metrics::cores(&appliance.group, &config.reactors);
-            let server = Server::spawn(socket, &cores, numbers).map_err(ServeError::MetricsThread)?;
-            appliance.metrics = Some(server);
-        }
-        Ok((appliance, setups))
+        Ok(Assembled { appliance, setups, scrape })
     }
 
     /// The addresses that are listened on.
@@ -234,6 +245,14 @@ impl Appliance {
             let spawned = self.group.spawn(index, &name, add_pollers);
             spawned.map_err(|source| ServeError::Start { reactor: name, source })
         })
+    }
+
+    /// Starts the thread that says the numbers, if one is wanted: what it asks the reactors for, they answer once they run.
+    pub(super) fn serve_metrics(&mut self, scrape: Option<Scrape>) -> Result<(), ServeError> {
+        if let Some(Scrape { socket, cores, numbers }) = scrape {
+            self.metrics = Some(Server::spawn(socket, &cores, numbers).map_err(ServeError::MetricsThread)?);
+        }
+        Ok(())
     }
 
     /// The reactors, for those who run them.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use corelane_reactors::group::Group;
 use corelane_reactors::reactor::{Reactor, ReactorIndex};
 
+use crate::app::appliance::Assembled;
 use crate::app::{Appliance, Options, ServeError};
 use crate::bdev::Bdev;
 use crate::config::{self, BDEVS_MAX, Config, NAMESPACES_MAX, NSID_MAX, Reservations};
@@ -95,8 +96,9 @@ impl Builder {
     /// [`ServeError`]; nothing runs then, and nothing listens.
     pub fn start(self) -> Result<Appliance, ServeError> {
         let (config, own, state_directory) = self.checked()?;
-        let (appliance, setups) = Appliance::assemble(config, own, &state_directory)?;
+        let Assembled { mut appliance, setups, scrape } = Appliance::assemble(config, own, &state_directory)?;
         appliance.spawn(setups)?;
+        appliance.serve_metrics(scrape)?;
         Ok(appliance)
     }
 
@@ -113,7 +115,8 @@ impl Builder {
     /// [`ServeError`]; nothing listens then.
     pub fn hand_over(self) -> Result<(Appliance, Vec<Handover>), ServeError> {
         let (config, own, state_directory) = self.checked()?;
-        let (appliance, setups) = Appliance::assemble(config, own, &state_directory)?;
+        let Assembled { mut appliance, setups, scrape } = Appliance::assemble(config, own, &state_directory)?;
+        appliance.serve_metrics(scrape)?;
         let group = appliance.shared_group();
         let handovers =
             setups.into_iter().map(|setup| Handover { group: Arc::clone(group), setup }).collect();
