@@ -18,6 +18,7 @@ pub mod log_page;
 pub mod nqn;
 pub mod nvm;
 pub mod opcode;
+pub mod pci;
 pub mod prp;
 pub mod queue;
 pub mod register;

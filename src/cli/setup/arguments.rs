@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use crate::config::ByteSize;
-use crate::tune::setup::{Address, AddressError};
+use crate::tune::setup::{PciAddress, PciAddressError};
 
 /// What `setup` does, for its `--help`.
 pub(in crate::cli) const ABOUT: &str = "\
@@ -99,9 +99,9 @@ pub(in crate::cli) struct Hugepages {
 pub(in crate::cli) struct Devices {
     /// PCI address, such as 0000:00:05.0 or 00:05.0.
     #[arg(required = true, value_name = "ADDRESS", value_parser = address)]
-    pub(super) addresses: Vec<Address>,
+    pub(super) addresses: Vec<PciAddress>,
 }
 
-fn address(text: &str) -> Result<Address, AddressError> {
+fn address(text: &str) -> Result<PciAddress, PciAddressError> {
     text.parse()
 }

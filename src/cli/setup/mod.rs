@@ -5,7 +5,7 @@
 
 use std::io::Write;
 
-use crate::tune::setup::{Address, Machine, Outcome, Refusal, Status, bind, hugepages, unbind};
+use crate::tune::setup::{Machine, Outcome, PciAddress, Refusal, Status, bind, hugepages, unbind};
 
 use super::Failure;
 
@@ -43,7 +43,7 @@ fn ask(pages: &Hugepages, machine: &mut Machine, output: &mut dyn Write) -> Resu
     }
 }
 
-fn take(addresses: &[Address], machine: &mut Machine, output: &mut dyn Write) -> Result<(), Failure> {
+fn take(addresses: &[PciAddress], machine: &mut Machine, output: &mut dyn Write) -> Result<(), Failure> {
     let ready = bind::check(machine, addresses).map_err(|refusals| unchanged(&refusals))?;
     for one in ready {
         let bound = one.bind(machine).map_err(refused)?;
@@ -56,7 +56,7 @@ fn take(addresses: &[Address], machine: &mut Machine, output: &mut dyn Write) ->
     Ok(())
 }
 
-fn give_back(addresses: &[Address], machine: &mut Machine, output: &mut dyn Write) -> Result<(), Failure> {
+fn give_back(addresses: &[PciAddress], machine: &mut Machine, output: &mut dyn Write) -> Result<(), Failure> {
     let leaving = unbind::check(machine, addresses).map_err(|refusals| unchanged(&refusals))?;
     for one in leaving {
         let left = one.unbind(machine).map_err(refused)?;

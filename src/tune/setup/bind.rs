@@ -14,13 +14,13 @@ use std::io;
 use super::device::{Device, Unknown};
 use super::group::{self, GROUPS, Group};
 use super::machine::{Machine, Trouble};
-use super::{Address, Occupation, Refusal, driver, usage};
+use super::{Occupation, PciAddress, Refusal, driver, usage};
 
 /// A controller that may be taken.
 #[derive(Debug)]
 #[must_use = "a device that is checked and not bound stays with the kernel"]
 pub struct Ready {
-    address: Address,
+    address: PciAddress,
     group: String,
     former: Option<String>,
     /// The namespaces and partitions, opened for this program alone.
@@ -31,7 +31,7 @@ pub struct Ready {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Bound {
     /// The controller.
-    pub address: Address,
+    pub address: PciAddress,
     /// The node of its IOMMU group, which a program opens.
     pub node: String,
     /// Whether `vfio-pci` had it already, and nothing was changed.
@@ -43,7 +43,7 @@ pub struct Bound {
 /// Why a controller could not be taken, and where it is now.
 #[derive(Debug)]
 pub struct BindError {
-    address: Address,
+    address: PciAddress,
     failure: Failure,
     rest: Rest,
 }
@@ -77,7 +77,7 @@ enum Rest {
 /// # Errors
 ///
 /// Everything that keeps any of them from being taken: none may be then.
-pub fn check(machine: &mut Machine, addresses: &[Address]) -> Result<Vec<Ready>, Vec<Refusal>> {
+pub fn check(machine: &mut Machine, addresses: &[PciAddress]) -> Result<Vec<Ready>, Vec<Refusal>> {
     let mut wanted = addresses.to_vec();
     wanted.sort();
     wanted.dedup();
@@ -92,7 +92,7 @@ pub fn check(machine: &mut Machine, addresses: &[Address]) -> Result<Vec<Ready>,
     if refusals.is_empty() { Ok(ready) } else { Err(refusals) }
 }
 
-fn check_one(machine: &mut Machine, address: Address, names: &[String]) -> Result<Ready, Vec<Refusal>> {
+fn check_one(machine: &mut Machine, address: PciAddress, names: &[String]) -> Result<Ready, Vec<Refusal>> {
     let mut unknown = Unknown::default();
     let found = Device::find(machine, address, &mut unknown);
     let mut refusals = Vec::new();
@@ -172,7 +172,7 @@ fn isolation(machine: &Machine, device: &Device, names: &[String], unknown: &mut
 impl Ready {
     /// The controller.
     #[must_use]
-    pub fn address(&self) -> Address {
+    pub fn address(&self) -> PciAddress {
         self.address
     }
 
@@ -206,7 +206,7 @@ impl Ready {
     }
 }
 
-fn take(machine: &mut Machine, address: Address, former: Option<&str>, node: &str) -> Result<(), Failure> {
+fn take(machine: &mut Machine, address: PciAddress, former: Option<&str>, node: &str) -> Result<(), Failure> {
     driver::name(machine, address, Some(driver::VFIO)).map_err(Failure::Trouble)?;
     if let Some(former) = former {
         driver::take_from(machine, address, former).map_err(Failure::Trouble)?;
@@ -224,7 +224,7 @@ fn take(machine: &mut Machine, address: Address, former: Option<&str>, node: &st
 }
 
 /// Undoes as much of [`take`] as was done.
-fn restore(machine: &mut Machine, address: Address, former: Option<String>, named: Option<&str>) -> Rest {
+fn restore(machine: &mut Machine, address: PciAddress, former: Option<String>, named: Option<&str>) -> Rest {
     let mut undo = || {
         driver::name(machine, address, named)?;
         let now = driver::of(machine, address)?;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::block::{self, Block};
 use super::machine::{Machine, Trouble};
-use super::{Address, driver};
+use super::{PciAddress, driver};
 
 /// Base class and subclass of NVMe: mass storage, non-volatile memory. PCI class codes, NVMe base 2.2 section 3.8.1.2
 /// (PCI header, class code).
@@ -20,7 +20,7 @@ pub(super) struct Unknown(pub(super) Vec<Trouble>);
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Device {
     /// Where it is.
-    pub address: Address,
+    pub address: PciAddress,
     /// PCI class code, 24 bits: `0x010802` is an NVMe I/O controller. `None` if unknown.
     pub class: Option<u32>,
     /// PCI vendor; `None` if unknown.
@@ -63,7 +63,7 @@ impl Device {
     }
 
     /// The device at an address, of whatever class; `None` if there is none.
-    pub(super) fn find(machine: &Machine, address: Address, unknown: &mut Unknown) -> Option<Self> {
+    pub(super) fn find(machine: &Machine, address: PciAddress, unknown: &mut Unknown) -> Option<Self> {
         let folder = driver::folder(address);
         if !unknown.take(machine.has(&folder)) {
             return None;

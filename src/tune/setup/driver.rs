@@ -1,6 +1,6 @@
 //! Who has a PCI device, and how it changes hands: `driver_override`, `unbind`, `drivers_probe` of sysfs.
 
-use super::Address;
+use super::PciAddress;
 use super::machine::{Machine, Trouble};
 
 /// Every PCI function has a folder here.
@@ -16,12 +16,12 @@ const PROBE: &str = "/sys/bus/pci/drivers_probe";
 const NO_OVERRIDE: &str = "(null)";
 
 /// Where sysfs describes the device.
-pub(super) fn folder(address: Address) -> String {
+pub(super) fn folder(address: PciAddress) -> String {
     format!("{DEVICES}/{address}")
 }
 
 /// The driver that has the device.
-pub(super) fn of(machine: &Machine, address: Address) -> Result<Option<String>, Trouble> {
+pub(super) fn of(machine: &Machine, address: PciAddress) -> Result<Option<String>, Trouble> {
     machine.link_name(&format!("{}/driver", folder(address)))
 }
 
@@ -31,23 +31,23 @@ pub(super) fn is_loaded(machine: &Machine, driver: &str) -> Result<bool, Trouble
 }
 
 /// The only driver that may have the device, if one was named.
-pub(super) fn named(machine: &Machine, address: Address) -> Result<Option<String>, Trouble> {
+pub(super) fn named(machine: &Machine, address: PciAddress) -> Result<Option<String>, Trouble> {
     let text = machine.text(&format!("{}/driver_override", folder(address)))?;
     Ok(text.filter(|name| !name.is_empty() && name != NO_OVERRIDE))
 }
 
 /// Names the only driver that may have the device from now on, or lets every driver that fits.
-pub(super) fn name(machine: &mut Machine, address: Address, driver: Option<&str>) -> Result<(), Trouble> {
+pub(super) fn name(machine: &mut Machine, address: PciAddress, driver: Option<&str>) -> Result<(), Trouble> {
     // An empty line is what clears it.
     machine.write(&format!("{}/driver_override", folder(address)), &format!("{}\n", driver.unwrap_or("")))
 }
 
 /// Takes the device from its driver.
-pub(super) fn take_from(machine: &mut Machine, address: Address, driver: &str) -> Result<(), Trouble> {
+pub(super) fn take_from(machine: &mut Machine, address: PciAddress, driver: &str) -> Result<(), Trouble> {
     machine.write(&format!("{DRIVERS}/{driver}/unbind"), &format!("{address}\n"))
 }
 
 /// Has the kernel look for a driver. What it answers says little: look at who has the device afterwards.
-pub(super) fn probe(machine: &mut Machine, address: Address) -> Result<(), Trouble> {
+pub(super) fn probe(machine: &mut Machine, address: PciAddress) -> Result<(), Trouble> {
     machine.write(PROBE, &format!("{address}\n"))
 }

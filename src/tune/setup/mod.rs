@@ -12,7 +12,7 @@
 //! - what cannot be read is an error or is reported as unknown, and never counts as "not there";
 //! - nothing is remembered between calls: the kernel's files are the only state.
 
-pub use address::{Address, AddressError};
+pub use crate::spec::pci::{PciAddress, PciAddressError};
 pub use bind::{BindError, Bound, Ready};
 pub use block::Block;
 pub use device::Device;
@@ -25,7 +25,6 @@ pub use signature::Signature;
 pub use status::{DeviceStatus, Iommu, Memlock, Node, Status, Vfio};
 pub use unbind::{Leaving, Left, UnbindError};
 
-mod address;
 mod advice;
 pub mod bind;
 mod block;

@@ -1,19 +1,19 @@
 //! Why a device may not change hands, in the operator's words. Nothing has been changed when there is one.
 
 use super::machine::Trouble;
-use super::{Address, Occupation};
+use super::{Occupation, PciAddress};
 
 /// Why a device is left where it is.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// No such device.
     #[error("{0}: there is no such PCI device; `corelane setup status` lists those of NVMe")]
-    Missing(Address),
+    Missing(PciAddress),
     /// Of another kind.
     #[error("{address}: is no NVMe I/O controller: its PCI class is {class:06x}, and not 010802")]
     Class {
         /// The device.
-        address: Address,
+        address: PciAddress,
         /// PCI class code, 24 bits.
         class: u32,
     },
@@ -21,7 +21,7 @@ pub enum Refusal {
     #[error("{address}: is in use: {occupation}")]
     Occupied {
         /// The device.
-        address: Address,
+        address: PciAddress,
         /// One of the things that it is used for.
         occupation: Occupation,
     },
@@ -30,10 +30,10 @@ pub enum Refusal {
         "{0}: this machine has no IOMMU in use: switch VT-d or AMD-Vi on in the firmware's set-up, and boot an Intel \
          machine with intel_iommu=on"
     )]
-    NoIommu(Address),
+    NoIommu(PciAddress),
     /// The machine has an IOMMU, but not for this device.
     #[error("{0}: is in no IOMMU group: the IOMMU of this machine does not cover its slot; use another slot")]
-    NoGroup(Address),
+    NoGroup(PciAddress),
     /// Another member of its group is in the kernel's hands.
     #[error(
         "{address}: its IOMMU group {group} also has {member}, which the driver {driver} has: a group changes hands as a \
@@ -41,7 +41,7 @@ pub enum Refusal {
     )]
     NotViable {
         /// The device.
-        address: Address,
+        address: PciAddress,
         /// Number of the group.
         group: String,
         /// The other device.
@@ -53,7 +53,7 @@ pub enum Refusal {
     #[error("{address}: the driver {driver} has it, and not vfio-pci; take it from {driver} first")]
     OtherDriver {
         /// The device.
-        address: Address,
+        address: PciAddress,
         /// The driver that has it.
         driver: String,
     },
@@ -61,7 +61,7 @@ pub enum Refusal {
     #[error("{address}: process {pid} ({program}) has {node} open; end that process first")]
     Driven {
         /// The device.
-        address: Address,
+        address: PciAddress,
         /// Process identifier.
         pid: u32,
         /// Name of the program.
@@ -73,7 +73,7 @@ pub enum Refusal {
     #[error("{address}: {trouble}")]
     Unknown {
         /// The device.
-        address: Address,
+        address: PciAddress,
         /// What could not be read.
         trouble: Trouble,
     },

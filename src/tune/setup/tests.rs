@@ -2,7 +2,6 @@
 
 use super::*;
 
-mod addresses;
 mod binding;
 pub(crate) mod fake;
 mod pages;

@@ -10,13 +10,13 @@ use super::device::{Device, Unknown};
 use super::group;
 use super::machine::{Machine, Trouble};
 use super::openers::{self, Node};
-use super::{Address, Refusal, driver};
+use super::{PciAddress, Refusal, driver};
 
 /// A controller that may be given back.
 #[derive(Debug)]
 #[must_use = "a device that is checked and not unbound stays with vfio-pci"]
 pub struct Leaving {
-    address: Address,
+    address: PciAddress,
     former: Option<String>,
 }
 
@@ -24,7 +24,7 @@ pub struct Leaving {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Left {
     /// The controller.
-    pub address: Address,
+    pub address: PciAddress,
     /// The kernel's driver that has it.
     pub driver: String,
     /// Whether the kernel had it already, and nothing was changed.
@@ -34,7 +34,7 @@ pub struct Left {
 /// Why a controller could not be given back.
 #[derive(Debug)]
 pub struct UnbindError {
-    address: Address,
+    address: PciAddress,
     failure: Failure,
 }
 
@@ -51,7 +51,7 @@ enum Failure {
 /// # Errors
 ///
 /// Everything that keeps any of them where it is: none may be given back then.
-pub fn check(machine: &Machine, addresses: &[Address]) -> Result<Vec<Leaving>, Vec<Refusal>> {
+pub fn check(machine: &Machine, addresses: &[PciAddress]) -> Result<Vec<Leaving>, Vec<Refusal>> {
     let mut wanted = addresses.to_vec();
     wanted.sort();
     wanted.dedup();
@@ -65,7 +65,7 @@ pub fn check(machine: &Machine, addresses: &[Address]) -> Result<Vec<Leaving>, V
     if refusals.is_empty() { Ok(leaving) } else { Err(refusals) }
 }
 
-fn check_one(machine: &Machine, address: Address) -> Result<Leaving, Vec<Refusal>> {
+fn check_one(machine: &Machine, address: PciAddress) -> Result<Leaving, Vec<Refusal>> {
     let mut unknown = Unknown::default();
     let mut refusals = Vec::new();
     let mut former = None;
@@ -117,7 +117,7 @@ fn drivers(machine: &Machine, device: &Device, unknown: &mut Unknown) -> Vec<Ref
 impl Leaving {
     /// The controller.
     #[must_use]
-    pub fn address(&self) -> Address {
+    pub fn address(&self) -> PciAddress {
         self.address
     }
 
@@ -146,7 +146,7 @@ impl Leaving {
 
 fn give_back(
     machine: &mut Machine,
-    address: Address,
+    address: PciAddress,
     former: Option<&str>,
 ) -> Result<Option<String>, Trouble> {
     driver::name(machine, address, None)?;

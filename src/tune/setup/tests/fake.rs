@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use tempfile::TempDir;
 
-use super::super::{Address, Kernel, Machine};
+use super::super::{Kernel, Machine, PciAddress};
 
 /// Address of the controller that every fake machine has.
 pub(crate) const ADDRESS: &str = "0000:00:05.0";
@@ -195,7 +195,7 @@ impl Fake {
 }
 
 /// The controller's address.
-pub(crate) fn address() -> Address {
+pub(crate) fn address() -> PciAddress {
     ADDRESS.parse().unwrap()
 }
 
