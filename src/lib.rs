@@ -19,3 +19,4 @@ mod tidy;
 pub mod trace;
 pub mod transport;
 pub mod tune;
+pub mod vfio;

@@ -23,7 +23,7 @@ const LAYERS: [(&str, bool, Uses); 22] = [
     ("connection", false, Uses::Only(&["spec", "pdu"])),
     ("persist", true, Uses::Only(&[])),
     ("nvme", true, Uses::Only(&["spec", "mem", "trace"])),
-    ("vfio", true, Uses::Only(&["mem", "nvme"])),
+    ("vfio", true, Uses::Only(&["spec", "mem", "nvme"])),
     ("initiator", true, Uses::Only(&["spec", "pdu", "connection", "mem", "trace"])),
     ("bdev", true, Uses::Only(&["mem", "nvme", "vfio", "initiator", "trace"])),
     ("nvmf", true, Uses::Only(&["spec", "reservation", "persist", "bdev", "mem", "trace"])),
