@@ -16,6 +16,7 @@ use corelane_reactors::ring::{self, Ring};
 
 use crate::app::assemble::{self, Sockets};
 use crate::app::builder::{OwnBdevs, Setup};
+use crate::app::devices::Devices;
 use crate::app::memory::Memory;
 use crate::app::metrics::{self, Ask, Numbers};
 use crate::app::records::Records;
@@ -103,6 +104,7 @@ struct ManagementStart {
     asks: Mailbox<Ask>,
     sockets: Sockets,
     records: Records,
+    devices: Devices,
     stopper: Stopper,
     reactors: Vec<corelane_reactors::group::Handle>,
     shutdown_limit: std::time::Duration,
@@ -127,13 +129,15 @@ impl Appliance {
         let settings = assemble::settings(&config);
         let memory = Memory::take(&config, &settings)?;
         let extents = memory.extents();
-        let mut bdevs = assemble::bdevs(&config)?;
+        let clock = Clock::real();
+        let (devices, bdevs) = Devices::open(&config, &extents, &clock)?;
+        let mut bdevs = assemble::bdevs(&config, bdevs)?;
         bdevs.extend(own);
         let sockets = assemble::sockets(&config)?;
         let metrics_socket = assemble::metrics_socket(&config)?;
         let counts = assemble::counts(&config);
         let target = assemble::target(&config, &bdevs, &sockets, &counts)?;
-        let group = Group::new(&assemble::layout(&config), assemble::idle_policy(&config), Clock::real())?;
+        let group = Group::new(&assemble::layout(&config), assemble::idle_policy(&config), clock)?;
         let group = Arc::new(group);
 
         let (addresses, subsystems) = served(&config, &sockets);
@@ -154,6 +158,7 @@ impl Appliance {
             asks,
             sockets,
             records,
+            devices,
             stopper: stopper.clone(),
             reactors: (0..group.reactors()).map(|index| group.handle(index)).collect(),
             shutdown_limit: config.limits.shutdown_timeout,
@@ -335,6 +340,7 @@ fn start_management(reactor: &mut Reactor, start: ManagementStart) -> io::Result
         asks,
         sockets,
         records,
+        devices,
         stopper,
         reactors,
         shutdown_limit,
@@ -354,7 +360,8 @@ fn start_management(reactor: &mut Reactor, start: ManagementStart) -> io::Result
     let asks =
         asks.into_poller("metrics-questions", 1, move |_, ask| ask.answer(known.borrow().connections()));
     reactor.add_poller(Phase::Mailbox, asks)?;
-    let shutdown = Shutdown::new(stopper, Rc::clone(&endpoint), reactors, shutdown_limit);
+    let devices = devices.attach(reactor)?;
+    let shutdown = Shutdown::new(stopper, Rc::clone(&endpoint), devices, reactors, shutdown_limit);
     reactor.add_poller(Phase::Timers, Box::new(shutdown))?;
     for socket in sockets.into_values() {
         let listener = Listener::new(socket, Rc::clone(&endpoint), settings.connections_max)?;

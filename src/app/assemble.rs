@@ -23,18 +23,27 @@ use crate::transport::{IN_CAPSULE_BYTES, QueueBuffers, Settings, listen};
 /// The sockets that are listened on, by the address that the configuration gives.
 pub(super) type Sockets = HashMap<SocketAddr, TcpListener>;
 
-/// Makes the block devices, by name.
+/// Block devices by name.
+pub(super) type Bdevs = HashMap<String, Arc<dyn Bdev>>;
+
+/// Makes the block devices that this process makes up, and adds them to those that are `there`.
 ///
 /// # Errors
 /// [`ServeError::Bdev`].
-pub(super) fn bdevs(config: &Config) -> Result<HashMap<String, Arc<dyn Bdev>>, ServeError> {
-    config.bdevs.iter().map(|entry| Ok((entry.name.clone(), bdev(entry)?))).collect()
+pub(super) fn bdevs(config: &Config, mut there: Bdevs) -> Result<Bdevs, ServeError> {
+    for entry in &config.bdevs {
+        if let Some(bdev) = bdev(entry)? {
+            there.insert(entry.name.clone(), bdev);
+        }
+    }
+    Ok(there)
 }
 
-fn bdev(entry: &config::Bdev) -> Result<Arc<dyn Bdev>, ServeError> {
+/// `None` for a device of the machine.
+fn bdev(entry: &config::Bdev) -> Result<Option<Arc<dyn Bdev>>, ServeError> {
     let failed = |source| ServeError::Bdev { name: entry.name.clone(), source };
     let name = &entry.name;
-    Ok(match &entry.kind {
+    Ok(Some(match &entry.kind {
         BdevKind::Malloc { size, block_size } => {
             Arc::new(Malloc::new(name, size.bytes(), *block_size).map_err(failed)?)
         }
@@ -50,7 +59,8 @@ fn bdev(entry: &config::Bdev) -> Result<Arc<dyn Bdev>, ServeError> {
             };
             Arc::new(File::open(name, &options).map_err(|error| failed(error.into()))?)
         }
-    })
+        BdevKind::Nvme { .. } => return Ok(None),
+    }))
 }
 
 /// Binds every address of the configuration, each once.
@@ -97,7 +107,7 @@ pub(super) fn counts(config: &Config) -> Vec<(String, Arc<Counts>)> {
 /// [`ServeError::Subsystem`].
 pub(super) fn target(
     config: &Config,
-    bdevs: &HashMap<String, Arc<dyn Bdev>>,
+    bdevs: &Bdevs,
     sockets: &Sockets,
     counts: &[(String, Arc<Counts>)],
 ) -> Result<Target, ServeError> {
@@ -116,12 +126,7 @@ pub(super) fn target(
     Ok(target)
 }
 
-fn subsystem(
-    entry: &config::Subsystem,
-    bdevs: &HashMap<String, Arc<dyn Bdev>>,
-    sockets: &Sockets,
-    counts: &Arc<Counts>,
-) -> Subsystem {
+fn subsystem(entry: &config::Subsystem, bdevs: &Bdevs, sockets: &Sockets, counts: &Arc<Counts>) -> Subsystem {
     let hosts =
         if entry.allow_any_host { Hosts::Any } else { Hosts::Listed(entry.hosts.iter().cloned().collect()) };
     let namespaces = entry.namespaces.iter().map(|namespace| Namespace {

@@ -1,10 +1,11 @@
 //! Assembly of a whole appliance: what starts in which order, and how it stops. The only place that knows everything.
 //!
-//! Start: the memory of the I/O reactors; bdevs, which may map it; the state directory, locked; the addresses, bound; then the reactors, the I/O reactors first. Nothing
-//! is accepted before the management reactor runs, and a failure at any step undoes the steps before it.
+//! Start: the state directory, locked; the memory of the I/O reactors; bdevs, local devices among them, which map it;
+//! the addresses, bound; then the reactors, the I/O reactors first. Nothing is accepted before the management reactor
+//! runs, and a failure at any step undoes the steps before it.
 //!
 //! Stop: the management reactor asks every I/O reactor to finish what is in flight; when all have, or the time limit is
-//! over, the reactors end.
+//! over, it shuts local devices down; then the reactors end.
 //!
 //! A reactor that fails, because a poller panicked for instance, ends the others after the turn they are in; each drops
 //! its sockets, and [`Appliance::join`] says which reactor and which poller it was.
@@ -16,6 +17,7 @@ mod appliance;
 mod assemble;
 mod banner;
 mod builder;
+mod devices;
 mod memory;
 mod metrics;
 mod records;
@@ -38,6 +40,7 @@ use crate::transport::ListenError;
 
 pub use appliance::{Appliance, Served};
 pub use builder::{Builder, Handover, NamespaceError};
+pub use devices::DeviceError;
 pub use shutdown::Stopper;
 
 /// What an appliance needs to start.
@@ -76,6 +79,14 @@ pub enum ServeError {
         name: String,
         /// Why.
         source: CreateError,
+    },
+    /// A local device cannot be served.
+    #[error("cannot use the device of the bdev {name}")]
+    Device {
+        /// The bdev's name.
+        name: String,
+        /// Why.
+        source: DeviceError,
     },
     /// A subsystem cannot be added.
     #[error("cannot serve the subsystem {nqn}")]

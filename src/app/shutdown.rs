@@ -1,7 +1,8 @@
 //! The orderly end of an appliance, watched over by its management reactor.
 //!
 //! ```text
-//!   Serving --stop--> Draining { until } --all drained, or the time is over--> Ended (every reactor is told to stop)
+//!   Serving --stop--> Draining { until } --all drained, or the time is over--> Closing { until } (devices are shut down)
+//!           --all are, or the time is over--> Ended (every reactor is told to stop)
 //! ```
 
 use std::cell::RefCell;
@@ -15,7 +16,13 @@ use corelane_reactors::group::Handle;
 use corelane_reactors::poller::{Poll, Poller, Wake};
 use corelane_reactors::reactor::Turn;
 
+use crate::app::devices::Attached;
 use crate::transport::Endpoint;
+
+/// How long local devices may take to shut down: longer than their driver waits before it forces them.
+const DEVICES: Duration = Duration::from_secs(15);
+/// How often is looked whether they have.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// Asks an appliance to stop, from any thread.
 #[derive(Clone, Debug)]
@@ -41,6 +48,7 @@ impl Stopper {
 enum State {
     Serving,
     Draining { until: Time },
+    Closing { until: Time },
     Ended,
 }
 
@@ -48,20 +56,29 @@ enum State {
 pub(super) struct Shutdown {
     stopper: Stopper,
     endpoint: Rc<RefCell<Endpoint>>,
+    devices: Attached,
     reactors: Vec<Handle>,
     limit: Duration,
     state: State,
 }
 
 impl Shutdown {
-    /// Drains `endpoint`, for at most `limit`, then stops `reactors`.
+    /// Drains `endpoint`, for at most `limit`, then shuts `devices` down, then stops `reactors`.
     pub(super) fn new(
         stopper: Stopper,
         endpoint: Rc<RefCell<Endpoint>>,
+        devices: Attached,
         reactors: Vec<Handle>,
         limit: Duration,
     ) -> Self {
-        Self { stopper, endpoint, reactors, limit, state: State::Serving }
+        Self { stopper, endpoint, devices, reactors, limit, state: State::Serving }
+    }
+
+    /// From here on the I/O reactors have nothing to do with devices but to take what ends.
+    fn close(&mut self, now: Time) -> Poll {
+        self.devices.shut_down(now);
+        self.state = State::Closing { until: now + DEVICES };
+        Poll::Busy
     }
 
     fn end(&mut self) {
@@ -87,15 +104,24 @@ impl Poller for Shutdown {
             State::Serving | State::Ended => Poll::Idle(Wake::Never),
             State::Draining { until } => {
                 if self.endpoint.borrow().is_drained() {
-                    self.end();
-                    return Poll::Busy;
+                    return self.close(turn.now());
                 }
                 if turn.now() >= until {
                     tracing::warn!(limit = ?self.limit, "commands are still in flight after the time limit; giving them up");
+                    return self.close(turn.now());
+                }
+                Poll::Idle(Wake::At(until))
+            }
+            State::Closing { until } => {
+                let down = self.devices.are_down();
+                if down || turn.now() >= until {
+                    if !down {
+                        tracing::warn!(limit = ?DEVICES, "a device does not shut down; it is cut off");
+                    }
                     self.end();
                     return Poll::Busy;
                 }
-                Poll::Idle(Wake::At(until))
+                Poll::Idle(Wake::At(turn.now() + LOOK_EVERY))
             }
         }
     }
@@ -104,6 +130,7 @@ impl Poller for Shutdown {
         match self.state {
             State::Serving => self.stopper.asked.load(Ordering::Acquire),
             State::Draining { .. } => self.endpoint.borrow().is_drained(),
+            State::Closing { .. } => self.devices.are_down(),
             State::Ended => false,
         }
     }

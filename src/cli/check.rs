@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use crate::config::{self, Accepted, BdevKind, Config, Memory, Subsystem, TEXT_BYTES_MAX};
+use crate::config::{self, Accepted, BdevKind, ByteSize, Config, Memory, Subsystem, TEXT_BYTES_MAX};
 
 use super::Failure;
 
@@ -75,19 +75,21 @@ fn subsystem_summary(config: &Config, subsystem: &Subsystem, output: &mut dyn Wr
     writeln!(output, "{} on {listeners} for {hosts}", subsystem.nqn)?;
     for namespace in &subsystem.namespaces {
         let Some(bdev) = config.bdev(&namespace.bdev) else { continue };
-        let kind = match bdev.kind {
-            BdevKind::Malloc { .. } => "malloc",
-            BdevKind::Null { .. } => "null",
-            BdevKind::FileBacked { .. } => "file",
+        let shape = |size: ByteSize, block_size: u32| format!("{size} in blocks of {block_size} bytes");
+        let (kind, shape) = match &bdev.kind {
+            BdevKind::Malloc { size, block_size } => ("malloc", shape(*size, *block_size)),
+            BdevKind::Null { size, block_size } => ("null", shape(*size, *block_size)),
+            BdevKind::FileBacked { size: Some(size), block_size, .. } => ("file", shape(*size, *block_size)),
+            BdevKind::FileBacked { size: None, block_size, .. } => {
+                ("file", format!("as large as it is in blocks of {block_size} bytes"))
+            }
+            BdevKind::Nvme { address, namespace: None } => ("nvme", format!("the namespace of {address}")),
+            BdevKind::Nvme { address, namespace: Some(nsid) } => {
+                ("nvme", format!("namespace {nsid} of {address}"))
+            }
         };
         let (nsid, uuid) = (namespace.nsid, namespace.uuid);
-        let block_size = bdev.kind.block_size();
-        let size = bdev.kind.size().map_or("as large as it is".to_owned(), |size| size.to_string());
-        let name = &bdev.name;
-        writeln!(
-            output,
-            "  namespace {nsid}: {kind} {name}, {size} in blocks of {block_size} bytes, UUID {uuid}"
-        )?;
+        writeln!(output, "  namespace {nsid}: {kind} {}, {shape}, UUID {uuid}", bdev.name)?;
     }
     Ok(())
 }

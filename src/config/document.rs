@@ -102,8 +102,9 @@ pub struct MetricsEntry {
     pub listen: String,
 }
 
-/// A block device. Which keys beside `name`, `type` and `block_size` it takes depends on its type: `malloc` and
-/// `null` need `size`; `file` needs `path`, and may have `size` and `preallocate`.
+/// A block device. Which keys beside `name` and `type` it takes depends on its type: `malloc` and `null` need `size`;
+/// `file` needs `path`, and may have `size` and `preallocate`; these may have `block_size`; `nvme` needs `address`, and
+/// may have `namespace`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "an object that describes a bdev")]
 #[schemars(rename = "Bdev")]
@@ -114,11 +115,11 @@ pub struct BdevEntry {
     /// What it is made of.
     #[serde(rename = "type")]
     pub kind: BdevType,
-    /// Capacity: a positive multiple of `block_size`, at most 4194304 TiB. Of a `file` the size it is made with or
+    /// Capacity, not of `nvme`: a positive multiple of `block_size`, at most 4194304 TiB. Of a `file` the size it is made with or
     /// grows to; default: the size it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<SizeText>,
-    /// Logical block size in bytes: a power of two from 512 to 65536. Default 4096: a page, so whole blocks
+    /// Logical block size in bytes, not of `nvme`: a power of two from 512 to 65536. Default 4096: a page, so whole blocks
     /// are whole pages; 512 for hosts that need it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block_size: Option<SizeText>,
@@ -130,6 +131,14 @@ pub struct BdevEntry {
     /// a block takes storage when it is first written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preallocate: Option<bool>,
+    /// PCI address of the controller, of `nvme`: such as `0000:00:05.0`, or `00:05.0` for the same in domain 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^([0-9A-Fa-f]{4,8}:)?[0-9A-Fa-f]{2}:[01][0-9A-Fa-f]\.[0-7]$"))]
+    pub address: Option<String>,
+    /// Namespace of the controller, of `nvme`: 1 to 4294967294. Default: the only one that it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 4_294_967_294_u64))]
+    pub namespace: Option<u64>,
 }
 
 /// Types of block devices.
@@ -143,6 +152,8 @@ pub enum BdevType {
     /// A file, or a block device of this machine.
     #[serde(rename = "file")]
     FileBacked,
+    /// A namespace of a local NVMe controller, which is bound to vfio-pci and driven from this process.
+    Nvme,
 }
 
 /// A subsystem.

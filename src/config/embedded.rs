@@ -75,6 +75,8 @@ impl Embedded {
             block_size: None,
             path: None,
             preallocate: None,
+            address: None,
+            namespace: None,
         };
         Document {
             reactors: ReactorsEntry::default(),

@@ -13,6 +13,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::spec::nqn::Nqn;
+use crate::spec::pci::PciAddress;
 
 pub use cores::{CORE_MAX, CoreListError, CoreListText};
 pub use document::{
@@ -105,7 +106,7 @@ pub struct Bdev {
 }
 
 /// What a block device is made of. `size` is a positive multiple of `block_size`, and `block_size` a power of
-/// two from 512 to 65,536 bytes.
+/// two from 512 to 65,536 bytes; a namespace of a controller is named once.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum BdevKind {
     /// Memory of this process: sparse until written, gone after a restart.
@@ -132,6 +133,13 @@ pub enum BdevKind {
         size: Option<ByteSize>,
         /// The file system sets all its storage aside; false without a size.
         preallocate: bool,
+    },
+    /// A namespace of a local NVMe controller.
+    Nvme {
+        /// Where the controller is on the PCI bus.
+        address: PciAddress,
+        /// NSID, 1 to 4,294,967,294; `None` for the only one.
+        namespace: Option<u32>,
     },
 }
 
@@ -269,6 +277,7 @@ impl BdevKind {
         match *self {
             Self::Malloc { size, .. } | Self::Null { size, .. } => Some(size),
             Self::FileBacked { size, .. } => size,
+            Self::Nvme { .. } => None,
         }
     }
 
@@ -279,6 +288,7 @@ impl BdevKind {
             Self::Malloc { .. } | Self::Null { .. } => false,
             // The kernel pins pages for each operation; it needs no more of them than it is given.
             Self::FileBacked { .. } => false,
+            Self::Nvme { .. } => true,
         }
     }
 
@@ -288,13 +298,14 @@ impl BdevKind {
         matches!(self, Self::FileBacked { .. })
     }
 
-    /// Logical block size in bytes.
+    /// Logical block size in bytes, where the configuration says it.
     #[must_use]
-    pub fn block_size(&self) -> u32 {
+    pub fn block_size(&self) -> Option<u32> {
         match *self {
             Self::Malloc { block_size, .. }
             | Self::Null { block_size, .. }
-            | Self::FileBacked { block_size, .. } => block_size,
+            | Self::FileBacked { block_size, .. } => Some(block_size),
+            Self::Nvme { .. } => None,
         }
     }
 }

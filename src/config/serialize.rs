@@ -48,22 +48,28 @@ impl From<&Bdev> for BdevEntry {
             BdevKind::Malloc { .. } => BdevType::Malloc,
             BdevKind::Null { .. } => BdevType::Null,
             BdevKind::FileBacked { .. } => BdevType::FileBacked,
+            BdevKind::Nvme { .. } => BdevType::Nvme,
         };
         let (path, preallocate) = match &bdev.kind {
-            BdevKind::Malloc { .. } | BdevKind::Null { .. } => (None, None),
             // A validated path came from a JSON string.
             BdevKind::FileBacked { path, preallocate, .. } => {
                 (Some(path.to_string_lossy().into_owned()), Some(*preallocate))
             }
+            BdevKind::Malloc { .. } | BdevKind::Null { .. } | BdevKind::Nvme { .. } => (None, None),
         };
-        let block_size = Some(SizeText::Bytes(bdev.kind.block_size().into()));
+        let (address, namespace) = match &bdev.kind {
+            BdevKind::Nvme { address, namespace } => (Some(address.to_string()), namespace.map(u64::from)),
+            BdevKind::Malloc { .. } | BdevKind::Null { .. } | BdevKind::FileBacked { .. } => (None, None),
+        };
         Self {
             name: bdev.name.clone(),
             kind,
             size: bdev.kind.size().map(Into::into),
-            block_size,
+            block_size: bdev.kind.block_size().map(|bytes| SizeText::Bytes(bytes.into())),
             path,
             preallocate,
+            address,
+            namespace,
         }
     }
 }

@@ -33,7 +33,7 @@ fn wrong_types_and_keys_are_refused_at_their_place() {
     let rows = [
         ("/bdevs", json!({}), "bdevs", "expected a list"),
         ("/bdevs/0", json!(1), "bdevs[0]", "expected an object that describes a bdev"),
-        ("/bdevs/0/type", json!("disk"), "bdevs[0].type", "expected one of `malloc`, `null`, `file`"),
+        ("/bdevs/0/type", json!("disk"), "bdevs[0].type", "expected one of `malloc`, `null`, `file`, `nvme`"),
         ("/bdevs/1/size", json!(1.5), "bdevs[1].size", "expected bytes as a whole number"),
         ("/bdevs/1/sise", json!(1), "bdevs[1].sise", "unknown field `sise`"),
         ("/reactors/io", json!(1), "reactors.io", "expected a list of core numbers"),
@@ -172,10 +172,63 @@ fn wrong_bdevs_are_refused() {
         ("/bdevs/1/block_size", json!("4k"), "bdevs[1].block_size", "unknown unit"),
         ("/bdevs/1/path", json!("/dev/sdb"), "bdevs[1].path", "is for bdevs of the type \"file\""),
         ("/bdevs/1/preallocate", json!(false), "bdevs[1].preallocate", "is for bdevs of the type \"file\""),
+        ("/bdevs/1/address", json!("00:05.0"), "bdevs[1].address", "is for bdevs of the type \"nvme\""),
+        ("/bdevs/1/namespace", json!(1), "bdevs[1].namespace", "is for bdevs of the type \"nvme\""),
     ];
     for (pointer, value, place, part) in rows {
         refused(&example_with(pointer, value), place, part);
     }
+}
+
+#[test]
+fn wrong_devices_are_refused() {
+    let rows = [
+        (json!({}), "bdevs[1].address", "is missing"),
+        (json!({"address": "/dev/nvme0"}), "bdevs[1].address", "such as 0000:00:05.0 or 00:05.0"),
+        (json!({"address": "0000:00:05"}), "bdevs[1].address", "\"0000:00:05\" is not a PCI address"),
+        (
+            json!({"address": "00:05.0", "size": "1GiB"}),
+            "bdevs[1].size",
+            "the device has its own; leave it out",
+        ),
+        (json!({"address": "00:05.0", "block_size": 512}), "bdevs[1].block_size", "the device has its own"),
+        (json!({"address": "00:05.0", "namespace": 0}), "bdevs[1].namespace", "from 1 to 4294967294"),
+        (
+            json!({"address": "00:05.0", "namespace": 4_294_967_295_u64}),
+            "bdevs[1].namespace",
+            "is all of them",
+        ),
+    ];
+    for (mut entry, place, part) in rows {
+        entry["name"] = json!("void");
+        entry["type"] = json!("nvme");
+        refused(&example_with("/bdevs/1", entry), place, part);
+    }
+}
+
+#[test]
+fn one_namespace_of_a_device_is_one_bdev() {
+    let pair = |first, second| {
+        let entry = |name: &str, address: &str, namespace: Value| {
+            let mut entry = json!({"name": name, "type": "nvme", "address": address});
+            if !namespace.is_null() {
+                entry["namespace"] = namespace;
+            }
+            entry
+        };
+        example_with(
+            "/bdevs",
+            json!([entry("ram0", "0000:00:05.0", first), entry("void", "00:05.0", second)]),
+        )
+    };
+    let part = "is 0000:00:05.0, as in bdevs[0]; give each a \"namespace\" of its own";
+    for (first, second) in [(json!(null), json!(null)), (json!(null), json!(2)), (json!(2), json!(2))] {
+        refused(&pair(first, second), "bdevs[1].address", part);
+    }
+    let config = accepted(&pair(json!(1), json!(2))).config;
+    let address = "0000:00:05.0".parse().unwrap();
+    assert_eq!(config.bdevs[1].kind, BdevKind::Nvme { address, namespace: Some(2) });
+    assert!(config.takes_memory_whole());
 }
 
 #[test]

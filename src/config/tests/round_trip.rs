@@ -4,10 +4,13 @@ use super::*;
 
 prop_compose! {
     fn bdev(index: usize)(
-        kind in prop_oneof![Just(BdevType::Malloc), Just(BdevType::Null), Just(BdevType::FileBacked)],
+        kind in prop_oneof![
+            Just(BdevType::Malloc), Just(BdevType::Null), Just(BdevType::FileBacked), Just(BdevType::Nvme)
+        ],
         sized in any::<bool>(),
         preallocate in proptest::option::of(any::<bool>()),
         path in "/[ -~ä]{1,20}",
+        namespace in proptest::option::of(1u64..=4_294_967_294),
         block_shift in 9u32..=16,
         blocks in 1u64..1 << 40,
         text in any::<bool>(),
@@ -15,14 +18,16 @@ prop_compose! {
         let size = ByteSize::new(blocks << block_shift);
         let size = if text { size.into() } else { SizeText::Bytes(size.bytes()) };
         let block_size = Some(SizeText::Bytes(1 << block_shift));
-        let file = kind == BdevType::FileBacked;
+        let (file, device) = (kind == BdevType::FileBacked, kind == BdevType::Nvme);
         BdevEntry {
             name: format!("bdev-{index}"),
             kind,
-            size: (sized || !file).then_some(size),
-            block_size,
+            size: (!device && (sized || !file)).then_some(size),
+            block_size: block_size.filter(|_| !device),
             path: file.then(|| format!("{path}{index}")),
             preallocate: preallocate.filter(|_| file && sized),
+            address: device.then(|| format!("{index:02x}:1f.7")),
+            namespace: namespace.filter(|_| device),
         }
     }
 }

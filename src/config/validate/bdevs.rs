@@ -7,6 +7,7 @@ use crate::config::finding::{Findings, Place};
 use crate::config::size::{ByteSize, SizeText};
 use crate::config::{Bdev, BdevKind};
 
+use super::devices::Devices;
 use super::{BDEVS_MAX, Unique, count};
 
 /// Longest name of a bdev in bytes.
@@ -23,6 +24,7 @@ const SIZE_MAX: ByteSize = ByteSize::new(1 << 62);
 pub(super) fn check(entries: &[BdevEntry], place: &Place, findings: &mut Findings) -> Vec<Bdev> {
     count(entries.len(), BDEVS_MAX, place, findings);
     let mut names = Unique::new();
+    let mut devices = Devices::default();
     let mut bdevs = Vec::with_capacity(entries.len());
     for (index, entry) in entries.iter().enumerate() {
         let place = place.entry(index);
@@ -31,10 +33,18 @@ pub(super) fn check(entries: &[BdevEntry], place: &Place, findings: &mut Finding
             let message = format!("is {:?}, the name of {first} too; names must differ", entry.name);
             findings.error(place.key("name"), message);
         }
-        let block_size = block_size(entry.block_size.as_ref(), &place.key("block_size"), findings);
-        if let Some(kind) = kind(entry, block_size, &place, findings) {
-            bdevs.push(Bdev { name: entry.name.clone(), kind });
-        }
+        let kind = match entry.kind {
+            BdevType::Malloc | BdevType::Null | BdevType::FileBacked => {
+                refuse_keys(&of_devices(entry), "nvme", &place, findings);
+                let block_size = block_size(entry.block_size.as_ref(), &place.key("block_size"), findings);
+                kind(entry, block_size, &place, findings)
+            }
+            BdevType::Nvme => {
+                refuse_keys(&of_files(entry), "file", &place, findings);
+                devices.check(entry, &place, findings)
+            }
+        };
+        bdevs.extend(kind.map(|kind| Bdev { name: entry.name.clone(), kind }));
     }
     check_paths(entries, place, findings);
     bdevs
@@ -62,19 +72,32 @@ fn kind(
         let kind = BdevKind::FileBacked { path: path?, block_size: block_size?, size, preallocate };
         return (!wrong).then_some(kind);
     }
-    for (key, given) in [("path", entry.path.is_some()), ("preallocate", entry.preallocate.is_some())] {
-        if given {
-            findings.error(place.key(key), "is for bdevs of the type \"file\"; leave it out");
-        }
-    }
+    refuse_keys(&of_files(entry), "file", place, findings);
     if size.is_none() {
         findings.error(size_place, "is missing: a bdev of this type has no size of its own");
     }
     let (size, block_size) = (size.flatten()?, block_size?);
     Some(match entry.kind {
         BdevType::Null => BdevKind::Null { size, block_size },
-        BdevType::Malloc | BdevType::FileBacked => BdevKind::Malloc { size, block_size },
+        BdevType::Malloc | BdevType::FileBacked | BdevType::Nvme => BdevKind::Malloc { size, block_size },
     })
+}
+
+/// The keys that only files have, and whether they are there.
+fn of_files(entry: &BdevEntry) -> [(&'static str, bool); 2] {
+    [("path", entry.path.is_some()), ("preallocate", entry.preallocate.is_some())]
+}
+
+/// The keys that only devices have, and whether they are there.
+fn of_devices(entry: &BdevEntry) -> [(&'static str, bool); 2] {
+    [("address", entry.address.is_some()), ("namespace", entry.namespace.is_some())]
+}
+
+/// Finds fault with keys of another type.
+fn refuse_keys(keys: &[(&str, bool)], kind: &str, place: &Place, findings: &mut Findings) {
+    for (key, _) in keys.iter().filter(|(_, given)| *given) {
+        findings.error(place.key(key), format!("is for bdevs of the type \"{kind}\"; leave it out"));
+    }
 }
 
 fn path(text: Option<&str>, place: &Place, findings: &mut Findings) -> Option<PathBuf> {

@@ -17,6 +17,7 @@ use super::{Accepted, Config, Idle, Reactors};
 pub use namespaces::namespace_uuid;
 
 mod bdevs;
+mod devices;
 mod listeners;
 mod metrics;
 mod namespaces;

@@ -130,7 +130,7 @@ fn reservations(
 fn survives_restart(kind: BdevType) -> bool {
     match kind {
         BdevType::Malloc | BdevType::Null => false,
-        BdevType::FileBacked => true,
+        BdevType::FileBacked | BdevType::Nvme => true,
     }
 }
 
