@@ -1,0 +1,206 @@
+//! A PCI NVMe controller, QEMU's behind an emulated IOMMU, is driven from user space in a virtual machine. Most of what is
+//! tested runs there: `vfio/` is that part of this program, and scripts of `vm/` call it.
+
+#[path = "vfio/device.rs"]
+mod device;
+#[path = "vfio/driver.rs"]
+mod driver;
+#[cfg(test)]
+#[path = "nvme/suite/mod.rs"]
+#[expect(unused_imports, reason = "the emulated controller is tested with more of it")]
+mod suite;
+
+use std::env;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write, stderr};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Devices that `vfio_removal.sh` has pulled out; the last one it cuts off itself.
+const PULLED: usize = 4;
+
+#[test]
+fn a_device_is_driven_and_served_from_user_space() {
+    if !wanted() {
+        return;
+    }
+    let machine = Machine::new();
+    machine.copy(&example(), "nvme_read");
+    machine.copy(&unit_tests(), "unit");
+    for name in ["meta", "suite", "twin0", "twin1"] {
+        File::create(machine.path(name)).and_then(|file| file.set_len(32 << 20)).expect("a disk");
+    }
+    let disk = |name: &str| format!("file={},if=none,id={name},format=raw", machine.path(name));
+    let mut vm = machine.vm("256M", "vfio.sh", &["NVME_READ=/mnt/nvme_read", "UNIT=/mnt/unit"]);
+    vm.args([
+        "-device",
+        "nvme,serial=EMPTY",
+        "-device",
+        "nvme,id=meta0,serial=META",
+        "-drive",
+        &disk("meta"),
+        "-device",
+        "nvme-ns,bus=meta0,drive=meta,nsid=1,ms=8",
+        "-device",
+        // A namespace of its own, and not one that comes with the controller: those forget their limits of Copy.
+        "nvme,id=suite0,serial=SUITE,max_ioqpairs=8",
+        "-drive",
+        &disk("suite"),
+        "-device",
+        "nvme-ns,bus=suite0,drive=suite,nsid=1",
+        "-device",
+        "pcie-root-port,id=twins,chassis=9,slot=9",
+        "-drive",
+        &disk("twin0"),
+        "-device",
+        "nvme,serial=TWIN0,drive=twin0,bus=twins,addr=0.0,multifunction=on",
+        "-drive",
+        &disk("twin1"),
+        "-device",
+        "nvme,serial=TWIN1,drive=twin1,bus=twins,addr=0.1",
+    ]);
+    ended(vm.spawn().expect("starting the virtual machine"));
+}
+
+#[test]
+fn devices_are_taken_away_under_load() {
+    if !wanted() {
+        return;
+    }
+    let machine = Machine::new();
+    let socket = machine.path("qmp");
+    let mut vm = machine.vm("64M", "vfio_removal.sh", &[]);
+    vm.arg("-chardev").arg(format!("socket,id=qmp,path={socket},server=on,wait=off"));
+    vm.args(["-mon", "chardev=qmp,mode=control"]);
+    for number in 0..PULLED {
+        let name = format!("disk{number}");
+        File::create(machine.path(&name)).and_then(|file| file.set_len(256 << 20)).expect("a disk");
+        vm.arg("-device").arg(format!("pcie-root-port,id=port{number},chassis={number},slot={number}"));
+        vm.arg("-drive").arg(format!("file={},if=none,id={name},format=raw", machine.path(&name)));
+        vm.arg("-device")
+            .arg(format!("nvme,id=pull{number},serial=PULL{number},drive={name},bus=port{number}"));
+    }
+    let mut vm = vm.spawn().expect("starting the virtual machine");
+    let mut left: Vec<_> = (0..PULLED).map(|number| format!("pull{number}")).collect();
+    while vm.try_wait().expect("the virtual machine").is_none() {
+        if let Some(at) = left.iter().position(|name| Path::new(&machine.path(name)).exists()) {
+            pull(&socket, &left.swap_remove(at));
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    ended(vm);
+}
+
+#[test]
+fn a_device_without_an_iommu_is_refused() {
+    if !wanted() {
+        return;
+    }
+    let machine = Machine::new();
+    File::create(machine.path("disk")).and_then(|file| file.set_len(32 << 20)).expect("a disk");
+    let mut vm = machine.vm("", "vfio_no_iommu.sh", &[]);
+    vm.arg("-drive").arg(format!("file={},if=none,id=disk,format=raw", machine.path("disk")));
+    vm.args(["-device", "nvme,serial=EMULATED0,drive=disk"]);
+    ended(vm.spawn().expect("starting the virtual machine"));
+}
+
+/// What a virtual machine and this one share.
+struct Machine {
+    shared: TempDir,
+}
+
+impl Machine {
+    /// A folder with the programs that the guest runs: its root file system is this machine's, but for /tmp, where they
+    /// may lie.
+    fn new() -> Self {
+        let machine = Self { shared: tempfile::tempdir().expect("a temporary directory") };
+        machine.copy(Path::new(env!("CARGO_BIN_EXE_corelane")), "corelane");
+        machine.copy(&env::current_exe().expect("this program"), "test");
+        machine
+    }
+
+    fn copy(&self, program: &Path, name: &str) {
+        fs::copy(program, self.path(name))
+            .unwrap_or_else(|error| panic!("copying {}: {error}", program.display()));
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.shared.path().join(name).to_str().expect("a path of letters").to_owned()
+    }
+
+    /// A script of `vm/`, on a machine whose own controller has a disk of that size; none when empty.
+    fn vm(&self, disk: &str, script: &str, environment: &[&str]) -> Command {
+        let vm = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vm");
+        let mut command = Command::new(vm.join("vm"));
+        command.env("CORELANE_VM_NVME", disk).env("CORELANE_VM_WORK", self.shared.path());
+        command.args(["CORELANE=/mnt/corelane", "TEST=/mnt/test"]).args(environment).arg(vm.join(script));
+        command
+    }
+}
+
+fn ended(mut vm: Child) {
+    let status = vm.wait().expect("the virtual machine");
+    assert!(status.success(), "the virtual machine ended with {status}; its output says which step failed");
+}
+
+/// The example, built as this program was, and where it lies then.
+fn example() -> PathBuf {
+    let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["build", "--quiet", "--example", "nvme_read", "--profile", profile])
+        .status();
+    assert!(built.expect("running cargo").success());
+    let program = env::current_exe().expect("this program");
+    let target = program.parent().and_then(Path::parent).expect("programs lie in target/PROFILE/deps");
+    target.join("examples/nvme_read")
+}
+
+/// The library's own tests, built as this program was.
+fn unit_tests() -> PathBuf {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let profile: &[&str] = if cfg!(debug_assertions) { &[] } else { &["--release"] };
+    let built = Command::new(cargo)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["test", "--quiet", "--lib", "--no-run", "--message-format=json"])
+        .args(profile)
+        .output()
+        .expect("running cargo");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let messages =
+        built.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
+    let program =
+        messages.filter_map(|message: Value| Some(message["executable"].as_str()?.to_owned())).next_back();
+    program.expect("cargo says where it is").into()
+}
+
+/// Has QEMU take a device out of its slot, as an operator would: the guest is asked.
+fn pull(socket: &str, device: &str) {
+    let mut stream = UnixStream::connect(socket).expect("QEMU's monitor");
+    let mut answers = BufReader::new(stream.try_clone().expect("a second end")).lines();
+    let mut line = || answers.next().expect("an answer").expect("QEMU's monitor");
+    assert!(line().contains("QMP"));
+    let delete = format!(r#"{{"execute": "device_del", "arguments": {{"id": "{device}"}}}}"#);
+    for command in [r#"{"execute": "qmp_capabilities"}"#, &delete] {
+        writeln!(stream, "{command}").expect("QEMU's monitor");
+        // Events of other devices may come before it.
+        while !line().contains("\"return\"") {}
+    }
+}
+
+/// Whether to boot the virtual machine. Says so when not, past the test runner, which hides what a passing test prints.
+fn wanted() -> bool {
+    if env::var_os("CORELANE_VM").is_some_and(|value| value == "1") {
+        return true;
+    }
+    let line = "\nskipped: a PCI NVMe device driven in a virtual machine; run it with\n    CORELANE_VM=1 cargo test --test linux_vfio\n";
+    stderr().write_all(line.as_bytes()).expect("writing to the standard error output");
+    false
+}

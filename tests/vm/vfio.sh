@@ -1,0 +1,172 @@
+#!/bin/bash
+# A PCI NVMe device is driven from user space: what is refused and why, the driver under load, and a target that serves it to
+# a Linux host, which makes a file system; then the kernel has the device back, with the host's files.
+#
+# Wants to be told: CORELANE, TEST (the program, and the tests for the guest), NVME_READ (the example), UNIT (unit tests). The machine needs
+# CORELANE_VM_NVME, and controllers SUITE, EMPTY without namespaces, META with metadata, and TWIN0 and TWIN1 in one slot.
+# shellcheck source-path=SCRIPTDIR source=vfio_steps.sh
+. ./vfio_steps.sh
+
+: "${TEST:?}" "${NVME_READ:?}" "${UNIT:?}"
+install -m 755 "$UNIT" "$work/unit"
+address=$(address_of EMULATED0)
+group=$(basename "$(readlink "/sys/bus/pci/devices/$address/iommu_group")")
+nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+mkdir -p "$work/at"
+
+nvme_bdev() { configure "{\"type\": \"nvme\", \"address\": \"$1\"${2:-}}"; }
+
+# serve_refuses REGEX [COMMAND ...]: the target says why it does not start; the command runs it.
+serve_refuses() {
+  local regex=$1
+  shift
+  refuses "serve" "$regex" "$@" timeout 60 "$CORELANE" serve --config "$work/corelane.json" --state-dir "${state:-$work/refused}"
+}
+
+wrong_devices() {
+  local network
+  nvme_bdev 0000:00:1e.7
+  serve_refuses 'there is no PCI function 0000:00:1e.7: .corelane setup status. lists'
+  network=$(basename "$(dirname "$(grep -l '^0x020000' /sys/bus/pci/devices/*/class)")")
+  nvme_bdev "$network"
+  serve_refuses "$network is not an NVMe controller \(its class is 020000, not 010802\)"
+  nvme_bdev "$address"
+  serve_refuses "disk1.*$address is bound to nvme, not to vfio-pci: run .corelane setup bind $address. first"
+}
+
+# The emulated IOMMU remaps no interrupts.
+unsafe() {
+  "$CORELANE" setup bind "$address"
+  nvme_bdev "$address"
+  serve_refuses "the IOMMU of $address does not isolate interrupts: .*allow_unsafe_interrupts=1"
+  echo Y > $isolation
+}
+
+twins() {
+  local first second
+  first=$(address_of TWIN0)
+  second=$(address_of TWIN1)
+  equal "the group" "$(readlink "/sys/bus/pci/devices/$first/iommu_group")" "$(readlink "/sys/bus/pci/devices/$second/iommu_group")"
+  echo vfio-pci > "/sys/bus/pci/devices/$first/driver_override"
+  echo "$first" > "/sys/bus/pci/devices/$first/driver/unbind"
+  echo "$first" > /sys/bus/pci/drivers_probe
+  nvme_bdev "$first"
+  serve_refuses "$first shares IOMMU group [0-9]+ with functions that the kernel drives \($second: nvme\)"
+}
+
+not_allowed() {
+  chmod 755 "$work"
+  state=$work/nobody
+  install -d -o 65534 "$state"
+  nvme_bdev "$address"
+  chmod 644 "$work/corelane.json"
+  serve_refuses "no permission to open /dev/vfio/$group: .*chown" "${nobody[@]}"
+  chown 65534 "/dev/vfio/$group"
+  ulimit -l 1024
+  serve_refuses 'bytes cannot be locked for the device: the limit on locked memory is 1048576 bytes; raise it with .ulimit -l' \
+    "${nobody[@]}"
+  # Root may lock what it likes.
+  guest_test "$address" device::registers_memory_interrupt_and_reset_work
+  chown 0 "/dev/vfio/$group"
+}
+
+busy() {
+  tail -f /dev/null 3< "/dev/vfio/$group" &
+  nvme_bdev "$address"
+  serve_refuses "$address is in use by another process: .fuser -v /dev/vfio/$group. names it"
+  kill $!
+}
+
+wrong_namespaces() {
+  local serial
+  for serial in EMPTY META; do
+    "$CORELANE" setup bind "$(address_of $serial)" > "$work/$serial"
+  done
+  nvme_bdev "$(cut -d ' ' -f 1 < "$work/EMPTY" | sed 's/:$//')"
+  serve_refuses 'the controller has no active namespace: create and attach one'
+  nvme_bdev "$(cut -d ' ' -f 1 < "$work/META" | sed 's/:$//')"
+  serve_refuses 'namespace 1 has 8 bytes of metadata in each block, which is not supported: format it without'
+  nvme_bdev "$address" ', "namespace": 7'
+  serve_refuses "$address: the controller has no active namespace 7; active are \[1\]"
+}
+
+example() {
+  local said
+  said=$("$NVME_READ" "$address")
+  holds "the example" "$said" "^$address: QEMU NVMe Ctrl, serial EMULATED0"
+  holds "the example" "$said" '^namespace 1: 524288 blocks of 512 bytes'
+  holds "the example" "$said" '^block 7: 0{64}\.\.\.'
+  holds "the example" "$said" '^8 commands, 2 doorbells'
+}
+
+device() { guest_test "$address" device::registers_memory_interrupt_and_reset_work; }
+driver_suite() {
+  address_of SUITE > "$work/suite"
+  "$CORELANE" setup bind "$(cat "$work/suite")"
+  guest_test "$(cat "$work/suite")" driver::the_suite_of_the_driver_passes
+}
+bdev_suite() {
+  TEST=$work/unit guest_test "$(cat "$work/suite")" app::devices::tests::a_namespace_behind_vfio_conforms
+}
+load() { guest_test "$address" driver::what_was_written_is_read_at_depth_128; }
+reset() { guest_test "$address" driver::a_reset_under_load_ends_or_repeats_every_command; }
+
+served() {
+  local remote
+  nvme_bdev "$address"
+  start_target
+  connect
+  remote=$(disk_of 1)
+  equal "the size" "$(blockdev --getsize64 "$remote")" $((256 << 20))
+  fio --name=verify --filename="$remote" --direct=1 --ioengine=libaio --iodepth=32 --rw=randwrite --bs=4k --size=64M \
+    --io_size=8M --verify=crc32c --verify_fatal=1 --randseed=1 > "$work/fio" || { cat "$work/fio"; return 1; }
+  mkfs.ext4 -q -F "$remote"
+  mount "$remote" "$work/at"
+  cp -r /etc/ssl /etc/default "$work/at/"
+  head -c 20M /dev/urandom > "$work/at/data"
+  (cd "$work/at" && find . -type f -exec sha256sum {} + | sort) > "$work/sums"
+  fstrim "$work/at"
+  umount "$work/at"
+  nvme disconnect -n $nqn
+  stop_target
+}
+
+# Prints the kernel's disk of the device, or nothing; its name need not be that of before.
+disk() {
+  local at
+  for at in /sys/block/nvme*n1; do
+    if [[ $(tr -d ' ' < "$at/device/serial") == EMULATED0 && -b /dev/$(basename "$at") ]]; then
+      echo "/dev/$(basename "$at")"
+      return
+    fi
+  done
+}
+
+disk_is_back() { [[ -n $(disk) ]]; }
+
+given_back() {
+  local disk
+  "$CORELANE" setup unbind "$address"
+  until_true 30 "the kernel's disk is there" disk_is_back
+  disk=$(disk)
+  fsck.ext4 -f -n "$disk"
+  mount -o ro "$disk" "$work/at"
+  (cd "$work/at" && find . -type f -exec sha256sum {} + | sort) | cmp - "$work/sums"
+  umount "$work/at"
+}
+
+step "devices that cannot be driven are refused" wrong_devices
+step "interrupts that are not isolated are refused" unsafe
+step "a group with a driver of the kernel is refused" twins
+step "who may not is told what is missing" not_allowed
+step "a device that is in use is refused" busy
+step "namespaces that cannot be served are refused" wrong_namespaces
+step "the example reads blocks" example
+step "registers, memory, interrupt and reset work" device
+step "the driver's suite passes" driver_suite
+step "the suite of block devices passes" bdev_suite
+step "what was written is read, at depth 128" load
+step "resets under load end or repeat every command" reset
+step "a Linux host makes a file system on it" served
+step "the kernel has it back, with the host's files" given_back
+cat "$work/figures"
