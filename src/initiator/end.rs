@@ -10,6 +10,19 @@ use crate::pdu::term_req::Termination;
 use crate::spec::fabrics::{Connect, ConnectData, ConnectRefused};
 use crate::spec::status::Status;
 
+/// A queue in a message, by its QID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueName(pub u16);
+
+impl fmt::Display for QueueName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => out.write_str("admin queue"),
+            qid => write!(out, "I/O queue {qid}"),
+        }
+    }
+}
+
 /// Why a command failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {

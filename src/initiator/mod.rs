@@ -4,7 +4,8 @@
 //! a clock, or allocates once it is connected: a poller calls [`Queues::poll`] in its ingress phase and
 //! [`Queues::flush`] in its flush phase, and learns of each command's end under the tag that it was submitted with.
 //! [`Enabling`] says which commands make a connected controller ready. [`blocking::Host`] puts them together for tests
-//! and tools that may wait.
+//! and tools that may wait, [`Association`] for pollers: it connects without waiting, keeps the association alive, and
+//! makes it anew when it ends.
 //!
 //! ```text
 //!   admin:  TcpStream -> Queues::open -> Opening -> Connecting -> Ready -> Enabling -> Controller
@@ -15,8 +16,10 @@
 //! command that was submitted is told completed exactly once, also where the connection ends, unless its queue is closed
 //! before.
 
+mod association;
 pub mod blocking;
 pub mod command;
+mod dial;
 mod enable;
 mod end;
 mod identity;
@@ -25,8 +28,10 @@ mod queues;
 #[cfg(test)]
 mod tests;
 
+pub use association::{Association, AssociationOptions, Backoff, Change, Fault};
+pub use dial::Dial;
 pub use enable::{Controller, EnableError, Enabling, Step, Task};
-pub use end::{CommandError, End, Refusal};
+pub use end::{CommandError, End, QueueName, Refusal};
 pub use identity::Identity;
 pub use queue_pair::{Completion, Kind, NotSubmitted, QueueOptions, QueuePair, Transfer};
 pub use queues::Queues;

@@ -1,25 +1,12 @@
 //! What can go wrong for a host that waits, with all that a person needs to know.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
-use std::{fmt, io};
 
-use crate::initiator::{CommandError, EnableError, End, NotSubmitted, Task};
+use crate::initiator::{CommandError, EnableError, End, NotSubmitted, QueueName, Task};
 use crate::mem::ExtentError;
 use crate::spec::status::Status;
-
-/// A queue in a message, by its QID.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QueueName(pub u16);
-
-impl fmt::Display for QueueName {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            0 => out.write_str("admin queue"),
-            qid => write!(out, "I/O queue {qid}"),
-        }
-    }
-}
 
 /// Why something did not work.
 #[derive(Debug, thiserror::Error)]

@@ -31,9 +31,10 @@ use corelane_reactors::clock::Time;
 use corelane_reactors::poll_group::SocketId;
 use uuid::Uuid;
 
+pub use crate::initiator::QueueName;
 pub use discovery::Discovered;
 pub use drive::{Answer, Exchange};
-pub use error::{HostError, QueueName};
+pub use error::HostError;
 pub use io::Geometry;
 
 use drive::Drive;

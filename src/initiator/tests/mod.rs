@@ -1,5 +1,6 @@
 //! The host against a target that does what a script says, over a loopback connection.
 
+mod association;
 mod commands;
 mod enabling;
 mod failures;
