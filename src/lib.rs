@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod nvme;
 pub mod nvmf;
 pub mod pdu;
+pub mod perf;
 pub mod persist;
 pub mod reservation;
 pub mod spec;

@@ -1,0 +1,142 @@
+//! The load on a block device of this process.
+//!
+//! Invariant: a tag that a channel has is told to the sink once, by `ready` or by the channel's own poll, unless the device
+//! is given up.
+
+use std::io;
+use std::mem;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use corelane_reactors::clock::Time;
+use corelane_reactors::reactor::Reactor;
+use corelane_reactors::ring::{self, Ring};
+
+use crate::bdev::{Bdev, BdevError, Blocks, Channel, Command, Home, Submitted, Tag};
+use crate::mem::{Extent, ExtentError};
+use crate::perf::{Failure, Io, Outage, Port, Sink, Submission, Target};
+
+/// A block device.
+#[derive(Clone)]
+pub struct BdevTarget {
+    /// The device.
+    pub bdev: Arc<dyn Bdev>,
+    /// The io_uring of each reactor, for a device that needs one.
+    pub ring: Option<ring::Options>,
+}
+
+impl Target for BdevTarget {
+    type Port = BdevPort;
+
+    fn port(&self, reactor: &mut Reactor, lanes: usize, memory: &Arc<Extent>) -> io::Result<BdevPort> {
+        let mut home = Home::new(&[Arc::clone(memory)]);
+        if let Some(options) = &self.ring {
+            let ring = Ring::open(options).map_err(io::Error::other)?;
+            ring.attach(reactor)?;
+            home = home.with_ring(ring);
+        }
+        let channels: Result<Vec<_>, _> = (0..lanes).map(|_| self.bdev.open(&home)).collect();
+        let channels = channels.map_err(io::Error::other)?;
+        Ok(BdevPort { channels, memory: Arc::clone(memory), ready: Vec::new(), state: State::New })
+    }
+
+    fn memory(&self, bytes: usize) -> Result<Extent, ExtentError> {
+        Extent::best(bytes)
+    }
+}
+
+/// One core's channels to a block device.
+pub struct BdevPort {
+    channels: Vec<Box<dyn Channel>>,
+    memory: Arc<Extent>,
+    /// What ended inside `submit`: lane, tag and outcome.
+    ready: Vec<(usize, u16, Result<(), Failure>)>,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    New,
+    Up,
+    Over,
+}
+
+impl Port for BdevPort {
+    fn poll(&mut self, _now: Time, sink: &mut impl Sink) -> bool {
+        if self.state == State::New {
+            self.state = State::Up;
+            sink.up(self.lanes());
+        }
+        let mut done = self.ready.len();
+        for (lane, tag, outcome) in self.ready.drain(..) {
+            sink.done(lane, tag, outcome);
+        }
+        if self.state == State::Over {
+            return done > 0;
+        }
+        for (lane, channel) in self.channels.iter_mut().enumerate() {
+            if channel.outstanding() == 0 {
+                continue;
+            }
+            done += channel.poll(&mut |Tag(tag), outcome| {
+                let tag = u16::try_from(tag).expect("tags are slots");
+                sink.done(lane, tag, outcome.map_err(Failure::Bdev));
+            });
+        }
+        done > 0
+    }
+
+    fn submit(&mut self, lane: usize, tag: u16, io: &Io) -> Submission {
+        let blocks = Blocks { first: io.lba, count: io.blocks };
+        let (from, into) = ([io.memory.read_only()], [io.memory]);
+        let command = if io.write {
+            Command::Write { blocks, from: &from, force_unit_access: false }
+        } else {
+            Command::Read { blocks, into: &into }
+        };
+        match self.channels[lane].submit(Tag(tag.into()), &command) {
+            Submitted::Pending => Submission::Taken,
+            Submitted::Done(Err(BdevError::Busy)) => Submission::Full,
+            Submitted::Done(outcome) => {
+                // Grows to the depth of all lanes, and then no more.
+                self.ready.push((lane, tag, outcome.map_err(Failure::Bdev)));
+                Submission::Taken
+            }
+        }
+    }
+
+    fn flush(&mut self) -> bool {
+        self.channels.iter_mut().for_each(|channel| channel.commit());
+        !self.ready.is_empty()
+    }
+
+    fn unanswered(&mut self, _now: Time, _lane: usize, after: Duration, sink: &mut impl Sink) {
+        self.state = State::Over;
+        sink.down(self.lanes(), Outage::Unanswered { after }, true);
+    }
+
+    fn leave(&mut self, _now: Time) {
+        self.state = State::Over;
+    }
+
+    fn is_over(&self) -> bool {
+        self.state == State::Over
+    }
+}
+
+impl BdevPort {
+    fn lanes(&self) -> Range<usize> {
+        0..self.channels.len()
+    }
+}
+
+impl Drop for BdevPort {
+    fn drop(&mut self) {
+        // What a device still has, it may still write to: neither channel nor memory is given back.
+        if self.channels.iter().any(|channel| channel.outstanding() > 0) {
+            mem::forget(mem::take(&mut self.channels));
+            mem::forget(Arc::clone(&self.memory));
+        }
+    }
+}
