@@ -39,8 +39,11 @@ pub(super) fn bdevs(config: &Config, mut there: Bdevs) -> Result<Bdevs, ServeErr
     Ok(there)
 }
 
-/// `None` for a device of the machine.
-fn bdev(entry: &config::Bdev) -> Result<Option<Arc<dyn Bdev>>, ServeError> {
+/// Makes one block device; `None` for a device of the machine.
+///
+/// # Errors
+/// [`ServeError::Bdev`].
+pub(super) fn bdev(entry: &config::Bdev) -> Result<Option<Arc<dyn Bdev>>, ServeError> {
     let failed = |source| ServeError::Bdev { name: entry.name.clone(), source };
     let name = &entry.name;
     Ok(Some(match &entry.kind {

@@ -35,6 +35,7 @@ use crate::bdev::CreateError;
 use crate::config::Config;
 use crate::mem::ExtentError;
 use crate::nvmf::subsystem::SubsystemError;
+use crate::perf::BdevTarget;
 use crate::persist::{OpenError, StateError};
 use crate::transport::ListenError;
 
@@ -55,6 +56,14 @@ pub struct Options {
 /// Why an appliance does not serve (any more).
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
+    /// A local NVMe device is driven by an appliance only.
+    #[error(
+        "bdev `{name}` is a local NVMe device: serve it, and put the load on the target (tcp://HOST:PORT/NQN)"
+    )]
+    Served {
+        /// Name of the block device.
+        name: String,
+    },
     /// The state directory cannot be used.
     #[error("cannot use the state directory")]
     State(#[from] StateError),
@@ -167,8 +176,20 @@ pub fn serve(what: impl Into<Builder>) -> Result<(), ServeError> {
     Ok(())
 }
 
+/// Makes block device `name` of a configuration, outside of any appliance, to put a load on; `None` when it has none of
+/// this name.
+///
+/// # Errors
+/// [`ServeError::Bdev`], and [`ServeError::Served`] for a local NVMe device.
+pub fn bdev_target(config: &Config, name: &str, allowed: &[usize]) -> Result<Option<BdevTarget>, ServeError> {
+    let Some(entry) = config.bdev(name) else { return Ok(None) };
+    let ring = entry.kind.needs_ring().then(|| assemble::ring(config, allowed)).flatten();
+    let Some(bdev) = assemble::bdev(entry)? else { return Err(ServeError::Served { name: name.to_owned() }) };
+    Ok(Some(BdevTarget { bdev, ring }))
+}
+
 /// A stream with a byte for each SIGINT and SIGTERM.
-fn watch_signals() -> io::Result<UnixStream> {
+pub(crate) fn watch_signals() -> io::Result<UnixStream> {
     let (asked, ended) = UnixStream::pair()?;
     for signal in [SIGINT, SIGTERM] {
         signal_hook::low_level::pipe::register(signal, ended.try_clone()?)?;

@@ -7,7 +7,10 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{ByteSize, parse_listen};
 
+use super::discover::{self, DiscoverArguments};
+use super::identify::{self, IdentifyArguments};
 use super::log::LogFormat;
+use super::perf::{self, PerfArguments};
 use super::reservation::{self, ReservationCommand};
 use super::setup::{self, SetupCommand};
 use super::top::{self, TopArguments};
@@ -24,7 +27,7 @@ set-up are needed for that.";
 const AFTER: &str = "\
 OUTPUT:
   Standard output gets what a script may want to read: each listening address, the answers
-  of `check`, `reservation` and `setup`, the schema. Standard error gets the log.
+  of `check`, `reservation`, `setup`, `perf`, `discover` and `identify`, the schema. Standard error gets the log.
 
 SIGNALS:
   SIGINT, SIGTERM   Finish the commands in flight, close the connections, exit with 0.
@@ -55,6 +58,8 @@ EXAMPLES:
       corelane schema > corelane.schema.json
   See what reservations a stopped target keeps:
       corelane reservation list --state-dir /var/lib/corelane
+  Read 4 KiB at random for five seconds, 128 commands at a time:
+      corelane perf --target tcp://127.0.0.1:4420/nqn.2026-11.io.corelane:disk0
   See which NVMe devices could be given to programs, and what is missing for it:
       corelane setup status";
 
@@ -106,6 +111,15 @@ pub(super) enum Command {
     /// Look at, check, clear or import the reservations that are kept in a state directory
     #[command(subcommand, long_about = reservation::ABOUT, after_long_help = reservation::AFTER)]
     Reservation(ReservationCommand),
+    /// Put a load on a target, and measure what it does
+    #[command(long_about = perf::ABOUT, after_long_help = perf::AFTER)]
+    Perf(Box<PerfArguments>),
+    /// Print which subsystems a target has, and where
+    #[command(long_about = discover::ABOUT)]
+    Discover(DiscoverArguments),
+    /// Print what a controller and its namespaces are like
+    #[command(long_about = identify::ABOUT)]
+    Identify(IdentifyArguments),
     /// Give NVMe devices and huge pages of this machine to programs, and give them back
     #[command(subcommand, long_about = setup::ABOUT, after_long_help = setup::AFTER)]
     Setup(SetupCommand),

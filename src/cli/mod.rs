@@ -24,7 +24,11 @@ pub use serve::Start;
 
 mod arguments;
 mod check;
+mod discover;
+mod identify;
 mod log;
+mod perf;
+mod remote;
 mod reservation;
 mod serve;
 mod setup;
@@ -120,6 +124,9 @@ fn outcome<E: Error>(surroundings: Surroundings<'_>, serve: impl FnOnce(Start) -
         Command::Check { file } => check::check(&file, &allowed, output, errors),
         Command::Schema => schema(output),
         Command::Reservation(command) => reservation::run(command, &arguments.log, variable, output),
+        Command::Perf(options) => perf::run(&options, &allowed, output, errors),
+        Command::Discover(options) => discover::run(&options, output),
+        Command::Identify(options) => identify::run(&options, output),
         Command::Setup(command) => setup::run(command, &mut machine, output),
         Command::Top(arguments) => top::run(&arguments, output),
         Command::Serve(options) => serve::prepare(&options, &arguments.log, variable, &allowed)

@@ -9,6 +9,7 @@ use clap::CommandFactory;
 use super::*;
 use crate::config::{BdevKind, ByteSize};
 
+mod perf;
 mod reservation;
 mod setup;
 
@@ -271,7 +272,7 @@ fn every_example_of_the_help_is_a_command_line() {
         assert!(parsed.is_ok(), "{command}: {parsed:?}");
         tried += 1;
     }
-    assert_eq!(tried, 7);
+    assert_eq!(tried, 8);
 }
 
 #[test]
