@@ -96,6 +96,15 @@ impl Program {
         lines
     }
 
+    /// Waits until standard error has `words`.
+    pub(crate) fn errors_until(&self, words: &str) {
+        let deadline = Instant::now() + LINE_MAX;
+        while !self.errors().contains(words) {
+            assert!(Instant::now() < deadline, "no {words:?}: {}", self.errors());
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("sending a signal");
     }
