@@ -124,6 +124,7 @@ fn links_lead_somewhere() {
         "docs/metrics.md",
         "docs/reservations.md",
         "docs/setup.md",
+        "docs/perf.md",
         "tuning/README.md",
         "benches/README.md",
     ];
