@@ -38,12 +38,13 @@ pub struct Layout {
     pub io: Vec<usize>,
 }
 
-/// A group of reactors. All methods take `&self`, so an `Arc<Group>` can be shared.
+/// A group of reactors. All methods but [`Group::set_idle`] take `&self`, so an `Arc<Group>` can be shared.
 ///
 /// Dropping it tells the reactors to stop and does not wait for them.
 pub struct Group {
     clock: Clock,
-    idle: IdlePolicy,
+    /// By reactor.
+    idle: Vec<IdlePolicy>,
     /// Asked before anything was pinned.
     allowed: Arc<[usize]>,
     quiescence: SharedQuiescence,
@@ -115,7 +116,7 @@ impl Group {
             seats.iter().map(|seat| reactor::sleep_epoll(seat).map(Some)).collect::<io::Result<Vec<_>>>()?;
         Ok(Group {
             clock,
-            idle,
+            idle: vec![idle; cpus.len()],
             allowed: allowed.into(),
             quiescence: Quiescence::new(cpus.len()),
             seats,
@@ -124,6 +125,25 @@ impl Group {
             epolls: Mutex::new(epolls),
             threads: Mutex::new(Vec::new()),
         })
+    }
+
+    /// Lets reactor `index` do something else without work than the others. Counts for a reactor that is started or
+    /// taken afterwards.
+    ///
+    /// # Panics
+    ///
+    /// When there is no reactor `index`.
+    pub fn set_idle(&mut self, index: ReactorIndex, idle: IdlePolicy) {
+        self.idle[index] = idle;
+    }
+
+    /// The CPU of reactor `index`; `None` in a simulation, where none is pinned.
+    ///
+    /// # Panics
+    ///
+    /// When there is no reactor `index`.
+    pub fn cpu(&self, index: ReactorIndex) -> Option<usize> {
+        self.cpus[index]
     }
 
     /// How many reactors there are, the management reactor included.
@@ -305,7 +325,7 @@ impl Group {
             presence: Presence::new(SharedQuiescence::clone(&self.quiescence), index),
             seat: Arc::clone(&self.seats[index]),
             clock: self.clock.clone(),
-            idle: self.idle,
+            idle: self.idle[index],
         }
     }
 }

@@ -67,6 +67,17 @@ fn impossible_layouts_are_refused() {
     }
 }
 
+#[test]
+fn one_reactor_may_be_idle_in_another_way() {
+    let mut group = Group::simulated(3, Clock::simulated().0).unwrap();
+    group.set_idle(1, IdlePolicy::Spin);
+    let policies = [0, 1, 2].map(|index| group.take(index).idle);
+    assert_eq!(policies, [IdlePolicy::Park, IdlePolicy::Spin, IdlePolicy::Park]);
+    let cpu = cpu::allowed()[0];
+    assert_eq!(new_group(cpu, &[cpu]).unwrap().cpu(0), Some(cpu));
+    assert_eq!(group.cpu(0), None);
+}
+
 /// A request, with the room for its reply.
 struct Request(u64, Slot<u64>);
 

@@ -33,8 +33,8 @@ use crate::buffer::{Chunks, Segment};
 /// Most events taken from the kernel in one poll.
 const EVENTS_MAX: usize = 64;
 
-/// Most sockets served in one poll.
-const SERVED_MAX: usize = 64;
+/// Most sockets served in one poll, unless the user says otherwise.
+const SERVED_DEFAULT: usize = 64;
 
 /// Sockets watched by one epoll descriptor.
 pub(super) struct Engine {
@@ -48,6 +48,8 @@ pub(super) struct Engine {
     starved: VecDeque<SocketId>,
     /// What `Chunks::releases` was when `starved` was looked through last.
     releases_seen: u64,
+    /// Most sockets served in one poll: at least 1.
+    served_max: usize,
 }
 
 impl Engine {
@@ -65,7 +67,12 @@ impl Engine {
             ready: VecDeque::with_capacity(options.sockets_max),
             starved: VecDeque::with_capacity(options.sockets_max),
             releases_seen: 0,
+            served_max: SERVED_DEFAULT,
         })
+    }
+
+    pub(super) fn serve_at_most(&mut self, sockets: usize) {
+        self.served_max = sockets;
     }
 
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
@@ -98,7 +105,7 @@ impl Engine {
     pub(super) fn poll(&mut self, handler: &mut impl Handler) -> usize {
         self.release_starved();
         self.collect_events();
-        let batch = self.ready.len().min(SERVED_MAX);
+        let batch = self.ready.len().min(self.served_max);
         for _ in 0..batch {
             let Some(id) = self.ready.pop_front() else { break };
             let Some(socket) = self.slots.find(id) else { continue };

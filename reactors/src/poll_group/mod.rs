@@ -161,6 +161,15 @@ impl PollGroup {
         Ok(Self { engine: epoll::Engine::new(options)? })
     }
 
+    /// Serves at most so many sockets in one poll; 64 unless this is called.
+    ///
+    /// # Panics
+    /// When `sockets` is 0.
+    pub fn serve_at_most(&mut self, sockets: usize) {
+        assert!(sockets > 0, "a poll that serves nobody never ends");
+        self.engine.serve_at_most(sockets);
+    }
+
     /// Readable when a socket has something to do that `poll` has not seen yet; to be watched level-triggered by a
     /// sleeper that found `pending` false.
     #[must_use]

@@ -171,3 +171,28 @@ fn descriptor_wakes_a_sleeper_that_has_nothing_pending() {
     drive_quiet(&mut group, &mut recorder);
     assert!(!readable(&group, 0));
 }
+
+#[test]
+fn a_poll_serves_no_more_sockets_than_it_is_told() {
+    for (most, expected) in [(None, [3, 0]), (Some(1), [1, 1]), (Some(2), [2, 1])] {
+        let mut group = group(8, 2);
+        if let Some(most) = most {
+            group.serve_at_most(most);
+        }
+        // With bytes that were read already, each is served at once.
+        let far: Vec<_> = (0..3)
+            .map(|_| {
+                let (far, near) = pair();
+                group.add(near, b"unread").unwrap();
+                far
+            })
+            .collect();
+        let mut recorder = Recorder::greedy();
+        let mut shown = || {
+            group.poll(&mut recorder);
+            std::mem::take(&mut recorder.shown).len()
+        };
+        assert_eq!([shown(), shown()], expected, "{most:?}");
+        drop(far);
+    }
+}
