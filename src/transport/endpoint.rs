@@ -61,6 +61,9 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`EndpointError`].
+    ///
+    /// # Panics
+    /// If a turn serves no socket.
     pub fn new(
         settings: &Settings,
         counters: Arc<Counters>,
@@ -77,12 +80,13 @@ impl Endpoint {
         };
         let (drained, reservations) = drained.unzip();
         let sockets_max = settings.connections_max;
-        let group = PollGroup::new(&Options {
+        let mut group = PollGroup::new(&Options {
             chunk_bytes: CHUNK_BYTES,
             chunks: sockets_max * 2 + 2,
             sockets_max,
             chunks_per_socket: 4,
         })?;
+        group.serve_at_most(settings.sockets_per_turn);
         let services = Services {
             channels,
             counters,
@@ -109,6 +113,10 @@ impl Endpoint {
             open: 0,
             lane,
         })
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.queues.services.settings
     }
 
     pub(super) fn group(&self) -> &PollGroup {

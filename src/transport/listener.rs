@@ -18,8 +18,6 @@ use crate::transport::Endpoint;
 use crate::transport::message::Counted;
 use crate::transport::pollers::{MANAGEMENT_PACE, Pace};
 
-/// Connections that one turn accepts.
-const ACCEPTS_PER_TURN: usize = 16;
 /// Connections that the kernel keeps for us until they are accepted.
 const BACKLOG: i32 = 1024;
 /// How long a listener waits that cannot accept for lack of resources.
@@ -81,6 +79,7 @@ pub struct Listener {
     socket: TcpListener,
     endpoint: Rc<RefCell<Endpoint>>,
     connections_max: usize,
+    accepts_per_turn: usize,
     patient_until: Option<Time>,
     pace: Pace,
     /// The log says already that connections are refused.
@@ -98,12 +97,14 @@ impl Listener {
         connections_max: usize,
     ) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
+        let accepts_per_turn = endpoint.borrow().settings().accepts_per_turn;
         let name = format!("listener {}", socket.local_addr()?);
         Ok(Self {
             name,
             socket,
             endpoint,
             connections_max,
+            accepts_per_turn,
             patient_until: None,
             pace: Pace::every(MANAGEMENT_PACE),
             full: false,
@@ -156,7 +157,7 @@ impl Poller for Listener {
         if !self.pace.is_due(turn.now()) {
             return Poll::Idle(Wake::Descriptor);
         }
-        for accepted in 0..ACCEPTS_PER_TURN {
+        for accepted in 0..self.accepts_per_turn {
             match self.accept() {
                 Ok(true) => {}
                 Ok(false) if accepted == 0 => return Poll::Idle(Wake::Descriptor),

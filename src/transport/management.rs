@@ -11,15 +11,16 @@ use std::sync::atomic::AtomicUsize;
 use corelane_reactors::clock::Time;
 use corelane_reactors::mailbox::{Sender, Slot};
 use corelane_reactors::poll_group::SocketId;
+use rustix::net::sockopt;
 
 use crate::nvmf::controller::ControllerId;
 use crate::nvmf::fence::NamespaceKey;
 use crate::nvmf::target::{Action, Association, FenceWork, Target};
 use crate::spec::host::HostId;
 use crate::trace::What;
-use crate::transport::Counters;
 use crate::transport::connections::Assigned;
 use crate::transport::message::{FenceOrder, Handover, IoMail, ManagementMail, Reserve};
+use crate::transport::{Counters, Placement};
 
 /// The way to one I/O reactor.
 #[derive(Debug)]
@@ -36,6 +37,7 @@ pub struct Management {
     pub(super) live: Arc<AtomicUsize>,
     mail: Sender<ManagementMail>,
     lanes: Vec<Lane>,
+    placement: Placement,
     pub(super) admin: HashMap<ControllerId, (SocketId, SocketAddr)>,
     pub(super) io_queues: HashMap<(ControllerId, u16), Assigned>,
     /// Messages that found no room; they go out with the next turn.
@@ -65,6 +67,7 @@ impl Management {
             live: Arc::new(AtomicUsize::new(0)),
             mail,
             lanes,
+            placement: Placement::LeastLoaded,
             admin: HashMap::new(),
             io_queues: HashMap::new(),
             unsent: Vec::new(),
@@ -76,6 +79,17 @@ impl Management {
             drained: 0,
             counters: Arc::default(),
         }
+    }
+
+    /// Chooses the I/O reactors of queues in this way; without it, the one with the fewest queues.
+    ///
+    /// # Panics
+    /// When the placement is for another number of I/O reactors.
+    #[must_use]
+    pub fn with_placement(mut self, placement: Placement) -> Self {
+        assert!(placement.fits(self.lanes.len()), "the placement is for these I/O reactors");
+        self.placement = placement;
+        self
     }
 
     /// The target. What it waits for is asked again afterwards: it grows with the number of controllers, so not every
@@ -134,10 +148,11 @@ impl Management {
         self.mail.reserve()
     }
 
-    /// Sends a queue to the I/O reactor that has the fewest.
+    /// Sends a queue to the I/O reactor that the placement chooses.
     pub(super) fn hand_over(&mut self, handover: Handover) {
-        let lane =
-            (0..self.lanes.len()).min_by_key(|&lane| self.lanes[lane].queues).expect("there is a lane");
+        let lanes = &self.lanes;
+        let cpu = || sockopt::socket_incoming_cpu(&handover.stream).ok().map(|cpu| cpu as usize);
+        let lane = self.placement.choose(lanes.len(), |lane| lanes[lane].queues, cpu);
         let (controller, qid) = (handover.ticket.controller, handover.ticket.qid);
         self.lanes[lane].queues += 1;
         let queue = Assigned { lane, peer: handover.peer, trace: Arc::clone(&handover.trace) };

@@ -20,6 +20,7 @@ mod link;
 mod listener;
 mod management;
 mod message;
+mod placement;
 mod pollers;
 mod queues;
 mod role;
@@ -41,6 +42,7 @@ pub use fencing::ReservationMail;
 pub use listener::{ListenError, Listener, listen};
 pub use management::Management;
 pub use message::{IoMail, ManagementMail};
+pub use placement::{Nearest, Placement};
 pub use pollers::{Mail, attach};
 pub use role::{EndpointError, EndpointRole};
 pub use share::QueueBuffers;
@@ -74,6 +76,12 @@ pub struct Settings {
     pub header_digest: bool,
     /// Agree to data digests.
     pub data_digest: bool,
+    /// Messages of other reactors that one turn takes: 1 and up.
+    pub messages_per_turn: usize,
+    /// Sockets that one turn receives from: 1 and up.
+    pub sockets_per_turn: usize,
+    /// Connections that one turn accepts at each address: 1 and up.
+    pub accepts_per_turn: usize,
 }
 
 impl Default for Settings {
@@ -90,6 +98,9 @@ impl Default for Settings {
             retire_after: Duration::from_secs(15),
             header_digest: true,
             data_digest: true,
+            messages_per_turn: 32,
+            sockets_per_turn: 64,
+            accepts_per_turn: 16,
         }
     }
 }

@@ -13,9 +13,6 @@ use corelane_reactors::reactor::{Reactor, Turn};
 
 use crate::transport::{Endpoint, IoMail, ManagementMail};
 
-/// Messages that one turn takes.
-const MAIL_PER_TURN: usize = 32;
-
 /// How often a busy reactor looks for new connections and at admin queues: often enough for people, and seldom enough
 /// not to slow I/O down on a shared core.
 pub(super) const MANAGEMENT_PACE: Duration = Duration::from_micros(100);
@@ -64,15 +61,14 @@ pub fn attach(reactor: &mut Reactor, endpoint: &Rc<RefCell<Endpoint>>, mail: Mai
         Mail::Io(_) => Pace::every(Duration::ZERO),
         Mail::Management(_) => Pace::every(MANAGEMENT_PACE),
     };
+    let most = endpoint.borrow().settings().messages_per_turn;
     let mail = match mail {
-        Mail::Io(mailbox) => mailbox.into_poller("queue-mail", MAIL_PER_TURN, move |turn, mail| {
-            receiver.borrow_mut().mail(turn, mail)
-        }),
-        Mail::Management(mailbox) => {
-            mailbox.into_poller("management-mail", MAIL_PER_TURN, move |turn, mail| {
-                receiver.borrow_mut().management_mail(turn.now(), mail);
-            })
+        Mail::Io(mailbox) => {
+            mailbox.into_poller("queue-mail", most, move |turn, mail| receiver.borrow_mut().mail(turn, mail))
         }
+        Mail::Management(mailbox) => mailbox.into_poller("management-mail", most, move |turn, mail| {
+            receiver.borrow_mut().management_mail(turn.now(), mail);
+        }),
     };
     reactor.add_poller(Phase::Mailbox, mail)?;
     reactor.add_poller(Phase::Completions, Box::new(Completions(shared())))?;

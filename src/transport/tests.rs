@@ -17,7 +17,7 @@ use crate::spec::text::nul_padded;
 use crate::transport::message::IoMail;
 use crate::transport::slots::Slots;
 use crate::transport::submission::SubmissionQueue;
-use crate::transport::{Management, io_queue};
+use crate::transport::{Management, Nearest, Placement, io_queue};
 
 /// A target with one controller.
 fn target() -> (Target, ControllerId) {
@@ -102,4 +102,43 @@ fn the_head_wraps_at_the_end_of_the_queue() {
 fn a_tag_names_socket_and_slot() {
     let untagged = io_queue::untag(0x0001_2345_ffff);
     assert_eq!(untagged, (0x1_2345, 0xffff));
+}
+
+/// Lanes chosen one after the other, each queue staying where it was put.
+fn spread(mut placement: Placement, lanes: usize, cpus: &[Option<usize>]) -> Vec<usize> {
+    let mut queues = vec![0; lanes];
+    let mut place = |cpu: &Option<usize>| {
+        let lane = placement.choose(lanes, |lane| queues[lane], || *cpu);
+        queues[lane] += 1;
+        lane
+    };
+    cpus.iter().map(&mut place).collect()
+}
+
+#[test]
+fn queues_go_where_the_placement_says() {
+    let mut nearest = Nearest::new(3);
+    nearest.set(4, vec![1]);
+    nearest.set(5, vec![0, 2]);
+    let incoming = Placement::IncomingCpu(nearest);
+    let rows = [
+        //  placement                packets come on      lanes
+        (Placement::round_robin(), vec![Some(4); 5], vec![0, 1, 2, 0, 1]),
+        (Placement::LeastLoaded, vec![Some(4); 5], vec![0, 1, 2, 0, 1]),
+        (incoming.clone(), vec![Some(4); 3], vec![1, 1, 1]),
+        (incoming.clone(), vec![Some(5); 3], vec![0, 2, 0]),
+        // Core 0 is near nobody, 9 is not known, and a kernel may not say: the one with the fewest.
+        (incoming, vec![Some(4), Some(0), Some(9), None], vec![1, 0, 2, 0]),
+    ];
+    for (placement, cpus, lanes) in rows {
+        assert_eq!(spread(placement.clone(), 3, &cpus), lanes, "{placement:?} {cpus:?}");
+    }
+}
+
+#[test]
+fn one_after_the_other_heeds_no_load() {
+    let mut placement = Placement::round_robin();
+    let mut next = || placement.choose(2, |lane| [9, 0][lane], || None);
+    assert_eq!([next(), next(), next()], [0, 1, 0]);
+    assert_eq!(Placement::LeastLoaded.choose(2, |lane| [9, 0][lane], || None), 1);
 }
