@@ -4,7 +4,7 @@ use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use corelane::app::{Appliance, Options};
-use corelane::config::{ByteSize, Embedded};
+use corelane::config::{ByteSize, Embedded, Topology};
 use tempfile::TempDir;
 
 use crate::workload::REGION_BYTES;
@@ -25,7 +25,7 @@ pub(crate) fn start(core: usize) -> Result<Target, Box<dyn Error>> {
     let state = TempDir::new()?;
     let listen = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
     let embedded = Embedded { listen, size: ByteSize::new(REGION_BYTES) };
-    let accepted = embedded.config(&[core]).map_err(|findings| format!("{findings:?}"))?;
+    let accepted = embedded.config(&Topology::flat(&[core])).map_err(|findings| format!("{findings:?}"))?;
     let mut config = accepted.config;
     config.limits.queue_depth_max = QUEUE_ENTRIES;
     let appliance = Appliance::start(Options { config, state_directory: state.path().to_owned() })?;

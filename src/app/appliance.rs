@@ -137,8 +137,7 @@ impl Appliance {
         let metrics_socket = assemble::metrics_socket(&config)?;
         let counts = assemble::counts(&config);
         let target = assemble::target(&config, &bdevs, &sockets, &counts)?;
-        let group = Group::new(&assemble::layout(&config), assemble::idle_policy(&config), clock)?;
-        let group = Arc::new(group);
+        let group = Arc::new(assemble::group(&config, clock)?);
 
         let (addresses, subsystems) = served(&config, &sockets);
         let management_mail = settings.connections_max + MANAGEMENT_MAIL_SPARE;
@@ -152,7 +151,8 @@ impl Appliance {
         let numbers = Numbers::new(&group, &counters, &management_counters, counts, ask);
         let start = ManagementStart {
             settings,
-            management: Management::new(target, to_management, lanes),
+            management: Management::new(target, to_management, lanes)
+                .with_placement(assemble::placement(&config)),
             counters: management_counters,
             mailbox,
             asks,

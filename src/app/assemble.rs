@@ -5,20 +5,23 @@ use std::collections::hash_map::Entry;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use corelane_reactors::group::Layout;
+use corelane_reactors::clock::Clock;
+use corelane_reactors::group::{Group, Layout};
 use corelane_reactors::idle::IdlePolicy;
 use corelane_reactors::ring;
 
 use crate::app::ServeError;
 use crate::bdev::{Bdev, File, FileOptions, Malloc, Null};
-use crate::config::{self, BdevKind, ByteSize, Config};
+use crate::config::{self, BdevKind, ByteSize, Config, CorePlace, Topology};
 use crate::nvmf::host::Hosts;
 use crate::nvmf::io::Counts;
 use crate::nvmf::namespace::Namespace;
 use crate::nvmf::options::Options;
 use crate::nvmf::subsystem::Subsystem;
 use crate::nvmf::target::Target;
-use crate::transport::{IN_CAPSULE_BYTES, QueueBuffers, Settings, listen};
+use crate::transport::{IN_CAPSULE_BYTES, Nearest, Placement, QueueBuffers, Settings, listen};
+use crate::tune::inspect;
+use crate::tune::setup::Machine;
 
 /// The sockets that are listened on, by the address that the configuration gives.
 pub(super) type Sockets = HashMap<SocketAddr, TcpListener>;
@@ -151,6 +154,7 @@ fn subsystem(entry: &config::Subsystem, bdevs: &Bdevs, sockets: &Sockets, counts
 /// Sizes and time limits of the transport.
 pub(super) fn settings(config: &Config) -> Settings {
     let limits = &config.limits;
+    let budgets = &config.reactors.budgets;
     Settings {
         connections_max: limits.connections_max as usize,
         buffers: QueueBuffers::for_entries(limits.queue_depth_max),
@@ -159,13 +163,11 @@ pub(super) fn settings(config: &Config) -> Settings {
         abort_after: limits.preempt_abort_after,
         reset_after: limits.preempt_reset_after,
         retire_after: limits.preempt_retire_after,
+        messages_per_turn: budgets.messages_per_turn.into(),
+        sockets_per_turn: budgets.sockets_per_turn.into(),
+        accepts_per_turn: budgets.accepts_per_turn.into(),
         ..Settings::default()
     }
-}
-
-/// Which cores run what.
-pub(super) fn layout(config: &Config) -> Layout {
-    Layout { management: config.reactors.management, io: config.reactors.io.clone() }
 }
 
 /// The io_uring of each I/O reactor, where a bdev needs one. Its threads, which do what would block, run where helpers
@@ -182,11 +184,59 @@ pub(super) fn ring(config: &Config, allowed: &[usize]) -> Option<ring::Options> 
     Some(ring::Options { worker_cpus, ..ring::Options::default() })
 }
 
-/// What reactors do without work.
-pub(super) fn idle_policy(config: &Config) -> IdlePolicy {
-    match config.reactors.idle {
+/// How I/O queues are spread over the I/O reactors. Packets can come in on any core of this machine.
+pub(super) fn placement(config: &Config) -> Placement {
+    match config.reactors.placement {
+        config::Placement::RoundRobin => Placement::round_robin(),
+        config::Placement::LeastLoaded => Placement::LeastLoaded,
+        config::Placement::IncomingCpu => {
+            let machine = inspect::topology(&Machine::this());
+            Placement::IncomingCpu(nearest(&config.reactors.io, &machine))
+        }
+    }
+}
+
+/// For each core the I/O reactors on it, else on another thread of it, else on its node.
+fn nearest(io: &[usize], machine: &Topology) -> Nearest {
+    let mut nearest = Nearest::new(io.len());
+    for &place in machine.places() {
+        let lanes = |near: &dyn Fn(CorePlace) -> bool| -> Vec<usize> {
+            let places = io.iter().map(|&core| machine.place(core));
+            places.enumerate().filter_map(|(lane, other)| near(other?).then_some(lane)).collect()
+        };
+        let same = lanes(&|other| other.core == place.core);
+        let sibling = lanes(&|other| other.physical == place.physical);
+        let node = lanes(&|other| place.node.is_some() && other.node == place.node);
+        if let Some(lanes) = [same, sibling, node].into_iter().find(|lanes| !lanes.is_empty()) {
+            nearest.set(place.core, lanes);
+        }
+    }
+    nearest
+}
+
+/// The reactors, which do not run yet.
+///
+/// # Errors
+/// [`ServeError::Layout`].
+pub(super) fn group(config: &Config, clock: Clock) -> Result<Group, ServeError> {
+    let reactors = &config.reactors;
+    let layout = Layout { management: reactors.management, io: reactors.io.clone() };
+    let mut group = Group::new(&layout, policy(reactors.idle), clock)?;
+    for index in 0..group.reactors() {
+        if let Some(core) = group.cpu(index) {
+            group.set_idle(index, policy(reactors.idle_of(core)));
+        }
+    }
+    Ok(group)
+}
+
+fn policy(idle: config::Idle) -> IdlePolicy {
+    match idle {
         config::Idle::Spin => IdlePolicy::Spin,
         config::Idle::Park => IdlePolicy::Park,
         config::Idle::Adaptive { spin } => IdlePolicy::Adaptive { spin },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,18 +4,20 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use crate::config::{self, Accepted, BdevKind, ByteSize, Config, Memory, Subsystem, TEXT_BYTES_MAX};
+use crate::config::{
+    self, Accepted, BdevKind, ByteSize, Config, Memory, Subsystem, TEXT_BYTES_MAX, Topology,
+};
 
 use super::Failure;
 
 /// Says on `output` that the file is right, and what it describes; warnings go to `errors`.
 pub(super) fn check(
     file: &Path,
-    allowed: &[usize],
+    topology: &Topology,
     output: &mut dyn Write,
     errors: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let Accepted { config, warnings } = load(file, allowed)?;
+    let Accepted { config, warnings } = load(file, topology)?;
     for warning in warnings {
         writeln!(errors, "corelane: {}: {warning}", file.display())?;
     }
@@ -25,13 +27,13 @@ pub(super) fn check(
 }
 
 /// Reads and validates a configuration file; `-` is standard input.
-pub(super) fn load(file: &Path, allowed: &[usize]) -> Result<Accepted, Failure> {
+pub(super) fn load(file: &Path, topology: &Topology) -> Result<Accepted, Failure> {
     let refused = |message: String| Failure::Refused(vec![format!("{}: {message}", file.display())]);
     let text = read(file).map_err(|problem| match problem.kind() {
         io::ErrorKind::InvalidData => refused("is not UTF-8 text; the configuration is JSON".to_owned()),
         _ => refused(format!("cannot be read: {problem}")),
     })?;
-    config::parse(&text, allowed).map_err(|findings| {
+    config::parse_on(&text, topology).map_err(|findings| {
         Failure::Refused(findings.iter().map(|finding| format!("{}: {finding}", file.display())).collect())
     })
 }

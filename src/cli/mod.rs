@@ -15,6 +15,7 @@ use clap::Parser;
 use tracing::warn;
 
 use crate::app::{self, ServeError};
+use crate::tune::inspect;
 use crate::tune::setup::Machine;
 
 use arguments::{Arguments, Command, ServeArguments};
@@ -49,7 +50,7 @@ pub struct Surroundings<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     /// Cores that this process may use, ascending. Asked before any thread is pinned.
     pub allowed: Vec<usize>,
-    /// The machine that `setup` looks at and changes.
+    /// The machine that everything looks at, and that `setup` changes.
     pub machine: Machine,
     /// Standard output: what was asked for.
     pub output: &'a mut dyn Write,
@@ -120,8 +121,9 @@ fn outcome<E: Error>(surroundings: Surroundings<'_>, serve: impl FnOnce(Start) -
             return if problem.use_stderr() { USAGE } else { code(written.is_ok()) };
         }
     };
+    let topology = || inspect::usable(&machine, &allowed);
     let result = match arguments.command.unwrap_or(Command::Serve(ServeArguments::default())) {
-        Command::Check { file } => check::check(&file, &allowed, output, errors),
+        Command::Check { file } => check::check(&file, &topology(), output, errors),
         Command::Schema => schema(output),
         Command::Reservation(command) => reservation::run(command, &arguments.log, variable, output),
         Command::Perf(options) => perf::run(&options, &allowed, output, errors),
@@ -129,7 +131,7 @@ fn outcome<E: Error>(surroundings: Surroundings<'_>, serve: impl FnOnce(Start) -
         Command::Identify(options) => identify::run(&options, output),
         Command::Setup(command) => setup::run(command, &mut machine, output),
         Command::Top(arguments) => top::run(&arguments, output),
-        Command::Serve(options) => serve::prepare(&options, &arguments.log, variable, &allowed)
+        Command::Serve(options) => serve::prepare(&options, &arguments.log, variable, &topology())
             .and_then(|start| serve(start).map_err(|error| Failure::Refused(vec![chain(&error)]))),
     };
     // When standard error is gone too there is nobody left to tell.

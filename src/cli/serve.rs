@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{Accepted, Config, Embedded, Finding};
+use crate::config::{Accepted, Config, Embedded, Finding, Topology};
 use crate::persist::{Environment, default_path};
 
 use super::arguments::{LogArguments, ServeArguments};
@@ -26,13 +26,13 @@ pub(super) fn prepare(
     options: &ServeArguments,
     log: &LogArguments,
     variable: &dyn Fn(&str) -> Option<String>,
-    allowed: &[usize],
+    topology: &Topology,
 ) -> Result<Start, Failure> {
     let log =
         Log::new(log, variable).map_err(|problem| Failure::Usage(format!("CORELANE_LOG: {problem}")))?;
     let Accepted { config, warnings } = match &options.config {
-        Some(file) => check::load(file, allowed)?,
-        None => embedded(options, allowed)?,
+        Some(file) => check::load(file, topology)?,
+        None => embedded(options, topology)?,
     };
     let configured = config.state_directory.clone();
     let state_directory = state_directory(options.state_dir.as_deref(), configured, variable)?;
@@ -54,11 +54,11 @@ pub(super) fn state_directory(
     })
 }
 
-fn embedded(options: &ServeArguments, allowed: &[usize]) -> Result<Accepted, Failure> {
+fn embedded(options: &ServeArguments, topology: &Topology) -> Result<Accepted, Failure> {
     let default = Embedded::default();
     let listen = options.listen.unwrap_or(default.listen);
     let size = options.size.unwrap_or(default.size);
-    Embedded { listen, size }.config(allowed).map_err(|findings| {
+    Embedded { listen, size }.config(topology).map_err(|findings| {
         // Only these two can be wrong, so the places in a file that nobody wrote need not be shown.
         let message = |finding: &Finding| match finding.place.as_str() {
             "bdevs[0].size" => format!("--size {}", finding.message),

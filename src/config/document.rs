@@ -6,6 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::budgets::{BudgetsEntry, IO_COUNT};
 use super::cores::CoreListText;
 use super::finding::{Finding, Place, Severity};
 use super::limits::LimitsEntry;
@@ -51,16 +52,60 @@ pub struct Document {
 #[schemars(rename = "Reactors")]
 pub struct ReactorsEntry {
     /// Core of the management reactor (listeners, admin queues). May be one of `io`: both then share a
-    /// thread. Default: the first allowed core that is not in `io`, else the first allowed core.
+    /// thread. Default: the first allowed core that shares nothing with `io`, else the first that is not in `io`, else
+    /// the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = CORE_MAX))]
     pub management: Option<u64>,
-    /// Cores of the I/O reactors, each once. Default: every allowed core but the one of `management`; that
-    /// one too if there is no other.
+    /// Cores of the I/O reactors, each once. Default `auto`: one thread of every allowed physical core but the one of
+    /// `management`; that one too if there is no other.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub io: Option<CoreListText>,
+    /// Number of I/O reactors that `auto` makes: physical cores are taken first, then their other threads, and the
+    /// core of `management` last. 1 to 1024; default: see `io`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = IO_COUNT.min, max = IO_COUNT.max))]
+    pub io_count: Option<u64>,
+    /// NUMA node that all cores are on. Default: any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = CORE_MAX))]
+    pub node: Option<u64>,
     /// What a reactor without work does.
     pub idle: IdleEntry,
+    /// Reactors that differ from the others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<OverrideEntry>,
+    /// Which I/O reactor gets a new I/O queue. Default `least_loaded`.
+    pub placement: PlacementName,
+    /// How much a reactor does of one thing before it turns to the next.
+    pub budgets: BudgetsEntry,
+}
+
+/// What is different on one core.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "an object such as {\"core\": 3, \"idle\": {\"policy\": \"spin\"}}")]
+#[schemars(rename = "Override")]
+pub struct OverrideEntry {
+    /// Core of the reactor: one of the layout.
+    #[schemars(range(max = CORE_MAX))]
+    pub core: u64,
+    /// What this reactor does without work.
+    pub idle: IdleEntry,
+}
+
+/// Ways to choose the I/O reactor of a new I/O queue. It stays there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "Placement")]
+pub enum PlacementName {
+    /// One after the other, whatever they have.
+    RoundRobin,
+    /// The one with the fewest I/O queues.
+    #[default]
+    LeastLoaded,
+    /// The one nearest to the core on which the kernel receives the connection's packets; of several the one with
+    /// the fewest I/O queues.
+    IncomingCpu,
 }
 
 /// What a reactor without work does.

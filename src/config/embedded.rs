@@ -9,7 +9,7 @@ use super::document::{
 use super::limits::LimitsEntry;
 use super::memory::MemoryEntry;
 use super::size::ByteSize;
-use super::{Accepted, Finding, PORT_DEFAULT, Transport, validate};
+use super::{Accepted, Finding, PORT_DEFAULT, Topology, Transport, validate};
 
 /// Name of the only subsystem.
 const NQN: &str = "nqn.2026-11.io.corelane:disk0";
@@ -40,9 +40,9 @@ impl Embedded {
     ///
     /// # Errors
     /// As [`validate`]: a size that is no positive multiple of 4,096, an address that cannot be listened on,
-    /// or no allowed core.
-    pub fn config(&self, allowed: &[usize]) -> Result<Accepted, Vec<Finding>> {
-        validate(&self.document(), allowed)
+    /// or no core.
+    pub fn config(&self, topology: &Topology) -> Result<Accepted, Vec<Finding>> {
+        validate(&self.document(), topology)
     }
 
     /// The configuration file that serves the same.

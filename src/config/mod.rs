@@ -1,5 +1,5 @@
 //! The JSON configuration: its model, how it is parsed, and what is refused. Takes text and the cores that
-//! may be used; reads no file, no environment and no clock, and asks the operating system nothing.
+//! may be used, with what is known of them; reads no file, no environment and no clock, and asks the operating system nothing.
 //!
 //! Three steps, each a type: the text; a [`Document`], which has the right keys and JSON types; a [`Config`],
 //! in which every value is in its range and every reference resolves. Invariant: a `Config` that comes out of
@@ -15,10 +15,11 @@ use uuid::Uuid;
 use crate::spec::nqn::Nqn;
 use crate::spec::pci::PciAddress;
 
+pub use budgets::{Budgets, BudgetsEntry};
 pub use cores::{CORE_MAX, CoreListError, CoreListText};
 pub use document::{
     BdevEntry, BdevType, Document, IdleEntry, IdlePolicyName, ListenerEntry, MetricsEntry, NamespaceEntry,
-    ReactorsEntry, ReservationsEntry, SubsystemEntry, Transport,
+    OverrideEntry, PlacementName, ReactorsEntry, ReservationsEntry, SubsystemEntry, Transport,
 };
 pub use embedded::Embedded;
 pub use finding::{Finding, Place, Severity};
@@ -27,10 +28,12 @@ pub use limits::{Knob, Limits, LimitsEntry};
 pub use listen::{AddressError, METRICS_PORT_DEFAULT, PORT_DEFAULT, parse_address, parse_listen};
 pub use memory::{HugepagesName, Memory, MemoryEntry};
 pub use size::{ByteSize, SizeError, SizeText};
+pub use topology::{Place as CorePlace, Topology};
 pub use validate::{
     BDEVS_MAX, HOSTS_MAX, LISTENERS_MAX, NAMESPACES_MAX, NSID_MAX, SUBSYSTEMS_MAX, namespace_uuid, validate,
 };
 
+pub mod budgets;
 mod cores;
 mod document;
 mod embedded;
@@ -41,6 +44,7 @@ mod listen;
 pub mod memory;
 mod serialize;
 mod size;
+mod topology;
 mod validate;
 
 #[cfg(test)]
@@ -71,7 +75,8 @@ pub struct Config {
     pub subsystems: Vec<Subsystem>,
 }
 
-/// The core layout. All cores are among those that were allowed; `io` is not empty and has no duplicates.
+/// The core layout. All cores are among those that were allowed; `io` is not empty and has no duplicates, and
+/// `overrides` has cores of the layout only, each once.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reactors {
     /// Core of the management reactor; may be a member of `io`, which then is one shared thread.
@@ -80,6 +85,23 @@ pub struct Reactors {
     pub io: Vec<usize>,
     /// What a reactor without work does.
     pub idle: Idle,
+    /// What the reactor of one core does instead.
+    pub overrides: Vec<(usize, Idle)>,
+    /// Which I/O reactor gets a new I/O queue.
+    pub placement: Placement,
+    /// How much a reactor does of one thing in a turn.
+    pub budgets: Budgets,
+}
+
+/// How the I/O reactor of a new I/O queue is chosen. It stays there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Placement {
+    /// One after the other, whatever they have.
+    RoundRobin,
+    /// The one with the fewest I/O queues.
+    LeastLoaded,
+    /// The one nearest to the core on which the kernel receives the connection's packets.
+    IncomingCpu,
 }
 
 /// What a reactor without work does.
@@ -202,14 +224,23 @@ pub struct Accepted {
     pub warnings: Vec<Finding>,
 }
 
-/// Parses and validates a configuration text. `allowed` are the cores that this process may use.
+/// Parses and validates a configuration text. `allowed` are the cores that this process may use, of which nothing
+/// else is known: see [`parse_on`].
 ///
 /// # Errors
 /// A text that is not the JSON of a [`Document`] gives one finding, the first; a document with wrong values
 /// gives one finding for each of them, and the warnings too.
 pub fn parse(text: &str, allowed: &[usize]) -> Result<Accepted, Vec<Finding>> {
+    parse_on(text, &Topology::flat(allowed))
+}
+
+/// Parses and validates a configuration text for a process that may use the cores of `topology`.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_on(text: &str, topology: &Topology) -> Result<Accepted, Vec<Finding>> {
     let document = Document::from_json(text).map_err(|finding| vec![finding])?;
-    validate(&document, allowed)
+    validate(&document, topology)
 }
 
 /// The JSON schema (draft 2020-12) of the configuration.
@@ -224,7 +255,7 @@ impl Config {
     /// # Errors
     /// When `allowed` is empty: there is no core to run on.
     pub fn embedded_default(allowed: &[usize]) -> Result<Self, Vec<Finding>> {
-        Embedded::default().config(allowed).map(|accepted| accepted.config)
+        Embedded::default().config(&Topology::flat(allowed)).map(|accepted| accepted.config)
     }
 
     /// The bdev of this name.
@@ -258,6 +289,12 @@ impl Reactors {
         cores.sort_unstable();
         cores.dedup();
         cores
+    }
+
+    /// What the reactor of a core does without work.
+    #[must_use]
+    pub fn idle_of(&self, core: usize) -> Idle {
+        self.overrides.iter().find(|(other, _)| *other == core).map_or(self.idle, |(_, idle)| *idle)
     }
 }
 

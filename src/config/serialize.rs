@@ -3,10 +3,10 @@
 use super::cores::CoreListText;
 use super::document::{
     BdevEntry, BdevType, Document, IdleEntry, IdlePolicyName, ListenerEntry, MetricsEntry, NamespaceEntry,
-    ReactorsEntry, ReservationsEntry, SubsystemEntry,
+    OverrideEntry, PlacementName, ReactorsEntry, ReservationsEntry, SubsystemEntry,
 };
 use super::size::SizeText;
-use super::{Bdev, BdevKind, Config, Idle, Listener, Namespace, Reactors, Subsystem};
+use super::{Bdev, BdevKind, Config, Idle, Listener, Namespace, Placement, Reactors, Subsystem};
 
 impl From<&Config> for Document {
     fn from(config: &Config) -> Self {
@@ -27,18 +27,36 @@ impl From<&Config> for Document {
 impl From<&Reactors> for ReactorsEntry {
     fn from(reactors: &Reactors) -> Self {
         let number = |core: usize| u64::try_from(core).unwrap_or(u64::MAX);
-        let (policy, spin_us) = match reactors.idle {
+        let overrides = reactors.overrides.iter();
+        Self {
+            management: Some(number(reactors.management)),
+            io: Some(CoreListText::List(reactors.io.iter().copied().map(number).collect())),
+            io_count: None,
+            node: None,
+            idle: reactors.idle.into(),
+            overrides: overrides
+                .map(|&(core, idle)| OverrideEntry { core: number(core), idle: idle.into() })
+                .collect(),
+            placement: match reactors.placement {
+                Placement::RoundRobin => PlacementName::RoundRobin,
+                Placement::LeastLoaded => PlacementName::LeastLoaded,
+                Placement::IncomingCpu => PlacementName::IncomingCpu,
+            },
+            budgets: reactors.budgets.into(),
+        }
+    }
+}
+
+impl From<Idle> for IdleEntry {
+    fn from(idle: Idle) -> Self {
+        let (policy, spin_us) = match idle {
             Idle::Spin => (IdlePolicyName::Spin, None),
             Idle::Park => (IdlePolicyName::Park, None),
             Idle::Adaptive { spin } => {
                 (IdlePolicyName::Adaptive, Some(u64::try_from(spin.as_micros()).unwrap_or(u64::MAX)))
             }
         };
-        Self {
-            management: Some(number(reactors.management)),
-            io: Some(CoreListText::List(reactors.io.iter().copied().map(number).collect())),
-            idle: IdleEntry { policy, spin_us },
-        }
+        Self { policy, spin_us }
     }
 }
 

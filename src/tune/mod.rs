@@ -3,4 +3,5 @@
 //! Nothing here runs on a reactor, and nothing here is on the I/O path: it reads files of the kernel, and writes a
 //! few of them when it is told to.
 
+pub mod inspect;
 pub mod setup;

@@ -4,6 +4,8 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::harness::Server;
 use crate::scene::{NQN, OTHER_NQN, configuration, connect};
 
@@ -52,5 +54,26 @@ fn an_idle_target_with_hosts_costs_less_than_a_hundredth_of_a_core() {
         host.read(1, 0, 8).expect("a read");
     }
     drop(hosts);
+    server.stop();
+}
+
+#[test]
+fn an_override_goes_before_the_policy_of_all_reactors() {
+    let cores = corelane_reactors::cpu::allowed();
+    let (first, last) = (cores[0], cores[cores.len() - 1]);
+    let mut configuration = configuration();
+    let mut overrides = vec![json!({"core": first, "idle": {"policy": "park"}})];
+    if first != last {
+        overrides.push(json!({"core": last, "idle": {"policy": "adaptive", "spin_us": 1}}));
+    }
+    configuration["reactors"] = json!({
+        "management": first, "io": [last], "idle": {"policy": "spin"}, "overrides": overrides
+    });
+    let server = Server::start(configuration);
+    let before = ticks(server.child.id());
+    thread::sleep(IDLE);
+    let used = ticks(server.child.id()) - before;
+    let allowed = IDLE.as_secs() * TICKS_PER_SECOND / 100;
+    assert!(used <= allowed, "{used} ticks in {IDLE:?}, more than {allowed}: somebody spins");
     server.stop();
 }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::app;
+use crate::config::Topology;
 use crate::initiator::blocking::HostOptions;
 use crate::initiator::{AssociationOptions, Backoff};
 use crate::perf::{
@@ -161,7 +162,7 @@ fn open(
     let Some(file) = &arguments.config else {
         return Err(Failure::Usage(format!("--target bdev:{name} needs --config FILE")));
     };
-    let config = check::load(file, allowed)?.config;
+    let config = check::load(file, &Topology::flat(allowed))?.config;
     let refuse = |message: String| Failure::Refused(vec![format!("{}: {message}", file.display())]);
     let target = app::bdev_target(&config, name, allowed).map_err(|error| refuse(chain(&error)))?;
     let target = target.ok_or_else(|| refuse(format!("has no block device {name:?}")))?;

@@ -1,4 +1,4 @@
-//! Lists of processor cores: a JSON list, or text as in `"1-3,5"`.
+//! Lists of processor cores: a JSON list, text as in `"1-3,5"`, or the word `"auto"`.
 
 use std::fmt;
 
@@ -9,12 +9,15 @@ use serde::ser::{Serialize, Serializer};
 /// The highest core number that can be written: the kernel's processor sets of 1,024 bits have no other.
 pub const CORE_MAX: usize = 1023;
 
+/// The text that leaves the choice to Corelane.
+pub(super) const AUTO: &str = "auto";
+
 /// A core list as the file has it: what it stands for is decided when the document is validated.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CoreListText {
     /// A JSON list of numbers.
     List(Vec<u64>),
-    /// A JSON string of numbers and ranges.
+    /// A JSON string of numbers and ranges, or `auto`.
     Text(String),
 }
 
@@ -25,7 +28,7 @@ pub enum CoreListError {
     #[error("names no core; write a list such as [1, 2] or \"1-3,5\"")]
     Empty,
     /// A part that is neither a number nor two numbers joined by a hyphen.
-    #[error("is not a list of cores; write numbers and ranges, such as \"1-3,5\"")]
+    #[error("is not a list of cores; write numbers and ranges, such as \"1-3,5\", or \"auto\"")]
     Malformed,
     /// A range that ends before it starts.
     #[error("has a range that runs backwards, {first}-{last}; write the lower number first")]
@@ -50,6 +53,12 @@ pub enum CoreListError {
 }
 
 impl CoreListText {
+    /// Whether the cores are to be chosen: see [`super::Topology::io_beside`].
+    #[must_use]
+    pub fn is_auto(&self) -> bool {
+        matches!(self, Self::Text(text) if text == AUTO)
+    }
+
     /// The cores in the order they are written, each once and at most [`CORE_MAX`].
     pub(super) fn resolve(&self) -> Result<Vec<usize>, CoreListError> {
         let mut cores = Cores::default();
@@ -72,8 +81,9 @@ pub(super) fn display(cores: &[usize]) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut rest = cores;
     while let [first, ..] = rest {
-        let run = rest.iter().zip(*first..).take_while(|(core, expected)| *core == expected).count();
-        let last = first + run - 1;
+        let run =
+            rest.iter().zip(*first..=usize::MAX).take_while(|(core, expected)| *core == expected).count();
+        let last = first + (run - 1);
         parts.push(if run == 1 { first.to_string() } else { format!("{first}-{last}") });
         rest = &rest[run..];
     }
@@ -136,7 +146,8 @@ impl<'de> Deserialize<'de> for CoreListText {
             type Value = CoreListText;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a list of core numbers such as [1, 2], or text such as \"1-3,5\"")
+                formatter
+                    .write_str("a list of core numbers such as [1, 2], or text such as \"1-3,5\" or \"auto\"")
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<CoreListText, E> {
@@ -162,7 +173,7 @@ impl JsonSchema for CoreListText {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "Core numbers as a list, or as text of numbers and ranges such as \"1-3,5\".",
+            "description": "Core numbers as a list, or as text of numbers and ranges such as \"1-3,5\"; \"auto\" leaves the choice to Corelane.",
             "oneOf": [
                 {
                     "type": "array",
@@ -170,6 +181,7 @@ impl JsonSchema for CoreListText {
                     "minItems": 1,
                     "uniqueItems": true
                 },
+                {"const": AUTO},
                 {"type": "string", "pattern": "^\\s*[0-9]+\\s*(-\\s*[0-9]+\\s*)?(,\\s*[0-9]+\\s*(-\\s*[0-9]+\\s*)?)*$"}
             ]
         })

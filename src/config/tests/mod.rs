@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod reactors;
 mod reference;
 mod refused;
 mod round_trip;
@@ -59,6 +60,18 @@ fn example_without(parent: &str, key: &str) -> String {
     example.to_string()
 }
 
+/// The layout with everything else as it is by default.
+fn layout(management: usize, io: &[usize], idle: Idle) -> Reactors {
+    Reactors {
+        management,
+        io: io.to_vec(),
+        idle,
+        overrides: Vec::new(),
+        placement: Placement::LeastLoaded,
+        budgets: Budgets::default(),
+    }
+}
+
 fn accepted(text: &str) -> Accepted {
     parse(text, &ALLOWED).unwrap_or_else(|findings| panic!("{text}: {findings:?}"))
 }
@@ -67,7 +80,7 @@ fn accepted(text: &str) -> Accepted {
 fn the_example_is_taken_as_it_is_meant() {
     let Accepted { config, warnings } = accepted(&example().to_string());
     assert_eq!(warnings, []);
-    assert_eq!(config.reactors, Reactors { management: 0, io: vec![1], idle: adaptive(100) });
+    assert_eq!(config.reactors, layout(0, &[1], adaptive(100)));
     assert_eq!(config.reactors.to_string(), "management on core 0, I/O on core 1");
     assert_eq!(config.state_directory, Some("/var/lib/corelane".into()));
     assert!(config.state_must_exist);
@@ -126,7 +139,7 @@ fn reservations_persist_by_default_where_the_uuid_is_given() {
 #[test]
 fn everything_but_bdevs_and_subsystems_has_a_default() {
     let Accepted { config, warnings } = accepted(r#"{"bdevs": [], "subsystems": []}"#);
-    assert_eq!(config.reactors, Reactors { management: 0, io: vec![1, 2, 3], idle: adaptive(100) });
+    assert_eq!(config.reactors, layout(0, &[1, 2, 3], adaptive(100)));
     assert!(!config.takes_memory_whole());
     assert_eq!((config.state_directory, config.state_must_exist), (None, false));
     assert_eq!(config.metrics, None);
@@ -291,7 +304,7 @@ fn odd_but_usable_configurations_are_taken_with_a_warning() {
 #[test]
 fn the_embedded_default_is_a_ram_disk_on_the_loopback_address() {
     let config = Config::embedded_default(&[0, 1]).unwrap();
-    assert_eq!(config.reactors, Reactors { management: 0, io: vec![1], idle: adaptive(100) });
+    assert_eq!(config.reactors, layout(0, &[1], adaptive(100)));
     let kind = BdevKind::Malloc { size: ByteSize::new(256 << 20), block_size: 4096 };
     assert_eq!(config.bdevs, [Bdev { name: "ram0".to_owned(), kind }]);
     let [subsystem] = &config.subsystems[..] else { panic!("{:?}", config.subsystems) };
@@ -322,7 +335,7 @@ fn the_schema_closes_every_object_and_describes_every_key() {
     }
     let mut objects = 0;
     walk(&schema(), "", &mut objects);
-    assert_eq!(objects, 11);
+    assert_eq!(objects, 13);
     assert_eq!(schema()["required"], json!(["bdevs", "subsystems"]));
 }
 

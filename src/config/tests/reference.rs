@@ -55,6 +55,9 @@ fn the_limits_are_documented_as_they_are() {
     check("preempt_abort_after_ms", limits::PREEMPT_ABORT_AFTER_MS);
     check("preempt_reset_after_ms", limits::PREEMPT_RESET_AFTER_MS);
     check("preempt_retire_after_ms", limits::PREEMPT_RETIRE_AFTER_MS);
+    check("messages_per_turn", budgets::MESSAGES_PER_TURN);
+    check("sockets_per_turn", budgets::SOCKETS_PER_TURN);
+    check("accepts_per_turn", budgets::ACCEPTS_PER_TURN);
     for (key, most) in [("bdevs", BDEVS_MAX), ("subsystems", SUBSYSTEMS_MAX), ("hosts", HOSTS_MAX)] {
         assert!(row(key).contains(&format!("at most {}", grouped(most as u64))), "{key}");
     }

@@ -84,17 +84,46 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn idle()(
+        idle in prop_oneof![
+            Just((IdlePolicyName::Spin, None)),
+            Just((IdlePolicyName::Park, None)),
+            proptest::option::of(1u64..=1_000_000).prop_map(|spin| (IdlePolicyName::Adaptive, spin)),
+        ],
+    ) -> IdleEntry {
+        IdleEntry { policy: idle.0, spin_us: idle.1 }
+    }
+}
+
+/// An override of a core that certainly runs a reactor.
+fn override_of(wanted: Option<(u64, IdleEntry)>, io: Option<&CoreListText>) -> Vec<OverrideEntry> {
+    let Some((wanted, idle)) = wanted else { return Vec::new() };
+    let core = match io {
+        Some(CoreListText::List(cores)) if !cores.contains(&wanted) => cores[0],
+        Some(CoreListText::Text(_)) if wanted == 1 => 0,
+        // Without a list every core runs one.
+        _ => wanted,
+    };
+    vec![OverrideEntry { core, idle }]
+}
+
+prop_compose! {
     fn document()(
         management in proptest::option::of(0u64..4),
         io in proptest::option::of(prop_oneof![
             proptest::sample::subsequence(vec![0u64, 1, 2, 3], 1..4).prop_map(CoreListText::List),
             Just(CoreListText::Text("0,2-3".to_owned())),
         ]),
-        idle in prop_oneof![
-            Just((IdlePolicyName::Spin, None)),
-            Just((IdlePolicyName::Park, None)),
-            proptest::option::of(1u64..=1_000_000).prop_map(|spin| (IdlePolicyName::Adaptive, spin)),
-        ],
+        idle in idle(),
+        reactors in (
+            proptest::option::of((0u64..4, idle())),
+            prop_oneof![
+                Just(PlacementName::RoundRobin),
+                Just(PlacementName::LeastLoaded),
+                Just(PlacementName::IncomingCpu),
+            ],
+            (1u64..=1024, 1u64..=1024, 1u64..=1024),
+        ),
         state_dir in proptest::option::of("/\\PC{0,20}"),
         state_must_exist in any::<bool>(),
         queue_depth_max in 2u64..=4096,
@@ -104,7 +133,20 @@ prop_compose! {
         subsystems in (subsystem(0), subsystem(1)),
     ) -> Document {
         Document {
-            reactors: ReactorsEntry { management, io, idle: IdleEntry { policy: idle.0, spin_us: idle.1 } },
+            reactors: ReactorsEntry {
+                management,
+                io: io.clone(),
+                io_count: None,
+                node: None,
+                idle,
+                overrides: override_of(reactors.0, io.as_ref()),
+                placement: reactors.1,
+                budgets: BudgetsEntry {
+                    messages_per_turn: reactors.2.0,
+                    sockets_per_turn: reactors.2.1,
+                    accepts_per_turn: reactors.2.2,
+                },
+            },
             state_dir,
             state_must_exist,
             limits: LimitsEntry { queue_depth_max, ..LimitsEntry::default() },
@@ -126,7 +168,7 @@ proptest! {
     fn every_taken_configuration_survives_serialising(document in document()) {
         // Of the generated documents only few collide (a UUID or an address by chance); the rest must be
         // taken.
-        if let Ok(accepted) = validate(&document, &ALLOWED) {
+        if let Ok(accepted) = validate(&document, &Topology::flat(&ALLOWED)) {
             let again = parse(&Document::from(&accepted.config).to_json(), &ALLOWED);
             prop_assert_eq!(again, Ok(accepted));
         } else {

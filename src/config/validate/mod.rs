@@ -6,13 +6,10 @@
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use super::cores;
-use super::document::{Document, IdleEntry, IdlePolicyName, ReactorsEntry};
+use super::document::Document;
 use super::finding::{Finding, Findings, Place};
-use super::limits::Knob;
-use super::{Accepted, Config, Idle, Reactors};
+use super::{Accepted, CORE_MAX, Config, Topology};
 
 pub use namespaces::namespace_uuid;
 
@@ -21,10 +18,8 @@ mod devices;
 mod listeners;
 mod metrics;
 mod namespaces;
+mod reactors;
 mod subsystems;
-
-/// Range of `reactors.idle.spin_us`.
-const SPIN_US: Knob<u32> = Knob { min: 1, max: 1_000_000, default: 100, unit: "microseconds" };
 
 /// Most block devices.
 pub const BDEVS_MAX: usize = 1024;
@@ -39,14 +34,14 @@ pub const NSID_MAX: u32 = 65_535;
 /// Most different listening addresses.
 pub const LISTENERS_MAX: usize = 64;
 
-/// Validates a document. `allowed` are the cores that this process may use.
+/// Validates a document. `topology` has the cores that this process may use.
 ///
 /// # Errors
 /// One finding for each wrong value, and the warnings too.
-pub fn validate(document: &Document, allowed: &[usize]) -> Result<Accepted, Vec<Finding>> {
+pub fn validate(document: &Document, topology: &Topology) -> Result<Accepted, Vec<Finding>> {
     let findings = &mut Findings::default();
     let root = Place::default();
-    let reactors = reactors(&document.reactors, &root.key("reactors"), allowed, findings);
+    let reactors = reactors::check(&document.reactors, &root.key("reactors"), topology, findings);
     let state_directory = state_directory(document.state_dir.as_deref(), &root, findings);
     let limits = document.limits.check(&root.key("limits"), findings);
     let memory = document.memory.check(&root.key("memory"), findings);
@@ -97,67 +92,6 @@ fn state_directory(text: Option<&str>, root: &Place, findings: &mut Findings) ->
         findings.error(root.key("state_dir"), message);
     }
     Some(PathBuf::from(text))
-}
-
-fn reactors(entry: &ReactorsEntry, place: &Place, allowed: &[usize], findings: &mut Findings) -> Reactors {
-    let idle = idle(&entry.idle, &place.key("idle"), findings);
-    let Some(&first_allowed) = allowed.first() else {
-        findings.error(place.clone(), "needs at least one core, and this process may use none");
-        return Reactors { management: 0, io: vec![0], idle };
-    };
-    let io = entry.io.as_ref().and_then(|list| {
-        let place = place.key("io");
-        match list.resolve() {
-            Ok(cores) => {
-                for &core in &cores {
-                    check_core(core, allowed, &place, findings);
-                }
-                Some(cores)
-            }
-            Err(problem) => {
-                findings.error(place, problem.to_string());
-                None
-            }
-        }
-    });
-    let management = entry.management.map(|core| {
-        let index = usize::try_from(core).unwrap_or(usize::MAX);
-        check_core(index, allowed, &place.key("management"), findings);
-        index
-    });
-    let management = management.unwrap_or_else(|| {
-        let taken = io.as_deref().unwrap_or_default();
-        allowed.iter().copied().find(|core| !taken.contains(core)).unwrap_or(first_allowed)
-    });
-    let io = io.unwrap_or_else(|| {
-        let others: Vec<usize> = allowed.iter().copied().filter(|&core| core != management).collect();
-        if others.is_empty() { vec![management] } else { others }
-    });
-    Reactors { management, io, idle }
-}
-
-fn check_core(core: usize, allowed: &[usize], place: &Place, findings: &mut Findings) {
-    if !allowed.contains(&core) {
-        let noun = if allowed.len() == 1 { "core" } else { "cores" };
-        let set = cores::display(allowed);
-        findings.error(place.clone(), format!("names core {core}; this process may use {noun} {set}"));
-    }
-}
-
-fn idle(entry: &IdleEntry, place: &Place, findings: &mut Findings) -> Idle {
-    let spin_us = place.key("spin_us");
-    if entry.spin_us.is_some() && entry.policy != IdlePolicyName::Adaptive {
-        findings
-            .error(spin_us.clone(), "belongs to the policy \"adaptive\"; leave it out, or use that policy");
-    }
-    match entry.policy {
-        IdlePolicyName::Spin => Idle::Spin,
-        IdlePolicyName::Park => Idle::Park,
-        IdlePolicyName::Adaptive => {
-            let spin = entry.spin_us.unwrap_or(SPIN_US.default.into());
-            Idle::Adaptive { spin: Duration::from_micros(SPIN_US.check(spin, spin_us, findings).into()) }
-        }
-    }
 }
 
 /// "\"a\", \"b\"" for a message that names what there is, without growing with the file.

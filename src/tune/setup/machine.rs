@@ -82,17 +82,17 @@ impl Machine {
     }
 
     /// Where a file of the kernel lies under this root.
-    pub(super) fn place(&self, path: &str) -> PathBuf {
+    pub(in crate::tune) fn place(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
 
     /// Whether something is at `path`. A link that leads nowhere is not.
-    pub(super) fn has(&self, path: &str) -> Result<bool, Trouble> {
+    pub(in crate::tune) fn has(&self, path: &str) -> Result<bool, Trouble> {
         self.place(path).try_exists().map_err(|reason| Trouble::reading(path, reason))
     }
 
     /// The contents, without blanks at the ends; `None` if there is no such file.
-    pub(super) fn text(&self, path: &str) -> Result<Option<String>, Trouble> {
+    pub(in crate::tune) fn text(&self, path: &str) -> Result<Option<String>, Trouble> {
         let Some(file) = there(File::open(self.place(path))).map_err(|why| Trouble::reading(path, why))?
         else {
             return Ok(None);
@@ -103,7 +103,7 @@ impl Machine {
     }
 
     /// The number in a file, decimal, or hexadecimal behind `0x`; `None` if there is no such file.
-    pub(super) fn number(&self, path: &str) -> Result<Option<u64>, Trouble> {
+    pub(in crate::tune) fn number(&self, path: &str) -> Result<Option<u64>, Trouble> {
         let Some(text) = self.text(path)? else { return Ok(None) };
         let number = match text.strip_prefix("0x") {
             Some(digits) => u64::from_str_radix(digits, 16),
@@ -114,13 +114,13 @@ impl Machine {
     }
 
     /// The last name of what a link leads to; `None` if there is no such link.
-    pub(super) fn link_name(&self, path: &str) -> Result<Option<String>, Trouble> {
+    pub(in crate::tune) fn link_name(&self, path: &str) -> Result<Option<String>, Trouble> {
         let target = there(fs::read_link(self.place(path))).map_err(|why| Trouble::reading(path, why))?;
         Ok(target.and_then(|target| target.file_name().map(|name| name.to_string_lossy().into_owned())))
     }
 
     /// Names in a folder, sorted; none if there is no such folder.
-    pub(super) fn names(&self, path: &str) -> Result<Vec<String>, Trouble> {
+    pub(in crate::tune) fn names(&self, path: &str) -> Result<Vec<String>, Trouble> {
         let trouble = |reason| Trouble::reading(path, reason);
         let Some(entries) = there(fs::read_dir(self.place(path))).map_err(trouble)? else {
             return Ok(Vec::new());

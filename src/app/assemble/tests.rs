@@ -1,0 +1,28 @@
+//! Which I/O reactors are near which cores.
+
+use super::*;
+
+#[test]
+fn the_same_core_is_nearer_than_its_other_thread_and_that_nearer_than_the_node() {
+    // Two nodes of two physical cores with two threads: cores 0-3 are the first threads, 4-7 the others.
+    let place = |core| CorePlace { core, physical: core % 4, node: Some(core % 4 / 2) };
+    let machine = Topology::new((0..8).map(place).collect());
+    let mut expected = Nearest::new(3);
+    //  I/O on      1, 2 and 5: lanes 0, 1 and 2
+    expected.set(0, vec![0, 2]);
+    expected.set(1, vec![0]);
+    expected.set(2, vec![1]);
+    expected.set(3, vec![1]);
+    expected.set(4, vec![0, 2]);
+    expected.set(5, vec![2]);
+    expected.set(6, vec![1]);
+    expected.set(7, vec![1]);
+    assert_eq!(nearest(&[1, 2, 5], &machine), expected);
+}
+
+#[test]
+fn where_nothing_is_known_only_the_same_core_is_near() {
+    let mut expected = Nearest::new(1);
+    expected.set(1, vec![0]);
+    assert_eq!(nearest(&[1], &Topology::flat(&[0, 1, 2])), expected);
+}

@@ -1,0 +1,1 @@
+//! Machines of ordinary files, and what is said of them.
