@@ -1,13 +1,18 @@
 //! The cores of the layout: what they share, how fast they run, and who else runs on them.
 
 use super::list;
-use super::look::Look;
+use super::look::{Look, Unread};
 
 const CPUS: &str = "/sys/devices/system/cpu";
 
 pub(super) fn check(look: &mut Look<'_>) {
-    use_of_cores(look);
-    siblings(look);
+    if look.cpus.is_empty() {
+        look.unknown("cores", "which there are: /sys/devices/system/cpu/online");
+    } else {
+        use_of_cores(look);
+        siblings(look);
+    }
+    quota(look);
     nodes(look);
     governor(look);
     isolation(look);
@@ -27,6 +32,14 @@ fn use_of_cores(look: &mut Look<'_>) {
     } else {
         look.helps(TOPIC, state).because("this process may use every core");
     }
+    if look.config.reactors.cores().len() == 1 {
+        look.note(TOPIC, "management and I/O share one").because(
+            "a new connection takes its turn among the I/O, in small steps; with a second core it would not",
+        );
+    }
+}
+
+fn quota(look: &mut Look<'_>) {
     let reactors = look.config.reactors.cores().len();
     if let Some(quota) = look.usable.quota_milli {
         let state =
@@ -41,11 +54,6 @@ fn use_of_cores(look: &mut Look<'_>) {
                  --cpuset-cpus)",
             );
         }
-    }
-    if reactors == 1 {
-        look.note(TOPIC, "management and I/O share one").because(
-            "a new connection takes its turn among the I/O, in small steps; with a second core it would not",
-        );
     }
 }
 
@@ -117,11 +125,13 @@ fn governor(look: &mut Look<'_>) {
     const TOPIC: &str = "governor";
     let mut slow: Vec<(usize, String)> = Vec::new();
     let mut fast = Vec::new();
+    let mut unread = false;
     for core in look.config.reactors.cores() {
         match look.text(TOPIC, &format!("{CPUS}/cpu{core}/cpufreq/scaling_governor")) {
-            Some(name) if name == "performance" => fast.push(core),
-            Some(name) => slow.push((core, name)),
-            None => {}
+            Ok(Some(name)) if name == "performance" => fast.push(core),
+            Ok(Some(name)) => slow.push((core, name)),
+            Ok(None) => {}
+            Err(Unread) => unread = true,
         }
     }
     if let Some((_, name)) = slow.first() {
@@ -131,6 +141,8 @@ fn governor(look: &mut Look<'_>) {
             "the core slows down when a reactor sleeps, and is slow for the first commands after that",
             format!("cpupower -c {} frequency-set -g performance", list::show(&cores)),
         );
+    } else if unread {
+        // Some of them are fast at best.
     } else if fast.is_empty() {
         look.note(TOPIC, "the kernel has none")
             .because("firmware or hypervisor decide how fast the cores run");
@@ -142,7 +154,7 @@ fn governor(look: &mut Look<'_>) {
 
 fn isolation(look: &mut Look<'_>) {
     const TOPIC: &str = "isolcpus";
-    let isolated = look.text(TOPIC, &format!("{CPUS}/isolated"));
+    let Ok(isolated) = look.text(TOPIC, &format!("{CPUS}/isolated")) else { return };
     let isolated = isolated.and_then(|text| list::parse(&text)).unwrap_or_default();
     let io = look.io();
     let shared: Vec<usize> = io.iter().copied().filter(|core| !isolated.contains(core)).collect();
@@ -172,29 +184,30 @@ fn ticks(look: &mut Look<'_>) {
     let io = look.io();
     let full = look.text("nohz_full", &format!("{CPUS}/nohz_full"));
     // "(null)" where the kernel could do it, and was not told to.
-    let full = full.and_then(|text| list::parse(&text)).unwrap_or_default();
-    let line = look.text("rcu_nocbs", "/proc/cmdline").unwrap_or_default();
-    let callbacks = line.split_whitespace().find_map(|word| word.strip_prefix("rcu_nocbs="));
-    // The kernel keeps no callbacks on cores that have no tick.
-    let callbacks = callbacks.map_or(full.clone(), |text| match text {
-        "all" => io.clone(),
-        text => list::parse(text).unwrap_or_default(),
-    });
-    let rows = [
-        (
-            "nohz_full",
-            full,
-            "the timer interrupts a spinning reactor 100 to 1,000 times a second, for a microsecond each",
-        ),
-        ("rcu_nocbs", callbacks, "the kernel frees its memory on I/O cores, in soft interrupts"),
-    ];
-    for (topic, cores, reason) in rows {
-        let io_list = list::show(&io);
+    let full = full.map(|text| text.and_then(|text| list::parse(&text)).unwrap_or_default());
+    let line = look.text("rcu_nocbs", "/proc/cmdline");
+    let callbacks = match (&line, &full) {
+        (Ok(line), Ok(full)) => {
+            let words = line.as_deref().unwrap_or_default().split_whitespace();
+            // The kernel keeps no callbacks on cores that have no tick.
+            words
+                .filter_map(|word| word.strip_prefix("rcu_nocbs="))
+                .next_back()
+                .map_or(Ok(full.clone()), |text| {
+                    Ok(if text == "all" { io.clone() } else { list::parse(text).unwrap_or_default() })
+                })
+        }
+        _ => Err(Unread),
+    };
+    let tick = "the timer interrupts a spinning reactor 100 to 1,000 times a second, for a microsecond each";
+    let free = "the kernel frees its memory on I/O cores, in soft interrupts";
+    for (topic, cores, reason) in [("nohz_full", full, tick), ("rcu_nocbs", callbacks, free)] {
+        let Ok(cores) = cores else { continue };
         if io.iter().all(|core| cores.contains(core)) {
             look.helps(topic, list::show(&cores)).because("the I/O cores are spared the kernel's own work");
         } else {
-            look.note(topic, format!("not on I/O {}", list::named(&io)))
-                .change(reason, format!("{topic}={io_list} on the kernel's command line"));
+            let command = format!("{topic}={} on the kernel's command line", list::show(&io));
+            look.note(topic, format!("not on I/O {}", list::named(&io))).change(reason, command);
         }
     }
 }

@@ -220,7 +220,7 @@ fn counted(count: usize, noun: &str) -> String {
 
 fn balancer(look: &mut Look<'_>) {
     const TOPIC: &str = "irqbalance";
-    let processes = look.names(TOPIC, "/proc");
+    let Ok(processes) = look.names(TOPIC, "/proc") else { return };
     let numbers = processes.iter().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
     let runs = numbers
         .filter_map(|process| look.machine.text(&format!("/proc/{process}/comm")).ok().flatten())

@@ -27,7 +27,7 @@ fn rings(look: &mut Look<'_>) {
     const TOPIC: &str = "io_uring";
     let release = look.text(TOPIC, "/proc/sys/kernel/osrelease");
     let disabled = look.text(TOPIC, "/proc/sys/kernel/io_uring_disabled");
-    let Some(release) = release else { return };
+    let (Ok(Some(release)), Ok(disabled)) = (release, disabled) else { return };
     let Some(version) = version(&release) else {
         return look.unknown(TOPIC, &format!("\"{release}\" is no version of Linux"));
     };
@@ -57,7 +57,7 @@ fn version(release: &str) -> Option<(u32, u32)> {
 
 fn descriptors(look: &mut Look<'_>) {
     const TOPIC: &str = "open files";
-    let Some(limits) = look.text(TOPIC, "/proc/self/limits") else { return };
+    let Ok(Some(limits)) = look.text(TOPIC, "/proc/self/limits") else { return };
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
     let soft = line.and_then(|line| line.split_whitespace().next());
     let connections = u64::from(look.config.limits.connections_max);
@@ -79,12 +79,13 @@ fn descriptors(look: &mut Look<'_>) {
 
 fn clock(look: &mut Look<'_>) {
     const TOPIC: &str = "clock";
-    if let Some(current) = look.text(TOPIC, &format!("{CLOCK}/current_clocksource")) {
+    if let Ok(Some(current)) = look.text(TOPIC, &format!("{CLOCK}/current_clocksource")) {
         if FAST_CLOCKS.contains(&current.as_str()) {
             look.helps(TOPIC, current)
                 .because("reading the time is no system call; a reactor reads it in every turn");
         } else {
-            let available = look.text(TOPIC, &format!("{CLOCK}/available_clocksource")).unwrap_or_default();
+            let available = look.text(TOPIC, &format!("{CLOCK}/available_clocksource"));
+            let available = available.ok().flatten().unwrap_or_default();
             let faster = available.split_whitespace().find(|name| FAST_CLOCKS.contains(name));
             let command = match faster {
                 Some(name) => format!("echo {name} > {CLOCK}/current_clocksource"),
@@ -95,7 +96,7 @@ fn clock(look: &mut Look<'_>) {
                 .change("reading the time is a system call; a reactor reads it in every turn", command);
         }
     }
-    let Some(cpuinfo) = look.text("TSC", "/proc/cpuinfo") else { return };
+    let Ok(Some(cpuinfo)) = look.text("TSC", "/proc/cpuinfo") else { return };
     let Some(flags) = cpuinfo.lines().find(|line| line.starts_with("flags")) else { return };
     let has = |flag| flags.split_whitespace().any(|word| word == flag);
     if has("constant_tsc") && has("nonstop_tsc") {
@@ -110,9 +111,14 @@ fn mitigations(look: &mut Look<'_>) {
     const TOPIC: &str = "mitigations";
     let mut costly = Vec::new();
     let mut open = Vec::new();
-    let names = look.names(TOPIC, VULNERABILITIES);
+    let Ok(names) = look.names(TOPIC, VULNERABILITIES) else { return };
+    let mut unread = false;
     for name in &names {
-        let Some(text) = look.text(TOPIC, &format!("{VULNERABILITIES}/{name}")) else { continue };
+        let Ok(text) = look.text(TOPIC, &format!("{VULNERABILITIES}/{name}")) else {
+            unread = true;
+            continue;
+        };
+        let text = text.unwrap_or_default();
         let own = text.replace(CHEAP, "");
         if COSTLY.iter().any(|word| own.contains(word)) {
             costly.push(name.as_str());
@@ -126,7 +132,7 @@ fn mitigations(look: &mut Look<'_>) {
             "they make each system call dearer, by up to a microsecond, and protect programs from one another",
             "keep them, unless nobody else's code ever runs here: mitigations=off on the kernel's command line",
         );
-    } else if !names.is_empty() {
+    } else if !names.is_empty() && !unread {
         look.helps(TOPIC, "none that makes system calls dearer")
             .because("the processor needs none, or they are off");
     }

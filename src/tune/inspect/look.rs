@@ -19,6 +19,10 @@ pub(super) struct Look<'a> {
     pub(super) items: Vec<Item>,
 }
 
+/// Something could not be read, and that has been said: nothing else is to be said of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unread;
+
 /// One item under way: what is looked at.
 pub(super) struct Entry<'l, 'a> {
     look: &'l mut Look<'a>,
@@ -28,23 +32,22 @@ pub(super) struct Entry<'l, 'a> {
 }
 
 impl<'a> Look<'a> {
-    /// The contents of a file, one line of text; `None` if it is not there, or could not be read, which is reported.
-    pub(super) fn text(&mut self, topic: &'static str, path: &str) -> Option<String> {
+    /// The contents of a file; `None` if it is not there. Says when it could not be read.
+    pub(super) fn text(&mut self, topic: &'static str, path: &str) -> Result<Option<String>, Unread> {
         let result = self.machine.text(path);
         self.take(topic, result)
     }
 
-    /// Names in a folder.
-    pub(super) fn names(&mut self, topic: &'static str, path: &str) -> Vec<String> {
+    /// Names in a folder; none if it is not there. Says when it could not be read.
+    pub(super) fn names(&mut self, topic: &'static str, path: &str) -> Result<Vec<String>, Unread> {
         let result = self.machine.names(path);
         self.take(topic, result)
     }
 
-    /// The value, or nothing and an item that says why.
-    pub(super) fn take<T: Default>(&mut self, topic: &'static str, result: Result<T, Trouble>) -> T {
-        result.unwrap_or_else(|trouble| {
+    fn take<T>(&mut self, topic: &'static str, result: Result<T, Trouble>) -> Result<T, Unread> {
+        result.map_err(|trouble| {
             self.unreadable(topic, &trouble);
-            T::default()
+            Unread
         })
     }
 

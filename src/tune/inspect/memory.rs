@@ -24,6 +24,9 @@ pub(super) fn check(look: &mut Look<'_>) {
 
 fn hugepages(look: &mut Look<'_>, status: &Status) {
     const TOPIC: &str = "huge pages";
+    if look.names(TOPIC, "/sys/kernel/mm/hugepages").is_err() {
+        return;
+    }
     let pools: Vec<_> = status.hugepages.iter().filter(|pool| pool.node.is_none()).collect();
     let free = |pool: &crate::tune::setup::Pool| pool.free.saturating_sub(pool.reserved.unwrap_or(0));
     let reason =
@@ -40,7 +43,8 @@ fn hugepages(look: &mut Look<'_>, status: &Status) {
 
 fn transparent(look: &mut Look<'_>) {
     const TOPIC: &str = "transparent huge pages";
-    let Some(text) = look.text(TOPIC, "/sys/kernel/mm/transparent_hugepage/enabled") else { return };
+    let path = "/sys/kernel/mm/transparent_hugepage/enabled";
+    let Ok(Some(text)) = look.text(TOPIC, path) else { return };
     let chosen = text.split_whitespace().find_map(|word| word.strip_prefix('[')?.strip_suffix(']'));
     match chosen.unwrap_or(&text) {
         chosen @ ("madvise" | "never") => look
@@ -60,7 +64,8 @@ fn memlock(look: &mut Look<'_>, status: &Status) {
     let Some(limit) = status.memlock else {
         return look.unknown(TOPIC, "the limit on locked memory is not in /proc/self/limits");
     };
-    let may_lock = look.text(TOPIC, "/proc/self/status").is_some_and(|text| may_lock_all(&text));
+    let may_lock =
+        look.machine.text("/proc/self/status").is_ok_and(|text| may_lock_all(&text.unwrap_or_default()));
     let state = limit.soft_bytes.map_or("unlimited".to_owned(), |bytes| ByteSize::new(bytes).to_string());
     if may_lock {
         look.helps(TOPIC, format!("{state}, which does not bind this process (CAP_IPC_LOCK)"))
@@ -83,7 +88,7 @@ fn may_lock_all(status: &str) -> bool {
 
 fn swap(look: &mut Look<'_>) {
     const TOPIC: &str = "swap";
-    let Some(table) = look.text(TOPIC, "/proc/swaps") else { return };
+    let Ok(Some(table)) = look.text(TOPIC, "/proc/swaps") else { return };
     // A line of headings, and one for each area.
     let areas: Vec<&str> = table.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
     if areas.is_empty() {
@@ -98,6 +103,9 @@ fn swap(look: &mut Look<'_>) {
 
 fn iommu(look: &mut Look<'_>, status: &Status) {
     const TOPIC: &str = "IOMMU";
+    if look.names(TOPIC, "/sys/kernel/iommu_groups").is_err() {
+        return;
+    }
     if status.iommu.groups > 0 {
         look.helps(TOPIC, format!("{} groups", status.iommu.groups))
             .because("NVMe devices can be given to the target: see corelane setup");

@@ -28,7 +28,7 @@ mod memory;
 mod network;
 mod proposal;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod usable;
 
 /// What a machine is like for a target.

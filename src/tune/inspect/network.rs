@@ -61,5 +61,5 @@ pub(super) fn check(look: &mut Look<'_>) {
 
 /// The value of a setting; `None` where the kernel does not have it, as in a network name space of a container.
 fn value(look: &mut Look<'_>, name: &str) -> Option<String> {
-    look.text(TOPIC, &format!("/proc/sys/{}", name.replace('.', "/")))
+    look.text(TOPIC, &format!("/proc/sys/{}", name.replace('.', "/"))).ok().flatten()
 }

@@ -1,1 +1,0 @@
-//! Machines of ordinary files, and what is said of them.
