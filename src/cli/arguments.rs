@@ -14,6 +14,7 @@ use super::perf::{self, PerfArguments};
 use super::reservation::{self, ReservationCommand};
 use super::setup::{self, SetupCommand};
 use super::top::{self, TopArguments};
+use super::tune::{self, TuneArguments};
 
 /// What `corelane` does, for `--help`.
 const ABOUT: &str = "\
@@ -27,7 +28,8 @@ set-up are needed for that.";
 const AFTER: &str = "\
 OUTPUT:
   Standard output gets what a script may want to read: each listening address, the answers
-  of `check`, `reservation`, `setup`, `perf`, `discover` and `identify`, the schema. Standard error gets the log.
+  of `check`, `reservation`, `setup`, `tune`, `perf`, `discover`, `identify`, the schema. Standard
+  error gets the log.
 
 SIGNALS:
   SIGINT, SIGTERM   Finish the commands in flight, close the connections, exit with 0.
@@ -61,7 +63,9 @@ EXAMPLES:
   Read 4 KiB at random for five seconds, 128 commands at a time:
       corelane perf --target tcp://127.0.0.1:4420/nqn.2026-11.io.corelane:disk0
   See which NVMe devices could be given to programs, and what is missing for it:
-      corelane setup status";
+      corelane setup status
+  See what of this machine slows a target down, and how that is changed:
+      corelane tune";
 
 /// What `serve` does, for its `--help`.
 const SERVE: &str = "\
@@ -123,6 +127,9 @@ pub(super) enum Command {
     /// Give NVMe devices and huge pages of this machine to programs, and give them back
     #[command(subcommand, long_about = setup::ABOUT, after_long_help = setup::AFTER)]
     Setup(SetupCommand),
+    /// Say what of this machine helps a target and what hurts, and propose a core layout
+    #[command(long_about = tune::ABOUT, after_long_help = tune::AFTER)]
+    Tune(TuneArguments),
 }
 
 /// Options of `serve`.

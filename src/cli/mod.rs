@@ -34,6 +34,7 @@ mod reservation;
 mod serve;
 mod setup;
 mod top;
+mod tune;
 
 /// Exit code of a run that did what was asked.
 const DONE: u8 = 0;
@@ -131,6 +132,7 @@ fn outcome<E: Error>(surroundings: Surroundings<'_>, serve: impl FnOnce(Start) -
         Command::Identify(options) => identify::run(&options, output),
         Command::Setup(command) => setup::run(command, &mut machine, output),
         Command::Top(arguments) => top::run(&arguments, output),
+        Command::Tune(options) => tune::run(&options, &machine, &topology(), output, errors),
         Command::Serve(options) => serve::prepare(&options, &arguments.log, variable, &topology())
             .and_then(|start| serve(start).map_err(|error| Failure::Refused(vec![chain(&error)]))),
     };

@@ -12,6 +12,7 @@ use crate::config::{BdevKind, ByteSize};
 mod perf;
 mod reservation;
 mod setup;
+mod tune;
 
 /// What a run left behind.
 #[derive(Debug)]
