@@ -125,6 +125,7 @@ fn links_lead_somewhere() {
         "docs/reservations.md",
         "docs/setup.md",
         "docs/perf.md",
+        "docs/tune.md",
         "tuning/README.md",
         "benches/README.md",
     ];
