@@ -151,6 +151,7 @@ impl<P: Port> Generator<P> {
         let before = std::mem::replace(&mut self.phase, phase);
         if phase == Phase::Measuring {
             (self.began, self.preempted) = (now, preemptions());
+            self.core.set_standing(Standing::Measuring);
         } else if before == Phase::Measuring {
             self.measured(now);
         }

@@ -156,8 +156,10 @@ impl Conductor<'_> {
             }
             || {
                 self.shared.set_phase(Phase::Measuring);
-                self.until("measuring", Some(self.plan.duration), |_| true)
-            };
+                // A core that the kernel has given to others may be late: its time begins when it does.
+                self.until("measuring", None, |standing| standing < Standing::Measuring)
+            }
+            || { self.until("measuring", Some(self.plan.duration), |_| true) };
         self.shared.set_phase(Phase::Ending);
         let asked_before = usize::from(asked);
         while !self.all(|standing| standing == Standing::Over) && !self.is_broken() {

@@ -36,14 +36,16 @@ pub(super) enum Standing {
     Connecting,
     /// Every lane was up.
     Ready,
+    /// It has begun to measure.
+    Measuring,
     /// It reads back what was written.
     ReadingBack,
     /// Its outcome is there, and nothing more will come.
     Over,
 }
 
-const STANDINGS: [Standing; 4] =
-    [Standing::Connecting, Standing::Ready, Standing::ReadingBack, Standing::Over];
+const STANDINGS: [Standing; 5] =
+    [Standing::Connecting, Standing::Ready, Standing::Measuring, Standing::ReadingBack, Standing::Over];
 
 /// Shared by all cores.
 #[derive(Debug, Default)]
