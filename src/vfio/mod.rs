@@ -4,7 +4,7 @@
 //! The kernel asks for a function back when it is pulled out of its slot or unbound, through an eventfd, and waits until
 //! it gets it. [`Device::is_gone`] looks there, and whether the function still answers on the bus (two system calls, some
 //! microseconds: not for every turn of a reactor). Then the function loses the right to reach memory, its registers leave
-//! the address space (see [`window`]), and its files are closed. What is left answers as a device that is gone.
+//! the address space (see `window`), and its files are closed. What is left answers as a device that is gone.
 //!
 //! Invariants:
 //!

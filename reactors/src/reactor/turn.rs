@@ -59,7 +59,7 @@ impl<'a> Turn<'a> {
         self.reactor
     }
 
-    /// For a poller that will say [`Poll::Busy`]: it did `count` things more, messages or completions for instance.
+    /// For a poller that will say [`crate::poller::Poll::Busy`]: it did `count` things more, messages or completions for instance.
     /// For statistics; a busy poller that says nothing did one.
     pub fn did(&self, count: u64) {
         self.done.set(self.done.get().saturating_add(count));
