@@ -273,7 +273,7 @@ fn every_example_of_the_help_is_a_command_line() {
         assert!(parsed.is_ok(), "{command}: {parsed:?}");
         tried += 1;
     }
-    assert_eq!(tried, 8);
+    assert_eq!(tried, 9);
 }
 
 #[test]
