@@ -244,6 +244,21 @@ impl Chunk {
         Ok(Received { direct, chunk })
     }
 
+    /// Where at most `bytes` of what comes next belong, for a receive that ends later. Until it has, nobody may move the
+    /// unread bytes or fill the chunk in another way, and the chunk must be held.
+    pub(crate) fn offer(&mut self, bytes: usize) -> SegmentMut {
+        let end = self.base().wrapping_add(self.filled);
+        // SAFETY: the room of a chunk is mapped until the process ends (field invariant of `Pool`) and writable, and no
+        // lease, hence no reference, reaches above `filled`.
+        unsafe { SegmentMut::from_raw(end, self.room().min(bytes)) }
+    }
+
+    /// `bytes` came to the front of what was offered, and will not be written any more.
+    pub(crate) fn arrived(&mut self, bytes: usize) {
+        assert!(bytes <= self.room());
+        self.filled += bytes;
+    }
+
     /// Address of the first byte of the chunk.
     fn base(&self) -> *mut u8 {
         self.pool.address(self.index)

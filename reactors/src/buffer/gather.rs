@@ -4,7 +4,7 @@
 //! outlive the borrowed bytes; a new `Gather` starts by forgetting what the last one left.
 #![expect(unsafe_code, reason = "borrowed bytes become segments for the length of their borrow")]
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, slice};
 
 use super::segment::Segment;
 
@@ -12,6 +12,8 @@ use super::segment::Segment;
 #[derive(Debug)]
 pub struct GatherList {
     list: Vec<Segment>,
+    /// Which of them are borrowed.
+    borrowed: Vec<bool>,
     max: usize,
 }
 
@@ -19,7 +21,7 @@ impl GatherList {
     /// Room for `max` stretches.
     #[must_use]
     pub fn new(max: usize) -> Self {
-        Self { list: Vec::with_capacity(max), max }
+        Self { list: Vec::with_capacity(max), borrowed: Vec::with_capacity(max), max }
     }
 }
 
@@ -35,6 +37,7 @@ impl<'list, 'bytes> Gather<'list, 'bytes> {
     /// Nothing yet.
     pub fn new(list: &'list mut GatherList) -> Self {
         list.list.clear();
+        list.borrowed.clear();
         Self { list, bytes: 0, borrowed: PhantomData }
     }
 
@@ -64,7 +67,7 @@ impl<'list, 'bytes> Gather<'list, 'bytes> {
         // SAFETY: the bytes are borrowed for 'bytes, and the segment is only used through this value, which does not
         // outlive that borrow; nobody writes them meanwhile.
         let segment = unsafe { Segment::from_raw(bytes.as_ptr(), bytes.len()) };
-        self.segment(segment);
+        self.push(segment, true);
     }
 
     /// Adds a segment.
@@ -72,9 +75,23 @@ impl<'list, 'bytes> Gather<'list, 'bytes> {
     /// # Panics
     /// If the list is full.
     pub fn segment(&mut self, segment: Segment) {
+        self.push(segment, false);
+    }
+
+    fn push(&mut self, segment: Segment, borrowed: bool) {
         assert!(!self.is_full());
         self.bytes += segment.len();
         self.list.list.push(segment);
+        self.list.borrowed.push(borrowed);
+    }
+
+    /// All stretches in order: the bytes of those that are borrowed, and the segments of all.
+    pub(crate) fn stretches(&self) -> impl Iterator<Item = (Option<&[u8]>, Segment)> {
+        self.list.list.iter().zip(&self.list.borrowed).map(|(segment, &borrowed)| {
+            // SAFETY: the bytes are borrowed for 'bytes, which outlives this value, and nobody writes them meanwhile.
+            let bytes = borrowed.then(|| unsafe { slice::from_raw_parts(segment.pointer(), segment.len()) });
+            (bytes, *segment)
+        })
     }
 
     pub(crate) fn segments(&self) -> &[Segment] {

@@ -24,7 +24,7 @@ use rustix::{
 };
 
 use super::{
-    AddError, Handler, Options, Refusal, Sent, SocketId,
+    AddError, Handler, Options, Refusal, SERVED_DEFAULT, Sent, SocketId,
     slots::Slots,
     socket::{Intake, Socket, Supply},
 };
@@ -33,14 +33,11 @@ use crate::buffer::{Chunks, Segment};
 /// Most events taken from the kernel in one poll.
 const EVENTS_MAX: usize = 64;
 
-/// Most sockets served in one poll, unless the user says otherwise.
-const SERVED_DEFAULT: usize = 64;
-
 /// Sockets watched by one epoll descriptor.
 pub(super) struct Engine {
     epoll: OwnedFd,
     events: Box<[epoll::Event; EVENTS_MAX]>,
-    slots: Slots,
+    slots: Slots<Socket>,
     supply: Supply,
     /// Sockets to be served, first come, first served.
     ready: VecDeque<SocketId>,

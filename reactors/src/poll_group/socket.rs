@@ -7,7 +7,8 @@
 //! output:  Open --short or refused send--> Blocked --writable event--> Announce --Handler::writable--> Open
 //! ```
 //!
-//! Invariant: there are unread bytes in `chunk` or in `carried`, never in both.
+//! Invariants: there are unread bytes in `chunk` or in `carried`, never in both; while the room of the chunk is lent, the
+//! chunk is kept and what is in it stays where it is.
 
 use std::{net::TcpStream, os::fd::AsFd};
 
@@ -38,6 +39,12 @@ pub(super) struct Socket {
     output: Output,
     /// Whether unread bytes are to be shown before more are received.
     show: bool,
+    /// The kernel receives into the room of the chunk by itself.
+    lent: bool,
+    /// How the stream ended, until the user is told.
+    ended: Option<Closed>,
+    /// Whether the last receive, since that was asked last, could go where it was wanted.
+    direct: Option<bool>,
     /// Whether the socket is in the ready list.
     pub(super) queued: bool,
 }
@@ -75,7 +82,7 @@ enum Output {
 }
 
 /// Why a receive did not happen: no chunk free, or credit used up.
-struct Starved;
+pub(super) struct Starved;
 
 impl Socket {
     /// A socket of which nothing is known but the bytes that came with it.
@@ -88,6 +95,9 @@ impl Socket {
             readable: Readable::Nothing,
             output: Output::Open,
             show: !unread.is_empty(),
+            lent: false,
+            ended: None,
+            direct: None,
             queued: false,
         }
     }
@@ -110,8 +120,62 @@ impl Socket {
 
     /// Whether serving it would do something.
     pub(super) fn is_ready(&self) -> bool {
-        let intake = self.intake == Intake::Open && (self.show || self.readable != Readable::Nothing);
+        let intake = self.intake == Intake::Open && !self.is_waiting();
         intake || self.output == Output::Announce
+    }
+
+    /// Whether it waits for bytes and for nothing else.
+    pub(super) fn wants_bytes(&self) -> bool {
+        self.intake == Intake::Open && self.is_waiting()
+    }
+
+    /// Lends at most `bytes` of the room of the chunk to the kernel, which receives into it until `take_back`.
+    pub(super) fn lend(
+        &mut self,
+        id: SocketId,
+        supply: &Supply,
+        bytes: usize,
+    ) -> Result<SegmentMut, Starved> {
+        assert!(!self.lent);
+        self.make_room(id, supply)?;
+        let Some(chunk) = &mut self.chunk else { return Err(Starved) };
+        self.lent = true;
+        Ok(chunk.offer(bytes))
+    }
+
+    /// `bytes` came to the front of what was lent.
+    pub(super) fn arrived(&mut self, bytes: usize) {
+        assert!(self.lent);
+        let Some(chunk) = &mut self.chunk else { return };
+        chunk.arrived(bytes);
+        self.show = true;
+    }
+
+    /// The kernel receives no more into what was lent.
+    pub(super) fn take_back(&mut self) {
+        self.lent = false;
+        self.give_back();
+    }
+
+    /// The stream has ended; the user is told when all bytes were shown.
+    pub(super) fn mark_ended(&mut self, reason: Closed) {
+        self.ended = Some(reason);
+    }
+
+    /// Whether there was a receive since this was asked last, and if so, whether it could go where it was wanted.
+    pub(super) fn last_receive(&mut self) -> Option<bool> {
+        self.direct.take()
+    }
+
+    /// Notes that the kernel takes nothing for now.
+    pub(super) fn mark_blocked(&mut self) {
+        self.output = Output::Blocked;
+    }
+
+    /// Shows and tells nothing any more.
+    pub(super) fn mute(&mut self) {
+        self.intake = Intake::Over;
+        self.output = Output::Open;
     }
 
     /// Ends a pause.
@@ -143,6 +207,9 @@ impl Socket {
         }
         let result = if self.show {
             self.show_again(id, supply, handler)
+        } else if let Some(reason) = self.ended.take() {
+            self.end(id, reason, handler);
+            Ok(())
         } else if self.readable != Readable::Nothing {
             self.receive(id, supply, handler)
         } else {
@@ -156,7 +223,7 @@ impl Socket {
 
     /// Gives the chunk back if nobody needs it. A chunk that has leases is kept and filled on.
     pub(super) fn give_back(&mut self) {
-        if self.chunk.as_ref().is_some_and(|chunk| chunk.unread() == 0 && chunk.is_sole()) {
+        if !self.lent && self.chunk.as_ref().is_some_and(|chunk| chunk.unread() == 0 && chunk.is_sole()) {
             self.chunk = None;
         }
     }
@@ -197,8 +264,17 @@ impl Socket {
         let _ = self.stream.shutdown(std::net::Shutdown::Write);
     }
 
-    fn unread(&self) -> usize {
+    pub(super) fn shutdown_both(&self) {
+        // As above.
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+    }
+
+    pub(super) fn unread(&self) -> usize {
         self.carried.len() + self.chunk.as_ref().map_or(0, Chunk::unread)
+    }
+
+    fn is_waiting(&self) -> bool {
+        !self.show && self.ended.is_none() && self.readable == Readable::Nothing
     }
 
     fn show_again(
@@ -223,6 +299,7 @@ impl Socket {
     fn receive(&mut self, id: SocketId, supply: &Supply, handler: &mut impl Handler) -> Result<(), Starved> {
         let wanted =
             if self.unread() == 0 { handler.wanted(id).filter(|wanted| !wanted.is_empty()) } else { None };
+        self.direct = Some(wanted.is_some());
         let room = self.make_room(id, supply);
         if wanted.is_none() {
             room?;

@@ -16,6 +16,8 @@ pub enum RingError {
     Absent,
     /// The kernel's io_uring lacks what is needed: it is older than Linux 5.19.
     TooOld,
+    /// The kernel's io_uring lacks what sockets need: it is older than Linux 6.12.
+    NoStreams,
     /// The limit on locked memory (`ulimit -l`) is too low.
     Memlock,
     /// A number of the options is out of its range.
@@ -45,6 +47,9 @@ impl fmt::Display for RingError {
                 "this kernel has no io_uring, or a filter of system calls (seccomp) hides it",
             ),
             Self::TooOld => f.write_str("the kernel is too old: io_uring as of Linux 5.19 is needed"),
+            Self::NoStreams => {
+                f.write_str("the kernel is too old: io_uring for sockets as of Linux 6.12 is needed")
+            }
             Self::Memlock => {
                 f.write_str("the limit on locked memory is too low; raise it (ulimit -l, LimitMEMLOCK=)")
             }

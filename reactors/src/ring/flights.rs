@@ -24,7 +24,8 @@ pub(super) struct Owner {
 /// What the kernel's name for a completion stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Landed {
-    Operation(Owner),
+    /// Whose it is, and its slot.
+    Operation(Owner, usize),
     Cancellation,
 }
 
@@ -89,8 +90,9 @@ impl Flights {
         Some(OperationId { slot, generation: entry.generation })
     }
 
-    /// Frees the slot that a completion names; `None` for a name that was never given or is stale.
-    pub(super) fn land(&mut self, user_data: u64) -> Option<Landed> {
+    /// Frees the slot that a completion names, unless `more` will follow it; `None` for a name that was never given or is
+    /// stale.
+    pub(super) fn land(&mut self, user_data: u64, more: bool) -> Option<Landed> {
         if user_data & CANCELLATION != 0 {
             return Some(Landed::Cancellation);
         }
@@ -99,15 +101,17 @@ impl Flights {
         if !entry.in_flight || entry.generation != id.generation {
             return None;
         }
-        entry.in_flight = false;
-        entry.generation = entry.generation.wrapping_add(1);
-        self.free.push(id.slot);
-        Some(Landed::Operation(entry.owner))
+        if !more {
+            entry.in_flight = false;
+            entry.generation = entry.generation.wrapping_add(1);
+            self.free.push(id.slot);
+        }
+        Some(Landed::Operation(entry.owner, id.slot()))
     }
 
     /// Gives a slot back whose operation was never handed over.
     pub(super) fn undo(&mut self, id: OperationId) {
-        let landed = self.land(id.user_data());
+        let landed = self.land(id.user_data(), false);
         assert!(landed.is_some());
     }
 

@@ -16,7 +16,7 @@ use std::{
 };
 
 use io_uring::{
-    IoUring,
+    IoUring, cqueue,
     opcode::AsyncCancel2,
     squeue::Entry,
     types::{CancelBuilder, SubmitArgs, Timespec},
@@ -26,7 +26,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Options, RingError, memory, setup, setup::Mode};
+use super::{Options, RingError, memory, setup, setup::Mode, window};
 use crate::buffer::{Segment, SegmentMut};
 
 /// CPUs that the kernel's own set type has room for.
@@ -163,10 +163,33 @@ impl Kernel {
         self.entered(result)
     }
 
-    /// Takes a completion: its name, and its result as the kernel gives it.
-    pub(super) fn take(&mut self) -> Option<(u64, i32)> {
+    /// Takes a completion: its name, its result as the kernel gives it, and whether more of the same operation follow.
+    pub(super) fn take(&mut self) -> Option<(u64, i32, bool)> {
         let entry = self.ring.completion().next()?;
-        Some((entry.user_data(), entry.result()))
+        Some((entry.user_data(), entry.result(), cqueue::more(entry.flags())))
+    }
+
+    /// Lets the kernel find buffers in the page at `page`, by the name of `group`.
+    pub(super) fn register_buffers(&self, page: *mut u8, group: u16) -> Result<(), RingError> {
+        let address = page.addr() as u64;
+        // SAFETY: the page is mapped, and stays so until `unregister_buffers` has succeeded for it (see `Window`).
+        let registered = unsafe {
+            self.ring.submitter().register_buf_ring_with_flags(
+                address,
+                window::ENTRIES,
+                group,
+                window::INCREMENTAL,
+            )
+        };
+        registered.map_err(|error| match setup::refusal(&error) {
+            RingError::TooOld => RingError::NoStreams,
+            refusal => refusal,
+        })
+    }
+
+    /// Ends what `register_buffers` began.
+    pub(super) fn unregister_buffers(&self, group: u16) -> bool {
+        self.ring.submitter().unregister_buf_ring(group).is_ok()
     }
 
     /// Puts a file at `index` of the table; -1 takes away what is there.

@@ -8,16 +8,18 @@
 //! kernel raises a flag in shared memory when it has something, and opens its work only when it is entered.
 //!
 //! What must hold:
-//! - an operation completes exactly once; until then the ring holds copies of its segments, whose memory therefore
-//!   stays mapped (the promise of every segment), and belongs to the kernel;
+//! - an operation completes exactly once, and one that receives a stream any number of times before; until then the
+//!   ring holds copies of its segments, whose memory therefore stays mapped (the promise of every segment), and belongs
+//!   to the kernel; it holds messages themselves;
 //! - `operations` bounds what is in flight, and each user's limit what it has in flight and in its inbox together;
 //!   beyond it submitting is refused with [`Full`] and nothing has happened;
 //! - the completion queue has room for everything that can complete: one entry for each operation and for its
 //!   cancellation;
-//! - nothing is allocated after [`Ring::open`] but by [`Ring::user`].
+//! - nothing is allocated after [`Ring::open`] but by [`Ring::user`], [`Ring::stream_user`] and [`Ring::window`].
 //!
 //! Linux 5.19 is needed (tables of files with holes, the flag in shared memory). From 6.1 on the kernel keeps its work
-//! until this thread enters, which saves interruptions; before, it only waits for the next system call.
+//! until this thread enters, which saves interruptions; before, it only waits for the next system call. Streams need
+//! Linux 6.12, which fills a buffer piece by piece.
 //!
 //! # Example
 //!
@@ -54,6 +56,7 @@ mod file;
 mod flights;
 mod kernel;
 mod memory;
+mod message;
 mod operation;
 mod pollers;
 mod setup;
@@ -61,15 +64,22 @@ mod shared;
 #[cfg(test)]
 mod tests;
 mod user;
+mod window;
 
-use std::{fmt, io, os::fd::AsFd, rc::Rc};
+use std::{
+    fmt, io,
+    os::fd::{AsFd, BorrowedFd},
+    rc::Rc,
+};
 
 pub use error::RingError;
 pub use file::FixedFile;
 pub use flights::OperationId;
+pub use message::Message;
 pub use operation::{Allocation, Operation};
 pub use rustix::io::Errno;
 pub use user::{Completion, Full, User};
+pub use window::Window;
 
 use crate::{buffer::SegmentMut, poller::Phase, reactor::Reactor};
 use pollers::{Reap, Submit};
@@ -155,7 +165,30 @@ impl Ring {
     /// If `operations` is 0.
     pub fn user(&self, operations: u32) -> Result<User, RingError> {
         assert!(operations > 0);
-        User::new(Rc::clone(&self.0), operations)
+        User::new(Rc::clone(&self.0), operations, 0)
+    }
+
+    /// As [`Ring::user`], for operations that complete more than once: about `backlog` of their completions find room in
+    /// the inbox; what is beyond it waits, and all other users with it, until some are taken.
+    ///
+    /// # Errors
+    /// As [`Ring::user`].
+    ///
+    /// # Panics
+    /// If a number is 0.
+    pub fn stream_user(&self, operations: u32, backlog: u32) -> Result<User, RingError> {
+        assert!(operations > 0);
+        assert!(backlog > 0);
+        User::new(Rc::clone(&self.0), operations, backlog)
+    }
+
+    /// A place for memory that a stream is received into. Takes a page.
+    ///
+    /// # Errors
+    /// [`RingError::NoStreams`] when the kernel cannot; [`RingError::Memory`] when there are as many as there can be, and
+    /// [`RingError::Memlock`] when the limit on locked memory forbids it.
+    pub fn window(&self) -> Result<Window, RingError> {
+        Window::new(Rc::clone(&self.0))
     }
 
     /// Opens `file` in the ring, which from now on holds it by itself; operations then find it without counting its
@@ -189,6 +222,23 @@ impl Ring {
     /// the poller in [`Phase::Submit`] does.
     pub fn submit(&self) -> bool {
         self.0.submit()
+    }
+
+    /// Hands over, and waits for something to complete, at most so long. For those who give something up and need the
+    /// kernel to let go of it first.
+    pub(crate) fn wait(&self, limit: std::time::Duration) {
+        self.0.wait(limit);
+    }
+
+    /// What a sleeper watches, once [`Ring::attach`] has seen to it that the ring is prepared for the sleep.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.0.descriptor()
+    }
+
+    /// What the poller does before a sleep: whether there is something to do instead.
+    #[cfg(test)]
+    pub(crate) fn prepare_for_sleep(&self) -> bool {
+        self.0.arm()
     }
 
     /// Operations in flight, of all users.

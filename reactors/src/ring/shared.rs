@@ -16,7 +16,7 @@ use io_uring::opcode::AsyncCancel;
 use rustix::io::Errno;
 
 use super::{
-    Completion, Full, Operation, OperationId, Options, Ring, RingError, SEGMENTS_MAX, USERS_MAX,
+    Completion, Full, Message, Operation, OperationId, Options, Ring, RingError, SEGMENTS_MAX, USERS_MAX,
     flights::{Flights, Landed, Owner},
     kernel::Kernel,
     memory::{PART_BYTES_MAX, Pinned},
@@ -41,8 +41,16 @@ struct State {
     unread: usize,
     /// The last hand-over brought completions, which nobody has had a chance to take.
     fresh: bool,
+    /// Completions were left in the queue of the kernel, for want of room in an inbox.
+    left: bool,
+    /// Streaming completions in an inbox that is full of them.
+    crowded: bool,
     files: Files,
     pinned: Pinned,
+    /// Names of windows that are free, and how many were ever given.
+    windows: (Vec<u16>, u16),
+    /// What operations in flight send, by slot.
+    messages: Box<[Option<Message>]>,
 }
 
 /// The places in the table of files.
@@ -54,7 +62,11 @@ struct Files {
 struct Inbox {
     completions: VecDeque<Completion>,
     limit: usize,
+    /// Completions with `more` that find room.
+    backlog: usize,
     in_flight: usize,
+    /// Completions without `more` in the inbox.
+    last: usize,
     open: bool,
 }
 
@@ -69,8 +81,12 @@ impl Shared {
             users: Vec::with_capacity(USERS_MAX),
             unread: 0,
             fresh: false,
+            left: false,
+            crowded: false,
             files: Files { free: (0..options.files).rev().collect() },
             pinned: Pinned::with_capacity(),
+            windows: (Vec::new(), 0),
+            messages: (0..operations).map(|_| None).collect(),
         };
         let lists = vec![Cell::new(Segment::empty()); operations as usize * SEGMENTS_MAX];
         Ok(Self { state: RefCell::new(state), lists: lists.into_boxed_slice(), descriptor })
@@ -117,7 +133,7 @@ impl Shared {
         state.kernel.disarm();
         // What came with the last hand-over is taken first: one system call a turn does for both.
         let fresh = std::mem::take(&mut state.fresh);
-        if !fresh && state.flights.in_flight() > 0 && state.kernel.has_work() {
+        if !fresh && (state.left || state.flights.in_flight() > 0 && state.kernel.has_work()) {
             state.kernel.enter();
             state.drain();
         }
@@ -135,11 +151,22 @@ impl Shared {
         true
     }
 
-    /// A place for a user with this limit.
-    pub(super) fn add_user(&self, limit: u32) -> Result<u32, RingError> {
+    /// Hands over, and waits for a completion. Inboxes may grow beyond their room.
+    pub(super) fn wait(&self, limit: Duration) {
         let state = &mut *self.state.borrow_mut();
-        let limit = limit as usize;
-        let inbox = Inbox { completions: VecDeque::with_capacity(limit), limit, in_flight: 0, open: true };
+        state.kernel.enter_and_wait(limit);
+        state.crowded = false;
+        while state.drain() {
+            state.crowded = false;
+        }
+    }
+
+    /// A place for a user with these limits.
+    pub(super) fn add_user(&self, limit: u32, backlog: u32) -> Result<u32, RingError> {
+        let state = &mut *self.state.borrow_mut();
+        let (limit, backlog) = (limit as usize, backlog as usize);
+        let completions = VecDeque::with_capacity(limit + backlog);
+        let inbox = Inbox { completions, limit, backlog, in_flight: 0, last: 0, open: true };
         let free = state.users.iter().position(|user| !user.open && user.in_flight == 0);
         let index = free.unwrap_or(state.users.len());
         match state.users.get_mut(index) {
@@ -156,7 +183,9 @@ impl Shared {
         let inbox = &mut state.users[user as usize];
         state.unread -= inbox.completions.len();
         inbox.completions.clear();
+        inbox.last = 0;
         inbox.open = false;
+        state.crowded = false;
     }
 
     pub(super) fn start(
@@ -167,7 +196,7 @@ impl Shared {
     ) -> Result<OperationId, Full> {
         let state = &mut *self.state.borrow_mut();
         let inbox = &mut state.users[user as usize];
-        if inbox.in_flight + inbox.completions.len() >= inbox.limit {
+        if inbox.in_flight + inbox.last >= inbox.limit {
             return Err(Full);
         }
         let id = state.flights.start(Owner { user, token }).ok_or(Full)?;
@@ -176,13 +205,17 @@ impl Shared {
         let entry = operation.entry(list, &state.pinned).user_data(id.user_data());
         // SAFETY: the memory of a segment stays mapped for as long as the segment is used (its field invariant), and
         // the operation uses it until it completes. The list of a slot is only written when an operation starts in it,
-        // which is after the last one completed, and lives as long as this value, which waits for what is in flight.
+        // which is after the last one completed, and lives as long as this value, which waits for what is in flight. A
+        // message is shared with the operation until it completes, and nobody writes it while it is shared.
         let pushed = unsafe { state.kernel.push(&entry) };
         if !pushed {
             state.flights.undo(id);
             return Err(Full);
         }
         inbox.in_flight += 1;
+        if let Some(message) = operation.message() {
+            state.messages[id.slot()] = Some(message);
+        }
         Ok(id)
     }
 
@@ -202,8 +235,14 @@ impl Shared {
 
     pub(super) fn take(&self, user: u32) -> Option<Completion> {
         let state = &mut *self.state.borrow_mut();
-        let completion = state.users[user as usize].completions.pop_front()?;
+        let inbox = &mut state.users[user as usize];
+        let completion = inbox.completions.pop_front()?;
         state.unread -= 1;
+        if completion.more {
+            state.crowded = false;
+        } else {
+            inbox.last -= 1;
+        }
         Some(completion)
     }
 
@@ -244,6 +283,34 @@ impl Shared {
         }
     }
 
+    /// Registers a page for buffers, and names it.
+    pub(super) fn add_window(&self, page: *mut u8) -> Result<u16, RingError> {
+        let state = &mut *self.state.borrow_mut();
+        let (free, given) = &mut state.windows;
+        let group = match free.pop() {
+            Some(group) => group,
+            None => {
+                let next = given.checked_add(1).ok_or(RingError::Memory)?;
+                std::mem::replace(given, next)
+            }
+        };
+        let registered = state.kernel.register_buffers(page, group);
+        if registered.is_err() {
+            state.windows.0.push(group);
+        }
+        registered.map(|()| group)
+    }
+
+    /// Ends what `add_window` began; `false` if the kernel keeps the page.
+    pub(super) fn remove_window(&self, group: u16) -> bool {
+        let state = &mut *self.state.borrow_mut();
+        let removed = state.kernel.unregister_buffers(group);
+        if removed {
+            state.windows.0.push(group);
+        }
+        removed
+    }
+
     pub(super) fn pin_memory(&self, memory: SegmentMut) -> Result<(), RingError> {
         let state = &mut *self.state.borrow_mut();
         for start in (0..memory.len()).step_by(PART_BYTES_MAX) {
@@ -260,26 +327,40 @@ impl Shared {
 }
 
 impl State {
-    /// Moves all completions into the inboxes. There are never more than the completion queue has room for.
-    fn drain(&mut self) {
-        while let Some((user_data, result)) = self.kernel.take() {
-            match self.flights.land(user_data) {
-                Some(Landed::Operation(owner)) => self.deliver(owner, result),
+    /// Moves completions into the inboxes, all of them unless an inbox is crowded: then some may be left, and it
+    /// returns true. The completion queue has room for what is not a stream; a stream stops when it is full.
+    fn drain(&mut self) -> bool {
+        self.left = false;
+        loop {
+            if self.crowded {
+                self.left = true;
+                return true;
+            }
+            let Some((user_data, result, more)) = self.kernel.take() else { return false };
+            match self.flights.land(user_data, more) {
+                Some(Landed::Operation(owner, slot)) => {
+                    if !more {
+                        self.messages[slot] = None;
+                    }
+                    self.deliver(owner, result, more);
+                }
                 Some(Landed::Cancellation) => {}
                 None => debug_assert!(false, "the kernel completed what was not in flight"),
             }
         }
     }
 
-    fn deliver(&mut self, owner: Owner, result: i32) {
+    fn deliver(&mut self, owner: Owner, result: i32, more: bool) {
         let inbox = &mut self.users[owner.user as usize];
-        inbox.in_flight -= 1;
+        inbox.in_flight -= usize::from(!more);
         if !inbox.open {
             return;
         }
         let result = u32::try_from(result).map_err(|_| Errno::from_raw_os_error(result.wrapping_neg()));
-        assert!(inbox.completions.len() < inbox.limit);
-        inbox.completions.push_back(Completion { token: owner.token, result });
+        assert!(more || inbox.last < inbox.limit);
+        inbox.completions.push_back(Completion { token: owner.token, result, more });
+        inbox.last += usize::from(!more);
+        self.crowded = more && inbox.completions.len() - inbox.last >= inbox.backlog;
         self.unread += 1;
     }
 }
@@ -301,6 +382,10 @@ impl Drop for Shared {
         while state.flights.in_flight() > 0 && Instant::now() < end {
             state.kernel.enter_and_wait(CLOSE_STEP);
             state.drain();
+        }
+        if state.flights.in_flight() > 0 {
+            // The kernel may still read them.
+            std::mem::forget(std::mem::take(&mut state.messages));
         }
     }
 }

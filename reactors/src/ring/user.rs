@@ -20,6 +20,8 @@ pub struct Completion {
     pub token: u64,
     /// What the operation says, see [`Operation`]; `CANCELED` when it was cancelled before it did anything.
     pub result: Result<u32, Errno>,
+    /// The operation goes on, and will complete again.
+    pub more: bool,
 }
 
 /// Nothing was submitted: as much is in flight as may be. There is room after a completion was taken, or after a
@@ -28,8 +30,8 @@ pub struct Completion {
 pub struct Full;
 
 impl User {
-    pub(super) fn new(ring: Rc<Shared>, operations: u32) -> Result<Self, RingError> {
-        let index = ring.add_user(operations)?;
+    pub(super) fn new(ring: Rc<Shared>, operations: u32, backlog: u32) -> Result<Self, RingError> {
+        let index = ring.add_user(operations, backlog)?;
         Ok(Self { ring, index })
     }
 
@@ -40,9 +42,9 @@ impl User {
     /// [`Full`]; nothing has happened then.
     ///
     /// # Panics
-    /// If the file is not one of this ring, or there are more than [`super::SEGMENTS_MAX`] segments.
+    /// If the file or window is not one of this ring, or there are more than [`super::SEGMENTS_MAX`] segments.
     pub fn submit(&self, token: u64, operation: &Operation<'_>) -> Result<OperationId, Full> {
-        assert!(operation.file().is_of(&self.ring));
+        assert!(operation.is_of(&self.ring));
         self.ring.start(self.index, token, operation)
     }
 

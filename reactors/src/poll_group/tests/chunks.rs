@@ -2,11 +2,16 @@
 
 use std::{cell::RefCell, io::Write, rc::Rc};
 
-use super::{Recorder, connected, drive, drive_quiet, group, pair, pattern};
-use crate::{
-    buffer::Lease,
-    poll_group::{PollGroup, Taken},
-};
+use super::{Group, Recorder, connected, drive, drive_quiet, group, pair, pattern};
+use crate::{buffer::Lease, poll_group::Taken};
+
+on_both_engines! {
+    kept_leases_do_not_change_while_receiving_goes_on,
+    empty_pool_stops_receiving_until_a_chunk_is_back,
+    used_up_credit_stops_receiving_until_a_chunk_is_back,
+    socket_without_credit_does_not_stop_others,
+    closing_a_waiting_socket_forgets_it,
+}
 
 /// A recorder that takes everything and keeps a lease of it.
 fn keeper() -> (Recorder, Rc<RefCell<Vec<Lease>>>) {
@@ -19,7 +24,6 @@ fn keeper() -> (Recorder, Rc<RefCell<Vec<Lease>>>) {
     (recorder, kept)
 }
 
-#[test]
 fn kept_leases_do_not_change_while_receiving_goes_on() {
     let (mut group, _, mut far) = connected(12);
     let (mut recorder, kept) = keeper();
@@ -34,19 +38,17 @@ fn kept_leases_do_not_change_while_receiving_goes_on() {
     assert_eq!(kept.concat_bytes(), sent);
 }
 
-#[test]
 fn empty_pool_stops_receiving_until_a_chunk_is_back() {
     assert_recovers(group(3, 8), 3);
 }
 
-#[test]
 fn used_up_credit_stops_receiving_until_a_chunk_is_back() {
     assert_recovers(group(8, 3), 3);
 }
 
 /// Receives with kept leases until `chunks` chunks are full; then drops one lease at a time.
 #[track_caller]
-fn assert_recovers(mut group: PollGroup, chunks: usize) {
+fn assert_recovers(mut group: Group, chunks: usize) {
     let (mut far, near) = pair();
     group.add(near, &[]).unwrap();
     let (mut recorder, kept) = keeper();
@@ -70,7 +72,6 @@ fn assert_recovers(mut group: PollGroup, chunks: usize) {
     assert_eq!(recorder.taken, sent);
 }
 
-#[test]
 fn socket_without_credit_does_not_stop_others() {
     let mut group = group(8, 2);
     let (mut greedy_far, near) = pair();
@@ -112,7 +113,6 @@ fn idle_socket_does_not_keep_the_chunk_of_its_former_leases() {
     drive(&mut group, &mut recorder, |recorder| recorder.taken == b"leasedwaiting");
 }
 
-#[test]
 fn closing_a_waiting_socket_forgets_it() {
     let mut group = group(1, 2);
     let (mut far, near) = pair();

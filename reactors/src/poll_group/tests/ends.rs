@@ -14,7 +14,14 @@ use crate::{
     poll_group::{Closed, Errno, Sent, Taken},
 };
 
-#[test]
+on_both_engines! {
+    bytes_come_before_the_end_and_sending_goes_on,
+    end_is_noticed_after_a_receive_that_left_room,
+    end_and_more_bytes_than_a_chunk_holds,
+    paused_socket_learns_of_the_end_when_it_is_resumed,
+    reset_is_a_failure,
+}
+
 fn bytes_come_before_the_end_and_sending_goes_on() {
     let (mut group, id, mut far) = connected(2);
     let mut recorder = Recorder::greedy();
@@ -31,7 +38,6 @@ fn bytes_come_before_the_end_and_sending_goes_on() {
     assert_eq!(answer, b"answer");
 }
 
-#[test]
 fn end_is_noticed_after_a_receive_that_left_room() {
     let (mut group, id, mut far) = connected(2);
     let mut recorder = Recorder::idle();
@@ -45,7 +51,6 @@ fn end_is_noticed_after_a_receive_that_left_room() {
     assert_eq!(unread, b"half a mess");
 }
 
-#[test]
 fn end_and_more_bytes_than_a_chunk_holds() {
     let (mut group, _, mut far) = connected(2);
     let mut recorder = Recorder::greedy();
@@ -57,7 +62,6 @@ fn end_and_more_bytes_than_a_chunk_holds() {
     assert_eq!(recorder.closed[0].1, Closed::ByPeer);
 }
 
-#[test]
 fn paused_socket_learns_of_the_end_when_it_is_resumed() {
     let (mut group, id, mut far) = connected(2);
     let mut recorder = Recorder::new(|_, bytes| Taken::pause(bytes.len()));
@@ -73,7 +77,6 @@ fn paused_socket_learns_of_the_end_when_it_is_resumed() {
     drive(&mut group, &mut recorder, |recorder| !recorder.closed.is_empty());
 }
 
-#[test]
 fn reset_is_a_failure() {
     let (mut group, id, far) = connected(2);
     let mut recorder = Recorder::greedy();

@@ -8,13 +8,23 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{Recorder, connected, drive, drive_quiet, group, pair, pattern};
+use super::{Group, Recorder, connected, drive, drive_quiet, group, make, pair, pattern};
 use crate::{
     buffer::Segment,
-    poll_group::{Errno, Options, PollGroup, Refusal, Sent, Taken},
+    poll_group::{Errno, Options, Refusal, Sent, Taken},
 };
 
-#[test]
+on_both_engines! {
+    detached_socket_goes_on_elsewhere_with_its_unread_bytes,
+    unread_bytes_wait_for_a_chunk_and_can_be_detached_meanwhile,
+    refused_stream_comes_back,
+    options_out_of_range_are_refused,
+    stale_id_is_refused_and_does_not_reach_its_successor,
+    ids_of_sockets_at_the_same_time_differ,
+    one_poll_serves_a_bounded_number_of_sockets,
+    descriptor_wakes_a_sleeper_that_has_nothing_pending,
+}
+
 fn detached_socket_goes_on_elsewhere_with_its_unread_bytes() {
     for pause in [false, true] {
         let (mut here, id, mut far) = connected(2);
@@ -24,13 +34,14 @@ fn detached_socket_goes_on_elsewhere_with_its_unread_bytes() {
         far.write_all(b"abc").unwrap();
         let (stream, unread) = here.detach(id);
         assert!(!here.contains(id));
-        assert_eq!(unread, b"23456789");
+        // An engine that receives by itself may have more.
+        assert!(b"23456789abc".starts_with(&unread) && unread.starts_with(b"23456789"));
         let mut there = group(2, 2);
         let id = there.add(stream, &unread).unwrap();
         assert!(there.pending());
         let mut recorder = Recorder::idle();
         drive(&mut there, &mut recorder, |recorder| recorder.last_shown() == b"23456789abc");
-        assert_eq!(recorder.shown[0], b"23456789");
+        assert_eq!(recorder.shown[0], unread);
         assert_eq!(there.send(id, &[Segment::of(b"moved")]), Sent::Bytes(5));
         let mut arrived = [0; 5];
         far.read_exact(&mut arrived).unwrap();
@@ -38,7 +49,6 @@ fn detached_socket_goes_on_elsewhere_with_its_unread_bytes() {
     }
 }
 
-#[test]
 fn unread_bytes_wait_for_a_chunk_and_can_be_detached_meanwhile() {
     let mut group = group(1, 2);
     let mut recorder = Recorder::new(|_, _| Taken::pause(0));
@@ -57,10 +67,9 @@ fn unread_bytes_wait_for_a_chunk_and_can_be_detached_meanwhile() {
     assert!(group.contains(third));
 }
 
-#[test]
 fn refused_stream_comes_back() {
     let options = Options { chunk_bytes: 4096, chunks: 2, sockets_max: 1, chunks_per_socket: 2 };
-    let mut group = PollGroup::new(&options).unwrap();
+    let mut group = make(&options).unwrap();
     let (mut far, near) = pair();
     let error = group.add(near, &pattern(4097)).unwrap_err();
     assert_eq!(error.refusal, Refusal::TooMuchUnread);
@@ -75,10 +84,9 @@ fn refused_stream_comes_back() {
     assert_eq!(group.add(not_tcp, &[]).unwrap_err().refusal, Refusal::System(Errno::OPNOTSUPP));
 }
 
-#[test]
 fn options_out_of_range_are_refused() {
     let valid = Options { chunk_bytes: 4096, chunks: 1, sockets_max: 1, chunks_per_socket: 2 };
-    assert!(PollGroup::new(&valid).is_ok());
+    assert!(make(&valid).is_ok());
     let wrong = [
         Options { chunk_bytes: 0, ..valid },
         Options { chunk_bytes: 4097, ..valid },
@@ -89,11 +97,10 @@ fn options_out_of_range_are_refused() {
         Options { chunks_per_socket: 1, ..valid },
     ];
     for options in wrong {
-        assert!(PollGroup::new(&options).is_err(), "{options:?}");
+        assert!(make(&options).is_err(), "{options:?}");
     }
 }
 
-#[test]
 fn stale_id_is_refused_and_does_not_reach_its_successor() {
     let (mut group, stale, _far) = connected(2);
     group.close(stale);
@@ -113,14 +120,13 @@ fn stale_id_is_refused_and_does_not_reach_its_successor() {
 }
 
 #[test]
-#[should_panic(expected = "stale")]
 fn stale_id_cannot_be_detached() {
     let (mut group, id, _far) = connected(2);
     let _ = group.detach(id);
-    let _ = group.detach(id);
+    let again = std::panic::AssertUnwindSafe(|| group.detach(id));
+    assert!(std::panic::catch_unwind(again).is_err());
 }
 
-#[test]
 fn ids_of_sockets_at_the_same_time_differ() {
     let mut group = group(2, 2);
     let (fars, nears): (Vec<_>, Vec<_>) = (0..8).map(|_| pair()).unzip();
@@ -135,10 +141,9 @@ fn ids_of_sockets_at_the_same_time_differ() {
     assert_eq!(group.add(near, &[]).unwrap_err().refusal, Refusal::Full, "closed by the peer is not closed");
 }
 
-#[test]
 fn one_poll_serves_a_bounded_number_of_sockets() {
-    let options = Options { chunk_bytes: 4096, chunks: 4, sockets_max: 100, chunks_per_socket: 2 };
-    let mut group = PollGroup::new(&options).unwrap();
+    let options = Options { chunk_bytes: 4096, chunks: 100, sockets_max: 100, chunks_per_socket: 2 };
+    let mut group = make(&options).unwrap();
     let mut recorder = Recorder::greedy();
     let fars: Vec<_> = (0..100)
         .map(|_| {
@@ -155,20 +160,21 @@ fn one_poll_serves_a_bounded_number_of_sockets() {
     drive(&mut group, &mut recorder, |recorder| recorder.closed.len() == 100);
 }
 
-#[test]
 fn descriptor_wakes_a_sleeper_that_has_nothing_pending() {
     let (mut group, _, mut far) = connected(2);
     let mut recorder = Recorder::greedy();
     drive_quiet(&mut group, &mut recorder);
-    let readable = |group: &PollGroup, seconds| {
+    let readable = |group: &Group, seconds| {
         let mut watched = [PollFd::from_borrowed_fd(group.descriptor(), PollFlags::IN)];
         poll(&mut watched, Some(&Timespec { tv_sec: seconds, tv_nsec: 0 })).unwrap() == 1
     };
+    group.prepare_for_sleep();
     assert!(!readable(&group, 0));
     far.write_all(b"wake up").unwrap();
     assert!(readable(&group, 10));
     drive(&mut group, &mut recorder, |recorder| recorder.taken == b"wake up");
     drive_quiet(&mut group, &mut recorder);
+    group.prepare_for_sleep();
     assert!(!readable(&group, 0));
 }
 

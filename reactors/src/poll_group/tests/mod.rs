@@ -1,25 +1,126 @@
 //! The poll group on real loopback connections. Nothing sleeps: a bounded number of polls has to bring what is expected.
 
+use std::{
+    cell::Cell,
+    io,
+    net::{TcpListener, TcpStream},
+    ops::{Deref, DerefMut},
+    thread,
+};
+
+use super::{Closed, Engine, Errno, Handler, Options, PollGroup, Sent, SocketId, Taken};
+use crate::{
+    buffer::{Lease, Segment, SegmentMut},
+    ring::{self, Ring},
+};
+
+/// Runs each of these tests on each engine.
+macro_rules! on_both_engines {
+    ($($test:ident,)+) => {
+        mod epoll {
+            $(#[test]
+            fn $test() {
+                crate::poll_group::tests::on_epoll(super::$test);
+            })+
+        }
+        mod uring {
+            $(#[test]
+            fn $test() {
+                crate::poll_group::tests::on_ring(super::$test);
+            })+
+        }
+    };
+}
+
 mod chunks;
 mod ends;
 mod life;
 mod receiving;
+mod ring_only;
 mod sending;
 mod transfer;
-
-use std::{
-    net::{TcpListener, TcpStream},
-    thread,
-};
-
-use super::{Closed, Handler, Options, PollGroup, SocketId, Taken};
-use crate::buffer::{Lease, SegmentMut};
 
 /// Polls after which something that should have come is held to be lost.
 const POLLS_MAX: usize = 2_000_000;
 
 /// Polls after which something that should not come is held to be absent.
 const POLLS_QUIET: usize = 200;
+
+/// Waits of a millisecond after which a send counts as blocked.
+const WAITS_MAX: usize = 200;
+
+thread_local! {
+    /// The engine of the groups that the test on this thread makes.
+    static ON_RING: Cell<bool> = const { Cell::new(false) };
+}
+
+fn on_epoll(test: fn()) {
+    test();
+}
+
+fn on_ring(test: fn()) {
+    ON_RING.set(true);
+    test();
+    ON_RING.set(false);
+}
+
+/// A group, and what a reactor would do for it.
+struct Group {
+    group: PollGroup,
+    ring: Option<Ring>,
+}
+
+impl Deref for Group {
+    type Target = PollGroup;
+
+    fn deref(&self) -> &PollGroup {
+        &self.group
+    }
+}
+
+impl DerefMut for Group {
+    fn deref_mut(&mut self) -> &mut PollGroup {
+        &mut self.group
+    }
+}
+
+impl Group {
+    fn poll(&mut self, handler: &mut impl Handler) -> usize {
+        let served = self.group.poll(handler);
+        self.group.flush();
+        served
+    }
+
+    /// As every engine: waits for the end of a pending send, and takes it away from the handler.
+    fn send(&mut self, id: SocketId, segments: &[Segment]) -> Sent {
+        let sent = self.group.send(id, segments);
+        let Engine::Uring(engine) = &mut self.group.engine else { return sent };
+        if sent != Sent::Pending {
+            return sent;
+        }
+        match engine.wait_for_send(id, WAITS_MAX) {
+            Some(Ok(bytes)) => Sent::Bytes(bytes),
+            Some(Err(errno)) => Sent::Failed(errno),
+            None => Sent::Pending,
+        }
+    }
+
+    fn prepare_for_sleep(&self) {
+        if let Some(ring) = &self.ring {
+            assert!(!ring.prepare_for_sleep());
+        }
+    }
+}
+
+/// A group on the engine of this test.
+fn make(options: &Options) -> io::Result<Group> {
+    if !ON_RING.get() {
+        return Ok(Group { group: PollGroup::new(options)?, ring: None });
+    }
+    let ring = Ring::open(&ring::Options::default()).expect("io_uring on the machine that runs the tests");
+    let group = PollGroup::on_ring(options, &ring).map_err(io::Error::other)?;
+    Ok(Group { group, ring: Some(ring) })
+}
 
 /// What is done with shown bytes.
 type Policy = Box<dyn FnMut(SocketId, &Lease) -> Taken>;
@@ -35,6 +136,7 @@ struct Recorder {
     wanted: Option<SegmentMut>,
     direct: Vec<usize>,
     writable: usize,
+    sent: Vec<Result<usize, Errno>>,
     closed: Vec<(SocketId, Closed)>,
 }
 
@@ -47,6 +149,7 @@ impl Recorder {
             wanted: None,
             direct: Vec::new(),
             writable: 0,
+            sent: Vec::new(),
             closed: Vec::new(),
         }
     }
@@ -91,6 +194,10 @@ impl Handler for Recorder {
         self.writable += 1;
     }
 
+    fn sent(&mut self, _: SocketId, result: Result<usize, Errno>) {
+        self.sent.push(result);
+    }
+
     fn closed(&mut self, id: SocketId, reason: Closed) {
         assert!(self.closed.iter().all(|&(closed, _)| closed != id), "closed twice");
         self.closed.push((id, reason));
@@ -98,8 +205,8 @@ impl Handler for Recorder {
 }
 
 /// A group of small chunks.
-fn group(chunks: usize, chunks_per_socket: usize) -> PollGroup {
-    PollGroup::new(&Options { chunk_bytes: 4096, chunks, sockets_max: 8, chunks_per_socket }).unwrap()
+fn group(chunks: usize, chunks_per_socket: usize) -> Group {
+    make(&Options { chunk_bytes: 4096, chunks, sockets_max: 8, chunks_per_socket }).unwrap()
 }
 
 /// Both ends of a connection: the far one, which blocks, and the one for the group.
@@ -111,7 +218,7 @@ fn pair() -> (TcpStream, TcpStream) {
 }
 
 /// A group with one socket, and the far end of it.
-fn connected(chunks: usize) -> (PollGroup, SocketId, TcpStream) {
+fn connected(chunks: usize) -> (Group, SocketId, TcpStream) {
     let mut group = group(chunks, chunks.max(2));
     let (far, near) = pair();
     let id = group.add(near, &[]).unwrap();
@@ -120,7 +227,7 @@ fn connected(chunks: usize) -> (PollGroup, SocketId, TcpStream) {
 
 /// Polls until `done`.
 #[track_caller]
-fn drive<H: Handler>(group: &mut PollGroup, handler: &mut H, mut done: impl FnMut(&H) -> bool) {
+fn drive<H: Handler>(group: &mut Group, handler: &mut H, mut done: impl FnMut(&H) -> bool) {
     for _ in 0..POLLS_MAX {
         if done(handler) {
             return;
@@ -134,7 +241,7 @@ fn drive<H: Handler>(group: &mut PollGroup, handler: &mut H, mut done: impl FnMu
 
 /// Polls for a while in which nothing is expected; at the end nothing is left to do.
 #[track_caller]
-fn drive_quiet(group: &mut PollGroup, handler: &mut Recorder) {
+fn drive_quiet(group: &mut Group, handler: &mut Recorder) {
     let before = (handler.shown.len(), handler.direct.len(), handler.closed.len());
     for _ in 0..POLLS_QUIET {
         group.poll(handler);

@@ -43,7 +43,7 @@ fn a_ring_has_the_operations_it_was_opened_for() {
     assert!(!user.cancel(ids[0]));
     ring.submit();
     assert!(user.cancel(ids[0]));
-    assert_eq!(next(&ring, &user), Completion { token: 0, result: Err(Errno::CANCELED) });
+    assert_eq!(next(&ring, &user), Completion { token: 0, result: Err(Errno::CANCELED), more: false });
     writer.write_all(b"12345").unwrap();
     user.submit(5, &read(&file, into)).unwrap();
     let mut tokens: Vec<_> = (0..4).map(|_| next(&ring, &user).token).collect();
@@ -115,12 +115,12 @@ fn the_name_of_an_operation_is_not_that_of_the_next_one() {
     let first = flights.start(owner).unwrap();
     assert_eq!((flights.start(owner), flights.in_flight()), (None, 1));
     assert!(flights.may_cancel(first, 3) && !flights.may_cancel(first, 4));
-    assert_eq!(flights.land(first.cancellation_user_data()), Some(Landed::Cancellation));
-    assert_eq!(flights.land(first.user_data()), Some(Landed::Operation(owner)));
+    assert_eq!(flights.land(first.cancellation_user_data(), false), Some(Landed::Cancellation));
+    assert_eq!(flights.land(first.user_data(), false), Some(Landed::Operation(owner, first.slot())));
     let second = flights.start(owner).unwrap();
     assert_ne!(first, second);
-    assert_eq!(flights.land(first.user_data()), None, "it is stale");
-    assert_eq!(flights.land(7), None, "there is no such slot");
+    assert_eq!(flights.land(first.user_data(), false), None, "it is stale");
+    assert_eq!(flights.land(7, false), None, "there is no such slot");
     assert!(!flights.may_cancel(first, 3) && flights.may_cancel(second, 3));
     flights.cancelled(second);
     assert!(!flights.may_cancel(second, 3));

@@ -16,7 +16,7 @@ fn a_cancelled_operation_completes_once() {
         assert!(!stranger.cancel(id));
         assert!(user.cancel(id));
         assert!(!user.cancel(id), "once is enough");
-        assert_eq!(next(ring, &user), Completion { token: 1, result: Err(Errno::CANCELED) });
+        assert_eq!(next(ring, &user), Completion { token: 1, result: Err(Errno::CANCELED), more: false });
         assert!(!user.cancel(id), "it has completed");
         // What was cancelled took nothing.
         writer.write_all(b"kept").unwrap();
@@ -25,7 +25,7 @@ fn a_cancelled_operation_completes_once() {
         // Cancelled in the same hand-over.
         let id = user.submit(2, &read(&file, into)).unwrap();
         assert!(user.cancel(id));
-        assert_eq!(next(ring, &user), Completion { token: 2, result: Err(Errno::CANCELED) });
+        assert_eq!(next(ring, &user), Completion { token: 2, result: Err(Errno::CANCELED), more: false });
     });
 }
 
@@ -44,7 +44,7 @@ fn completions_go_to_whom_they_belong() {
     }
     for (index, user) in (0..).zip(&users) {
         for _ in 1..=index {
-            let Completion { token, result } = next(&ring, user);
+            let Completion { token, result, .. } = next(&ring, user);
             assert_eq!((token / 10, u64::from(result.unwrap())), (index, token % 10));
         }
         assert!(!user.has_completion() && user.outstanding() == 0);
@@ -71,7 +71,7 @@ fn what_completes_for_a_user_that_is_gone_is_forgotten() {
         let next_user = ring.user(1).unwrap();
         next_user.submit(7, &read(&file, into)).unwrap();
         writer.write_all(b"23").unwrap();
-        assert_eq!(next(ring, &next_user), Completion { token: 7, result: Ok(1) });
+        assert_eq!(next(ring, &next_user), Completion { token: 7, result: Ok(1), more: false });
         assert!(!ring.reap() && ring.in_flight() == 0);
     });
 }
@@ -90,7 +90,7 @@ fn a_file_that_is_removed_finishes_what_it_began() {
         let new = ring.add_file(&file(b"other")).unwrap();
         assert!(user.take().is_none());
         writer.write_all(b"first").unwrap();
-        assert_eq!(next(ring, &user), Completion { token: 1, result: Ok(5) });
+        assert_eq!(next(ring, &user), Completion { token: 1, result: Ok(5), more: false });
         assert_eq!(contents(into.read_only()), b"first");
         assert_eq!(run(ring, &user, &read(&new, into)), Ok(5));
         assert_eq!(contents(into.read_only()), b"other");

@@ -130,9 +130,9 @@ fn pipes_and_sockets_complete_when_their_other_end_acts() {
         assert!(ring.submit());
         assert!(!ring.reap() && user.take().is_none());
         writer.write_all(b"pipe").unwrap();
-        assert_eq!(next(ring, &user), Completion { token: 2, result: Ok(4) });
+        assert_eq!(next(ring, &user), Completion { token: 2, result: Ok(4), more: false });
         near.write_all(b"net").unwrap();
-        assert_eq!(next(ring, &user), Completion { token: 1, result: Ok(3) });
+        assert_eq!(next(ring, &user), Completion { token: 1, result: Ok(3), more: false });
         assert_eq!(contents(from_pipe.read_only()), b"pipe");
         assert_eq!(contents(from_socket.read_only()), b"net\0");
     });
