@@ -1,7 +1,8 @@
 //! What waits to be sent: header bytes in a ring of fixed size, and payloads of the owner's type between them.
 //!
 //! Invariants: queued header bytes never move (the kernel may be reading them); `used` is the sum of the spans of all
-//! queued byte items; items leave in the order in which they came.
+//! queued byte items; items leave in the order in which they came. Header bytes that are sent are free at once, though
+//! more were joined to them since: an outbox that never runs empty does not run full of what is gone.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -79,7 +80,7 @@ pub struct Outbox<D> {
     used: usize,
     items: VecDeque<Item<D>>,
     items_max: usize,
-    /// Bytes of the first item that are sent already.
+    /// Bytes of the first item that are sent already, if it is a payload; header bytes leave their item.
     first_sent: usize,
     /// All bytes that were ever queued, and sent or given up.
     queued: u64,
@@ -197,6 +198,16 @@ impl<D> Outbox<D> {
             }
         }
         assert!(left == 0 || !self.items.is_empty(), "more was sent than was queued");
+        if let Some(Item::Bytes { start, length, span }) = self.items.front_mut()
+            && left > 0
+        {
+            // What was skipped before them is free as well.
+            self.used -= *span - *length + left;
+            *start += left;
+            *length -= left;
+            *span = *length;
+            left = 0;
+        }
         self.first_sent = left;
     }
 

@@ -139,3 +139,19 @@ fn a_full_ring_refuses() {
 fn payloads_say_their_length() {
     assert_eq!(pattern(1, 40).bytes(), 40);
 }
+
+#[test]
+fn sent_headers_are_free_though_others_joined_them() {
+    let mut outbox: Outbox<Blob> = Outbox::new(100 + SPARE_BYTES, 10);
+    let bytes = 100 + SPARE_BYTES;
+    push(&mut outbox, 10, &[0; 10]);
+    // Never empty, and many times as much as the ring holds: one header is always under way.
+    for turn in 1..=u8::MAX {
+        push(&mut outbox, 10, &[turn; 10]);
+        assert_eq!(queued(&outbox), [[turn - 1; 10], [turn; 10]].concat());
+        outbox.sent(4, drop);
+        assert_eq!(queued(&outbox), [&[turn - 1; 6][..], &[turn; 10]].concat());
+        outbox.sent(6, drop);
+        assert!(outbox.fits(1, bytes - SPARE_BYTES - 30), "at turn {turn}");
+    }
+}
