@@ -1,4 +1,4 @@
-//! Our initiator, one I/O queue, spinning.
+//! Our initiator, one or more I/O queues, spinning.
 
 use std::error::Error;
 use std::net::{SocketAddr, TcpStream};
@@ -24,48 +24,54 @@ pub(crate) struct Client {
     clock: Clock,
     group: PollGroup,
     queues: Queues,
-    queue: SocketId,
+    queued: Vec<SocketId>,
     buffers: Vec<Buffer>,
     /// Its admin queue; the I/O queue ends with it.
     _host: Host,
 }
 
 impl Client {
-    /// Connects an I/O queue.
-    pub(crate) fn connect(address: SocketAddr) -> Result<Self, Box<dyn Error>> {
+    /// Connects I/O queues.
+    pub(crate) fn connect(address: SocketAddr, connections: usize) -> Result<Self, Box<dyn Error>> {
         let options = HostOptions { io_queues: 0, ..HostOptions::new(Nqn::parse(SUBSYSTEM)?) };
         let mut host = Host::connect(address, &options)?;
-        host.admin(&command::number_of_queues(1), Exchange::None)?;
+        host.admin(&command::number_of_queues(u16::try_from(connections)?), Exchange::None)?;
+        let cntlid = host.cntlid().ok_or("the admin queue has ended")?;
+        let in_capsule_bytes_max = host.controller().in_capsule_bytes_max();
+        let transfer_bytes_max = u32::try_from(TRANSFER_BYTES)?;
         let mut group = PollGroup::new(&Options {
             chunk_bytes: 256 << 10,
-            chunks: 4,
-            sockets_max: 1,
+            chunks: connections * 2 + 2,
+            sockets_max: connections,
             chunks_per_socket: 2,
         })?;
-        let mut queues = Queues::new(1);
-        let queue = QueueOptions {
-            kind: Queue::Io { qid: 1, cntlid: host.cntlid().ok_or("the admin queue has ended")? },
+        let mut queues = Queues::new(connections);
+        let options_of = |qid| QueueOptions {
+            kind: Queue::Io { qid, cntlid },
             depth: DEPTH,
             header_digest: false,
             data_digest: false,
             flow_control: false,
-            in_capsule_bytes_max: host.controller().in_capsule_bytes_max(),
-            transfer_bytes_max: u32::try_from(TRANSFER_BYTES)?,
+            in_capsule_bytes_max,
+            transfer_bytes_max,
         };
-        let stream = TcpStream::connect(address)?;
-        let queue = queues.open(&mut group, stream, &options.identity, &queue)?;
+        let mut queued = Vec::new();
+        for qid in 1..=u16::try_from(connections)? {
+            let stream = TcpStream::connect(address)?;
+            queued.push(queues.open(&mut group, stream, &options.identity, &options_of(qid))?);
+        }
         let pool = Pool::new(DEPTH.into(), TRANSFER_BYTES)?;
         let buffers = std::iter::from_fn(|| pool.take(TRANSFER_BYTES)).collect();
         let clock = Clock::real();
         let deadline = clock.now() + TIMEOUT;
-        while !queues.pair(queue).is_some_and(|pair| pair.is_ready()) {
+        while !queued.iter().all(|&queue| queues.pair(queue).is_some_and(|pair| pair.is_ready())) {
             queues.poll(&mut group, |_, _| {});
             queues.flush(&mut group);
             if clock.now() > deadline {
-                return Err("the I/O queue does not connect".into());
+                return Err("an I/O queue does not connect".into());
             }
         }
-        Ok(Self { clock, group, queues, queue, buffers, _host: host })
+        Ok(Self { clock, group, queues, queued, buffers, _host: host })
     }
 
     /// Writes every block once, so that there is memory behind it.
@@ -78,6 +84,7 @@ impl Client {
             kind: Kind::WriteOnRequest,
             bytes: TRANSFER_BYTES,
             depth: 16,
+            connections: 1,
             random: false,
         };
         let mut left = REGION_BYTES / TRANSFER_BYTES as u64 + 1;
@@ -104,7 +111,7 @@ impl Client {
         workload: &Workload,
         mut go_on: impl FnMut(corelane_reactors::clock::Time) -> bool,
     ) -> Result<(u64, Latencies), Box<dyn Error>> {
-        let Self { clock, group, queues, queue, buffers, .. } = self;
+        let Self { clock, group, queues, queued, buffers, .. } = self;
         let mut places = Places::new(workload);
         let blocks = u32::try_from(workload.bytes / BLOCK_BYTES)?;
         let mut free: Vec<u64> = (0..workload.depth as u64).collect();
@@ -128,7 +135,8 @@ impl Client {
                         (command::write(NSID, lba, blocks, false), Transfer::ToController(from))
                     }
                 };
-                let pair = queues.pair_mut(*queue).ok_or("the queue is closed")?;
+                let queue = queued[usize::try_from(tag)? % workload.connections];
+                let pair = queues.pair_mut(queue).ok_or("the queue is closed")?;
                 pair.submit(&sqe, transfer, tag)?;
                 submitted = now;
                 going = go_on(now);

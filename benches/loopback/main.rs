@@ -1,11 +1,11 @@
-//! The whole target over loopback TCP, on one core, against our initiator on another; beside it, in the same run and by
-//! turns, a bare socket that exchanges messages of the same shapes. What the target does per command beyond moving
+//! The whole target over loopback TCP, on one core, against our initiator on another, once for each engine of sockets;
+//! beside it, in the same run and by turns, a bare socket that exchanges messages of the same shapes. What the target does per command beyond moving
 //! bytes is the distance between the two.
 //!
 //! `cargo bench --bench loopback -- [part of a workload's name] [--pairs N] [--seconds S]`
 //!
 //! Both serve from 256 MiB of memory, at random places or in order, with headers and payloads as separate stretches of
-//! one gathered send; both ends spin; what can be sent together is. The bare socket differs in what it leaves out: it
+//! one gathered send; who is asked spins, and a target that is not sleeps; what can be sent together is. The bare socket differs in what it leaves out: it
 //! parses the lengths of messages and nothing else, and neither end copies the payload that it received.
 //!
 //! Medians over the pairs, and least and most. Machines vary while they are measured: believe the ratio.
@@ -17,6 +17,7 @@ mod workload;
 
 use std::time::Duration;
 
+use corelane::config::EngineName;
 use corelane_reactors::cpu;
 
 use crate::workload::{Figure, WORKLOADS, Workload};
@@ -34,45 +35,69 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("loopback needs two cores, one for each side: skipped");
         return Ok(());
     };
-    let target = target::start(server_core)?;
+    let targets = [EngineName::Epoll, EngineName::IoUring].map(|engine| target::start(server_core, engine));
+    let [epoll, io_uring] = targets;
+    let (epoll, io_uring) = (epoll?, io_uring?);
     cpu::pin(client_core, &cores)?;
-    let mut client = client::Client::connect(target.address)?;
-    client.fill()?;
     let mut bare = bare::Bare::new(server_core, &cores)?;
 
-    println!("{} pairs of {:?} each; medians (least to most)", arguments.pairs, arguments.time);
-    println!("{:<26} {:>30} {:>30} {:>7}", "workload", "target", "bare socket", "ratio");
+    println!("{} rounds of {:?} each; medians (least to most)", arguments.pairs, arguments.time);
+    println!(
+        "{:<26} {:>30} {:>30} {:>30} {:>8}",
+        "workload", "target, epoll", "target, io_uring", "bare socket", "uring/ep"
+    );
     for workload in WORKLOADS.iter().filter(|workload| workload.name.contains(&arguments.filter)) {
-        let mut figures: [Vec<Figure>; 2] = [Vec::new(), Vec::new()];
+        let mut clients = Vec::new();
+        for target in [&epoll, &io_uring] {
+            let mut client = client::Client::connect(target.address, workload.connections)?;
+            client.fill()?;
+            clients.push(client);
+        }
+        let mut figures: [Vec<Figure>; 3] = Default::default();
         for _ in 0..arguments.pairs {
-            figures[0].push(client.run(workload, arguments.time)?);
-            figures[1].push(bare.run(workload, arguments.time)?);
+            for (client, figures) in clients.iter_mut().zip(&mut figures) {
+                figures.push(client.run(workload, arguments.time)?);
+            }
+            if workload.connections == 1 {
+                figures[2].push(bare.run(workload, arguments.time)?);
+            }
         }
         report(workload, &mut figures);
     }
-    target.stop()
+    epoll.stop()?;
+    io_uring.stop()
 }
 
-/// One line of the table; a ratio above 1 says that the target is faster.
-fn report(workload: &Workload, figures: &mut [Vec<Figure>; 2]) {
+/// One line of the table; the ratio compares the engines: above 1, io_uring is faster.
+fn report(workload: &Workload, figures: &mut [Vec<Figure>; 3]) {
     let latency = workload.depth == 1;
-    let [target, bare] = figures.each_mut().map(|figures| {
+    let [epoll, io_uring, bare] = figures.each_mut().map(|figures| {
         let mut values: Vec<f64> = figures
             .iter()
             .map(|figure| if latency { figure.median_us } else { figure.operations_per_second })
             .collect();
         values.sort_by(f64::total_cmp);
-        [values[values.len() / 2], values[0], values[values.len() - 1]]
+        Some([*values.get(values.len() / 2)?, *values.first()?, *values.last()?])
     });
-    let show = |[median, least, most]: [f64; 3]| {
-        if latency {
-            format!("{median:.1} us ({least:.1} to {most:.1})")
-        } else {
+    let show = |values: Option<[f64; 3]>| match values {
+        None => String::new(),
+        Some([median, least, most]) if latency => format!("{median:.1} us ({least:.1} to {most:.1})"),
+        Some([median, least, most]) => {
             format!("{:.1} k/s ({:.1} to {:.1})", median / 1e3, least / 1e3, most / 1e3)
         }
     };
-    let ratio = if latency { bare[0] / target[0] } else { target[0] / bare[0] };
-    println!("{:<26} {:>30} {:>30} {ratio:>7.3}", workload.name, show(target), show(bare));
+    let ratio = match (epoll, io_uring) {
+        (Some(epoll), Some(io_uring)) if latency => epoll[0] / io_uring[0],
+        (Some(epoll), Some(io_uring)) => io_uring[0] / epoll[0],
+        _ => 0.0,
+    };
+    println!(
+        "{:<26} {:>30} {:>30} {:>30} {ratio:>8.3}",
+        workload.name,
+        show(epoll),
+        show(io_uring),
+        show(bare)
+    );
 }
 
 fn arguments() -> Result<Arguments, Box<dyn std::error::Error>> {

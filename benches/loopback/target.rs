@@ -4,13 +4,16 @@ use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use corelane::app::{Appliance, Options};
-use corelane::config::{ByteSize, Embedded, Topology};
+use corelane::config::{ByteSize, Embedded, EngineName, Topology};
 use tempfile::TempDir;
 
 use crate::workload::REGION_BYTES;
 
 /// Entries of a queue: room for the deepest workload.
 const QUEUE_ENTRIES: u16 = 256;
+
+/// I/O queues of a controller: room for the workload with most connections.
+const QUEUES: u16 = 64;
 
 /// A running target.
 pub(crate) struct Target {
@@ -20,14 +23,16 @@ pub(crate) struct Target {
     _state: TempDir,
 }
 
-/// Starts the embedded default with management and I/O on `core`.
-pub(crate) fn start(core: usize) -> Result<Target, Box<dyn Error>> {
+/// Starts the embedded default with management and I/O on `core`, its sockets on `engine`.
+pub(crate) fn start(core: usize, engine: EngineName) -> Result<Target, Box<dyn Error>> {
     let state = TempDir::new()?;
     let listen = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
     let embedded = Embedded { listen, size: ByteSize::new(REGION_BYTES) };
     let accepted = embedded.config(&Topology::flat(&[core])).map_err(|findings| format!("{findings:?}"))?;
     let mut config = accepted.config;
     config.limits.queue_depth_max = QUEUE_ENTRIES;
+    config.limits.queues_per_controller_max = QUEUES;
+    config.reactors.engine = engine;
     let appliance = Appliance::start(Options { config, state_directory: state.path().to_owned() })?;
     let address = *appliance.addresses().first().ok_or("the target listens nowhere")?;
     Ok(Target { address, appliance, _state: state })

@@ -28,22 +28,54 @@ pub(crate) struct Workload {
     pub(crate) kind: Kind,
     /// Bytes of each request, a multiple of the block size.
     pub(crate) bytes: usize,
-    /// Requests under way.
+    /// Requests under way, over all connections.
     pub(crate) depth: usize,
+    /// Connections, of which each has its share of the requests.
+    pub(crate) connections: usize,
     /// At random places, or one after the other.
     pub(crate) random: bool,
 }
 
 /// All rows.
-pub(crate) const WORKLOADS: [Workload; 5] = [
-    Workload { name: "4k-random-read-qd128", kind: Kind::Read, bytes: 4096, depth: 128, random: true },
-    Workload { name: "4k-random-write-qd128", kind: Kind::Write, bytes: 4096, depth: 128, random: true },
-    Workload { name: "4k-random-read-qd1-p50", kind: Kind::Read, bytes: 4096, depth: 1, random: true },
+pub(crate) const WORKLOADS: [Workload; 6] = [
+    Workload {
+        name: "4k-random-read-qd128",
+        kind: Kind::Read,
+        bytes: 4096,
+        depth: 128,
+        connections: 1,
+        random: true,
+    },
+    Workload {
+        name: "4k-random-read-64x1",
+        kind: Kind::Read,
+        bytes: 4096,
+        depth: 64,
+        connections: 64,
+        random: true,
+    },
+    Workload {
+        name: "4k-random-write-qd128",
+        kind: Kind::Write,
+        bytes: 4096,
+        depth: 128,
+        connections: 1,
+        random: true,
+    },
+    Workload {
+        name: "4k-random-read-qd1-p50",
+        kind: Kind::Read,
+        bytes: 4096,
+        depth: 1,
+        connections: 1,
+        random: true,
+    },
     Workload {
         name: "128k-sequential-read-qd32",
         kind: Kind::Read,
         bytes: 128 << 10,
         depth: 32,
+        connections: 1,
         random: false,
     },
     Workload {
@@ -51,6 +83,7 @@ pub(crate) const WORKLOADS: [Workload; 5] = [
         kind: Kind::WriteOnRequest,
         bytes: 128 << 10,
         depth: 32,
+        connections: 1,
         random: false,
     },
 ];

@@ -12,9 +12,9 @@ use corelane_reactors::group::Group;
 use corelane_reactors::mailbox::{Mailbox, Sender, Slot};
 use corelane_reactors::poller::Phase;
 use corelane_reactors::reactor::{Reactor, ReactorIndex};
-use corelane_reactors::ring::{self, Ring};
+use corelane_reactors::ring::{Ring, RingError};
 
-use crate::app::assemble::{self, Sockets};
+use crate::app::assemble::{self, RingUse, Sockets};
 use crate::app::builder::{OwnBdevs, Setup};
 use crate::app::devices::Devices;
 use crate::app::memory::Memory;
@@ -23,7 +23,7 @@ use crate::app::records::Records;
 use crate::app::shutdown::{Shutdown, Stopper};
 use crate::app::{Builder, Options, ServeError};
 use crate::bdev::Home;
-use crate::config::{self, Config};
+use crate::config::{self, Config, EngineName};
 use crate::mem::{Extent, PoolMemory};
 use crate::metrics::Server;
 use crate::nvmf::io::Channels;
@@ -92,7 +92,7 @@ struct IoStart {
     mailbox: Mailbox<IoMail>,
     drained: Slot<ManagementMail>,
     to_management: Sender<ManagementMail>,
-    ring: Option<ring::Options>,
+    ring: Option<RingUse>,
 }
 
 /// What the management reactor needs.
@@ -319,16 +319,56 @@ fn io_starts(
 fn start_io(reactor: &mut Reactor, start: IoStart) -> io::Result<()> {
     let IoStart { settings, lane, extents, memory, counters, mailbox, drained, to_management, ring } = start;
     let mut home = Home::new(&extents);
-    if let Some(options) = ring {
-        let ring = Ring::open(&options).map_err(io::Error::other)?;
+    let mut sockets = None;
+    if let Some(wanted) = ring
+        && let Some(opened) = open_ring(&wanted, lane).map_err(io::Error::other)?
+    {
         // Before the endpoint, which looks for what it has reaped.
-        ring.attach(reactor)?;
-        home = home.with_ring(ring);
+        opened.ring.attach(reactor)?;
+        sockets = opened.serves_sockets.then(|| opened.ring.clone());
+        home = home.with_ring(opened.ring);
     }
     let mail = ReservationMail { to_management, back: mailbox.sender() };
-    let role = EndpointRole::Io { lane, channels: Channels::new(home), memory, drained, mail };
+    let role = EndpointRole::Io { lane, channels: Channels::new(home), memory, drained, mail, ring: sockets };
     let endpoint = Endpoint::new(&settings, counters, role).map_err(io::Error::other)?;
     attach(reactor, &Rc::new(RefCell::new(endpoint)), Mail::Io(mailbox))
+}
+
+/// The io_uring of a reactor.
+struct Opened {
+    ring: Ring,
+    serves_sockets: bool,
+}
+
+/// Opens an io_uring; `None` where it is not to be had, and nothing depends on it.
+fn open_ring(wanted: &RingUse, lane: usize) -> Result<Option<Opened>, RingError> {
+    let demanded = wanted.bdevs || wanted.sockets == EngineName::IoUring;
+    let ring = match Ring::open(&wanted.options) {
+        Err(error) if !demanded => {
+            fall_back(lane, error);
+            return Ok(None);
+        }
+        opened => opened?,
+    };
+    let serves_sockets = match wanted.sockets {
+        EngineName::Epoll => false,
+        EngineName::IoUring => ring.window().map(|_| true)?,
+        EngineName::Auto => match ring.window() {
+            Ok(_) => true,
+            Err(error) => {
+                fall_back(lane, error);
+                false
+            }
+        },
+    };
+    Ok((serves_sockets || wanted.bdevs).then_some(Opened { ring, serves_sockets }))
+}
+
+/// Says once, and not for each reactor, why `auto` means epoll here.
+fn fall_back(lane: usize, error: RingError) {
+    if lane == 0 {
+        tracing::info!(%error, "sockets are served through epoll");
+    }
 }
 
 fn start_management(reactor: &mut Reactor, start: ManagementStart) -> io::Result<()> {

@@ -183,7 +183,8 @@ pub fn serve(what: impl Into<Builder>) -> Result<(), ServeError> {
 /// [`ServeError::Bdev`], and [`ServeError::Served`] for a local NVMe device.
 pub fn bdev_target(config: &Config, name: &str, allowed: &[usize]) -> Result<Option<BdevTarget>, ServeError> {
     let Some(entry) = config.bdev(name) else { return Ok(None) };
-    let ring = entry.kind.needs_ring().then(|| assemble::ring(config, allowed)).flatten();
+    let ring =
+        entry.kind.needs_ring().then(|| assemble::ring(config, allowed)).flatten().map(|ring| ring.options);
     let Some(bdev) = assemble::bdev(entry)? else { return Err(ServeError::Served { name: name.to_owned() }) };
     Ok(Some(BdevTarget { bdev, ring }))
 }

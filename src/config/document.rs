@@ -79,6 +79,22 @@ pub struct ReactorsEntry {
     pub placement: PlacementName,
     /// How much a reactor does of one thing before it turns to the next.
     pub budgets: BudgetsEntry,
+    /// How the sockets of I/O queues are served. Default `auto`: what was measured to be faster.
+    pub engine: EngineName,
+}
+
+/// Names of the engines of sockets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "Engine")]
+pub enum EngineName {
+    /// The program chooses.
+    #[default]
+    Auto,
+    /// Through io_uring; an error where that is not possible.
+    IoUring,
+    /// A system call for each look, receive and send.
+    Epoll,
 }
 
 /// What is different on one core.

@@ -18,8 +18,9 @@ use crate::spec::pci::PciAddress;
 pub use budgets::{Budgets, BudgetsEntry};
 pub use cores::{CORE_MAX, CoreListError, CoreListText};
 pub use document::{
-    BdevEntry, BdevType, Document, IdleEntry, IdlePolicyName, ListenerEntry, MetricsEntry, NamespaceEntry,
-    OverrideEntry, PlacementName, ReactorsEntry, ReservationsEntry, SubsystemEntry, Transport,
+    BdevEntry, BdevType, Document, EngineName, IdleEntry, IdlePolicyName, ListenerEntry, MetricsEntry,
+    NamespaceEntry, OverrideEntry, PlacementName, ReactorsEntry, ReservationsEntry, SubsystemEntry,
+    Transport,
 };
 pub use embedded::Embedded;
 pub use finding::{Finding, Place, Severity};
@@ -91,6 +92,8 @@ pub struct Reactors {
     pub placement: Placement,
     /// How much a reactor does of one thing in a turn.
     pub budgets: Budgets,
+    /// How the sockets of I/O queues are served.
+    pub engine: EngineName,
 }
 
 /// How the I/O reactor of a new I/O queue is chosen. It stays there.

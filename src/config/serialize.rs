@@ -43,6 +43,7 @@ impl From<&Reactors> for ReactorsEntry {
                 Placement::IncomingCpu => PlacementName::IncomingCpu,
             },
             budgets: reactors.budgets.into(),
+            engine: reactors.engine,
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::net::TcpStream;
 
 use corelane_reactors::buffer::{Gather, GatherList, Lease, SegmentMut};
-use corelane_reactors::poll_group::{AddError, Closed, Handler, PollGroup, Sent, SocketId, Taken};
+use corelane_reactors::poll_group::{AddError, Closed, Errno, Handler, PollGroup, Sent, SocketId, Taken};
 
 use crate::initiator::{Completion, End, Identity, QueueOptions, QueuePair};
 
@@ -31,6 +31,8 @@ struct Entry {
     told: bool,
     /// The socket takes nothing until it says that it does.
     blocked: bool,
+    /// The socket has what is to be sent first.
+    sending: bool,
 }
 
 impl Queues {
@@ -61,7 +63,7 @@ impl Queues {
         let pair = QueuePair::new(identity, options);
         let place = &mut self.entries[socket.index()];
         assert!(place.is_none(), "a queue is forgotten by close, and by nothing else");
-        *place = Some(Entry { socket, pair, told: false, blocked: false });
+        *place = Some(Entry { socket, pair, told: false, blocked: false, sending: false });
         Ok(socket)
     }
 
@@ -85,6 +87,11 @@ impl Queues {
             // A terminate request may be among it, behind what makes no difference any more.
             flush(entry, group, &mut self.list);
             group.shutdown(socket);
+            if entry.sending && !group.halt(socket) {
+                self.ended.push(socket);
+                break;
+            }
+            entry.sending = false;
             entry.pair.abandon(|completion| done(socket, completion));
         }
         served
@@ -99,6 +106,7 @@ impl Queues {
                 note_end(entry, &mut self.ended);
             }
         }
+        group.flush();
         more || !self.ended.is_empty()
     }
 
@@ -159,6 +167,16 @@ impl<F: FnMut(SocketId, Completion)> Handler for Serving<'_, F> {
         self.with(socket, |entry, _| entry.blocked = false);
     }
 
+    fn sent(&mut self, socket: SocketId, result: Result<usize, Errno>) {
+        self.with(socket, |entry, _| {
+            (entry.sending, entry.blocked) = (false, false);
+            match result {
+                Ok(bytes) => entry.pair.sent(bytes),
+                Err(errno) => entry.pair.ended(End::Broken(errno)),
+            }
+        });
+    }
+
     fn closed(&mut self, socket: SocketId, reason: Closed) {
         self.with(socket, |entry, _| entry.pair.ended(End::from(reason)));
     }
@@ -178,6 +196,9 @@ fn note_end(entry: &mut Entry, ended: &mut Vec<SocketId>) {
 
 /// Sends one batch; true if more can be sent at once.
 fn flush(entry: &mut Entry, group: &mut PollGroup, list: &mut GatherList) -> bool {
+    if entry.sending {
+        return false;
+    }
     for _ in 0..SENDS_PER_FLUSH {
         if !entry.pair.has_unsent() {
             return false;
@@ -190,7 +211,8 @@ fn flush(entry: &mut Entry, group: &mut PollGroup, list: &mut GatherList) -> boo
                 entry.pair.sent(bytes);
                 entry.blocked = bytes < asked;
             }
-            Sent::Blocked | Sent::Pending => entry.blocked = true,
+            Sent::Blocked => entry.blocked = true,
+            Sent::Pending => (entry.sending, entry.blocked) = (true, true),
             Sent::Failed(errno) => {
                 entry.pair.ended(End::Broken(errno));
                 return false;

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicUsize;
 use corelane_reactors::buffer::GatherList;
 use corelane_reactors::clock::Time;
 use corelane_reactors::mailbox::Slot;
-use corelane_reactors::poll_group::{Options, PollGroup, SocketId};
+use corelane_reactors::poll_group::{PollGroup, SocketId};
 use corelane_reactors::poller::Wake;
 use corelane_reactors::reactor::Turn;
 use corelane_reactors::timer::Wheel;
@@ -28,6 +28,7 @@ use crate::transport::io_queue::IoQueue;
 use crate::transport::link::{Flushed, Life, Link};
 use crate::transport::message::{Counted, Handover, IoMail, ManagementMail};
 use crate::transport::queues::{Queue, Queues, Role, Services};
+use crate::transport::role::poll_group;
 use crate::transport::share::Share;
 use crate::transport::{Counters, EndpointError, EndpointRole, IN_CAPSULE_BYTES, Management, Settings};
 
@@ -39,8 +40,6 @@ const COMPLETIONS_MAX: usize = 1024;
 const ALARMS_PER_TURN: usize = 64;
 /// MAXH2CDATA that connections announce, in bytes.
 const H2C_DATA_BYTES: u32 = 128 << 10;
-/// Bytes of a receive chunk: what one receive can bring.
-const CHUNK_BYTES: usize = 128 << 10;
 
 /// The queues of one reactor.
 pub struct Endpoint {
@@ -69,23 +68,19 @@ impl Endpoint {
         counters: Arc<Counters>,
         role: EndpointRole,
     ) -> Result<Self, EndpointError> {
-        let (management, drained, lane, channels, pool) = match role {
+        let (management, drained, lane, channels, pool, ring) = match role {
             EndpointRole::Management(mut management) => {
                 management.counters = Arc::clone(&counters);
-                (Some(*management), None, 0, Channels::default(), None)
+                // Its queues leave before anything is armed for them.
+                (Some(*management), None, 0, Channels::default(), None, None)
             }
-            EndpointRole::Io { lane, channels, memory, drained, mail } => {
-                (None, Some((drained, mail)), lane, channels, Some(Pool::from(memory)))
+            EndpointRole::Io { lane, channels, memory, drained, mail, ring } => {
+                (None, Some((drained, mail)), lane, channels, Some(Pool::from(memory)), ring)
             }
         };
         let (drained, reservations) = drained.unzip();
         let sockets_max = settings.connections_max;
-        let mut group = PollGroup::new(&Options {
-            chunk_bytes: CHUNK_BYTES,
-            chunks: sockets_max * 2 + 2,
-            sockets_max,
-            chunks_per_socket: 4,
-        })?;
+        let mut group = poll_group(sockets_max, ring.as_ref())?;
         group.serve_at_most(settings.sockets_per_turn);
         let services = Services {
             channels,
@@ -372,6 +367,7 @@ impl Endpoint {
         }
         self.settling = settling;
         self.commit();
+        self.group.flush();
         let fencing = !self.queues.services.fences.is_empty() && self.queues.look_at_fences();
         any || acted || fencing
     }

@@ -6,11 +6,14 @@
 //! ```
 //!
 //! `Dead` is kept until no command of the queue is left in a bdev; then the socket is closed and its index is free.
+//!
+//! Invariant: while a send is pending, nothing leaves the outbox: the kernel reads it. A dead link gets it back from the
+//! poll group before it is given up.
 
 use std::net::SocketAddr;
 
 use corelane_reactors::buffer::{Gather, GatherList};
-use corelane_reactors::poll_group::{PollGroup, Sent, SocketId};
+use corelane_reactors::poll_group::{Errno, PollGroup, Sent, SocketId};
 use corelane_reactors::timer::Key;
 
 use crate::connection::Piece;
@@ -60,6 +63,8 @@ pub(super) struct Link {
     pub(super) alarm: Option<(Alarm, Key)>,
     /// The poll group was told to stop receiving.
     pub(super) paused: bool,
+    /// The poll group has what is to be sent first.
+    sending: bool,
     pub(super) counted: Counted,
 }
 
@@ -78,6 +83,7 @@ impl Link {
             marked: false,
             alarm: None,
             paused: false,
+            sending: false,
             counted,
         }
     }
@@ -101,8 +107,15 @@ impl Link {
         mut done: impl FnMut(Data),
     ) -> Flushed {
         if self.life == Life::Dead {
+            if self.sending && !group.halt(self.socket) {
+                return Flushed::More;
+            }
+            self.sending = false;
             self.connection.abandon(done);
             return Flushed::All;
+        }
+        if self.sending {
+            return Flushed::Blocked;
         }
         for _ in 0..SENDS_PER_FLUSH {
             if self.connection.outbox().is_empty() {
@@ -116,7 +129,11 @@ impl Link {
                         return Flushed::Blocked;
                     }
                 }
-                Sent::Blocked | Sent::Pending => return Flushed::Blocked,
+                Sent::Pending => {
+                    self.sending = true;
+                    return Flushed::Blocked;
+                }
+                Sent::Blocked => return Flushed::Blocked,
                 Sent::Failed(_) => {
                     self.life = Life::Dead;
                     self.connection.abandon(done);
@@ -125,6 +142,16 @@ impl Link {
             }
         }
         if self.connection.outbox().is_empty() { Flushed::All } else { Flushed::More }
+    }
+
+    /// The pending send is done; payloads that are through go to `done`.
+    pub(super) fn sent(&mut self, result: Result<usize, Errno>, done: impl FnMut(Data)) {
+        assert!(self.sending);
+        self.sending = false;
+        match result {
+            Ok(bytes) => self.connection.sent(bytes, done),
+            Err(_) => self.life = Life::Dead,
+        }
     }
 
     fn send(&self, group: &mut PollGroup, list: &mut GatherList) -> (Sent, usize) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use corelane_reactors::buffer::{Lease, SegmentMut};
 use corelane_reactors::clock::{Clock, Time};
 use corelane_reactors::mailbox::Slot;
-use corelane_reactors::poll_group::{Closed, Handler, SocketId, Taken};
+use corelane_reactors::poll_group::{Closed, Errno, Handler, SocketId, Taken};
 use corelane_reactors::timer::Wheel;
 
 use crate::mem::Pool;
@@ -303,6 +303,13 @@ impl Handler for Queues {
     }
 
     fn writable(&mut self, id: SocketId) {
+        self.mark(id);
+    }
+
+    fn sent(&mut self, id: SocketId, result: Result<usize, Errno>) {
+        if let Some(Queue { link, role }) = self.table[id.index()].as_deref_mut() {
+            link.sent(result, |data| role.sent(data));
+        }
         self.mark(id);
     }
 

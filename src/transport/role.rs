@@ -3,6 +3,8 @@
 use std::io;
 
 use corelane_reactors::mailbox::Slot;
+use corelane_reactors::poll_group::{Options, PollGroup, StartError};
+use corelane_reactors::ring::Ring;
 
 use crate::mem::PoolMemory;
 use crate::nvmf::io::Channels;
@@ -10,12 +12,28 @@ use crate::transport::fencing::ReservationMail;
 use crate::transport::management::Management;
 use crate::transport::message::ManagementMail;
 
+/// Bytes of a receive chunk: what one receive can bring.
+const CHUNK_BYTES: usize = 128 << 10;
+
 /// Why an endpoint cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
     /// The poll group refused.
     #[error("cannot set up sockets: {0}")]
     Sockets(#[from] io::Error),
+    /// The io_uring cannot serve sockets.
+    #[error("cannot serve sockets through io_uring: {0}")]
+    Ring(#[from] StartError),
+}
+
+/// The sockets of an endpoint, on the ring if there is one.
+pub(super) fn poll_group(sockets_max: usize, ring: Option<&Ring>) -> Result<PollGroup, EndpointError> {
+    let options =
+        Options { chunk_bytes: CHUNK_BYTES, chunks: sockets_max * 2 + 2, sockets_max, chunks_per_socket: 4 };
+    Ok(match ring {
+        Some(ring) => PollGroup::on_ring(&options, ring)?,
+        None => PollGroup::new(&options)?,
+    })
 }
 
 /// What an endpoint is for.
@@ -34,5 +52,7 @@ pub enum EndpointRole {
         drained: Slot<ManagementMail>,
         /// The way of reservation commands.
         mail: ReservationMail,
+        /// The ring of its reactor, attached to it, if sockets are served through it; through epoll otherwise.
+        ring: Option<Ring>,
     },
 }

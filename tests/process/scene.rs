@@ -83,7 +83,10 @@ impl Scene {
 /// A configuration with one listener, whose port the kernel picks.
 pub(crate) fn configuration() -> Value {
     let listeners = json!([{"transport": "tcp", "address": "127.0.0.1", "port": 0}]);
+    // All tests of this file's users on the other engine: CORELANE_TEST_ENGINE=io_uring.
+    let engine = std::env::var("CORELANE_TEST_ENGINE").unwrap_or_else(|_| "auto".to_owned());
     json!({
+        "reactors": {"engine": engine},
         "bdevs": [
             {"name": "ram0", "type": "malloc", "size": "64MiB", "block_size": 512},
             {"name": "void", "type": "null", "size": "1TiB", "block_size": 4096},

@@ -1,4 +1,4 @@
-//! What hosts get: every layout, digest and size; namespaces, subsystems, addresses.
+//! What hosts get: every layout, engine, digest and size; namespaces, subsystems, addresses.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -45,8 +45,12 @@ fn options(digests: Digests, flow_control: bool) -> HostOptions {
 }
 
 #[test]
-fn every_layout_digest_and_size_brings_data_back() {
-    for layout in layouts() {
+fn every_layout_engine_digest_and_size_brings_data_back() {
+    let engines = ["epoll", "io_uring"];
+    for (mut layout, engine) in
+        layouts().into_iter().flat_map(|layout| engines.map(|it| (layout.clone(), it)))
+    {
+        layout["engine"] = json!(engine);
         let mut configuration = configuration();
         configuration["reactors"] = layout.clone();
         let server = Server::start(configuration);

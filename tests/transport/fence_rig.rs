@@ -128,7 +128,7 @@ impl FenceRig {
             let mail = ReservationMail { to_management: to_management.clone(), back };
             let (home, memory) = buffers(&settings(), settings().connections_max);
             let channels = Channels::new(home);
-            let io = endpoint(EndpointRole::Io { lane, channels, memory, drained, mail });
+            let io = endpoint(EndpointRole::Io { lane, channels, memory, drained, mail, ring: None });
             attach(sim.reactor(lane + 1), &io, Mail::Io(mailbox)).expect("pollers");
             endpoints.push(io);
         }

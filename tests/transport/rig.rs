@@ -101,7 +101,7 @@ impl Rig {
         let management = endpoint(Arc::default(), EndpointRole::Management(Box::new(management)));
         let io = endpoint(
             Arc::clone(&counters),
-            EndpointRole::Io { lane: 0, channels: Channels::new(home), memory, drained, mail },
+            EndpointRole::Io { lane: 0, channels: Channels::new(home), memory, drained, mail, ring: None },
         );
         attach(sim.reactor(MANAGEMENT), &management, Mail::Management(management_mail)).expect("pollers");
         attach(sim.reactor(IO), &io, Mail::Io(io_mail)).expect("pollers");

@@ -69,6 +69,7 @@ fn layout(management: usize, io: &[usize], idle: Idle) -> Reactors {
         overrides: Vec::new(),
         placement: Placement::LeastLoaded,
         budgets: Budgets::default(),
+        engine: EngineName::Auto,
     }
 }
 

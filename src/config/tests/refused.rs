@@ -39,6 +39,7 @@ fn wrong_types_and_keys_are_refused_at_their_place() {
         ("/reactors/io", json!(1), "reactors.io", "expected a list of core numbers"),
         ("/reactors/io/0", json!("1"), "reactors.io[0]", "expected a whole number"),
         ("/reactors/io/0", json!(-1), "reactors.io[0]", "expected a whole number"),
+        ("/reactors/engine", json!("uring"), "reactors.engine", "`auto`, `io_uring`, `epoll`"),
         ("/reactors/idle/policy", json!("sleep"), "reactors.idle.policy", "`spin`, `park`, `adaptive`"),
         ("/limits/connections", json!(1), "limits.connections", "unknown field `connections`"),
         ("/subsystems/0/nqn", json!(7), "subsystems[0].nqn", "expected a string"),

@@ -28,7 +28,8 @@ pub(super) fn check(
     };
     let budgets = entry.budgets.check(&place.key("budgets"), findings);
     let (management, io) = layout(entry, place, topology, findings);
-    let mut reactors = Reactors { management, io, idle, overrides: Vec::new(), placement, budgets };
+    let engine = entry.engine;
+    let mut reactors = Reactors { management, io, idle, overrides: Vec::new(), placement, budgets, engine };
     reactors.overrides = overrides(&entry.overrides, &reactors, &place.key("overrides"), findings);
     reactors
 }
