@@ -58,12 +58,13 @@ fn drive_and_serve() -> ExitStatus {
         "-device",
         "nvme-ns,bus=meta0,drive=meta,nsid=1,ms=8",
         "-device",
-        // A namespace of its own, and not one that comes with the controller: those forget their limits of Copy.
+        // A namespace of its own, and not one that comes with the controller: those forget their limits of Copy, and
+        // take none.
         "nvme,id=suite0,serial=SUITE,max_ioqpairs=8",
         "-drive",
         &disk("suite"),
         "-device",
-        "nvme-ns,bus=suite0,drive=suite,nsid=1",
+        "nvme-ns,bus=suite0,drive=suite,nsid=1,mssrl=16",
         "-device",
         "pcie-root-port,id=twins,chassis=9,slot=9",
         "-drive",

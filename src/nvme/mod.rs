@@ -44,7 +44,7 @@ pub use device::{Device, Iova, MapError, ResetError};
 pub use error::StartError;
 pub use events::{EVENTS_MAX, Event};
 pub use identity::{CommandLimits, Identity};
-pub use namespace::{FormatError, NAMESPACES_MAX, NamespaceInfo};
+pub use namespace::{CopyLimits, FormatError, NAMESPACES_MAX, NamespaceInfo};
 pub use options::{ADMIN_ENTRIES_MIN, ENTRIES_MAX, ENTRIES_MIN, Options, QUEUE_PAIRS_MAX};
 pub use poller::{ControllerPoller, SharedController};
 pub use queue_pair::{COMPLETIONS_MAX, QueuePair};

@@ -44,6 +44,42 @@ pub struct NamespaceInfo {
     pub write_zeroes_deallocates: bool,
     /// NSATTR: it is write protected.
     pub write_protected: bool,
+    /// What one Copy may ask for; `None` where no Copy can succeed, whatever the controller offers.
+    pub copy: Option<CopyLimits>,
+}
+
+/// What one Copy may ask for (NVM command set 1.0, section 4.1.5.1: MSSRL, MCL, MSRC).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopyLimits {
+    /// MSSRL: blocks of one source range, at least 1. A longer one is sent as several.
+    pub range_blocks: u16,
+    /// MCL: blocks of all source ranges together, at least 1.
+    pub blocks: u32,
+    /// MSRC widened: source ranges, 1 to 256, of which the format of ranges leaves room for 128.
+    pub ranges: u16,
+}
+
+impl CopyLimits {
+    /// A controller that has Copy says more than 0 of both numbers of blocks; one that does not rejects every Copy.
+    fn of(page: &IdentifyNamespace) -> Option<Self> {
+        let (range_blocks, blocks) = (page.mssrl.get(), page.mcl.get());
+        let ranges = u16::from(page.msrc_z) + 1;
+        (range_blocks > 0 && blocks > 0).then_some(Self { range_blocks, blocks, ranges })
+    }
+
+    /// In one word, which is never 0.
+    fn pack(self) -> u64 {
+        u64::from(self.blocks) << 32 | u64::from(self.range_blocks) << 16 | u64::from(self.ranges)
+    }
+
+    fn unpack(word: u64) -> Option<Self> {
+        let [ranges_low, ranges_high, range_low, range_high, blocks @ ..] = word.to_le_bytes();
+        (word != 0).then(|| Self {
+            range_blocks: u16::from_le_bytes([range_low, range_high]),
+            blocks: u32::from_le_bytes(blocks),
+            ranges: u16::from_le_bytes([ranges_low, ranges_high]),
+        })
+    }
 }
 
 /// Why a namespace cannot be used.
@@ -133,6 +169,7 @@ impl NamespaceInfo {
             deallocated_reads_zeros: dlfeat.reads() == Dlfeat::READS_ZEROS,
             write_zeroes_deallocates: dlfeat.write_zeroes_deallocates(),
             write_protected: page.nsattr & NSATTR_WRITE_PROTECTED != 0,
+            copy: CopyLimits::of(page),
         }
     }
 
@@ -165,23 +202,32 @@ impl NamespaceInfo {
     }
 }
 
-/// The block size of each namespace that can be used, for the queue pairs.
+/// The block size of each namespace that can be used, and its limits of Copy, for the queue pairs.
 ///
-/// The controller stores, when namespaces have changed; queue pairs load. Relaxed: a word is a whole entry, and nothing
-/// else is published by it. A queue pair that looks while a namespace changes finds the old format or the new one, as the
-/// device may for a command in flight.
-pub(super) struct Formats([AtomicU64; NAMESPACES_MAX]);
+/// The controller stores, when namespaces have changed; queue pairs load. Relaxed: nothing else is published by a word,
+/// and the words of one entry need not be of one time. A queue pair that looks while a namespace changes finds the old
+/// format or the new one, as the device may for a command in flight; so it does with limits, which the device judges
+/// anyway.
+pub(super) struct Formats {
+    shifts: [AtomicU64; NAMESPACES_MAX],
+    copies: [AtomicU64; NAMESPACES_MAX],
+}
 
 impl Formats {
     pub(super) fn new() -> Self {
-        Self(std::array::from_fn(|_| AtomicU64::new(0)))
+        let zeros = || std::array::from_fn(|_| AtomicU64::new(0));
+        Self { shifts: zeros(), copies: zeros() }
     }
 
     /// Replaces all entries.
     pub(super) fn set(&self, namespaces: &[NamespaceInfo]) {
-        let usable = namespaces.iter().filter_map(|info| Some(Self::entry(info.nsid, info.shift()?)));
-        for (word, entry) in self.0.iter().zip(usable.chain(std::iter::repeat(0))) {
-            word.store(entry, Ordering::Relaxed);
+        let usable = namespaces.iter().filter_map(|info| {
+            Some((Self::entry(info.nsid, info.shift()?), info.copy.map_or(0, CopyLimits::pack)))
+        });
+        let words = self.shifts.iter().zip(&self.copies);
+        for ((shift, copy), (entry, limits)) in words.zip(usable.chain(std::iter::repeat((0, 0)))) {
+            shift.store(entry, Ordering::Relaxed);
+            copy.store(limits, Ordering::Relaxed);
         }
     }
 
@@ -192,13 +238,18 @@ impl Formats {
             let word = word.load(Ordering::Relaxed);
             (word >> 32 == u64::from(nsid) && word != 0).then(|| word.to_le_bytes()[0])
         };
-        if let Some(shift) = self.0.get(*hint).and_then(shift) {
+        if let Some(shift) = self.shifts.get(*hint).and_then(shift) {
             return Some(shift);
         }
         let (index, found) =
-            self.0.iter().enumerate().find_map(|(index, word)| Some((index, shift(word)?)))?;
+            self.shifts.iter().enumerate().find_map(|(index, word)| Some((index, shift(word)?)))?;
         *hint = index;
         Some(found)
+    }
+
+    /// The limits of Copy of the entry that was found.
+    pub(super) fn copy(&self, entry: usize) -> Option<CopyLimits> {
+        CopyLimits::unpack(self.copies.get(entry)?.load(Ordering::Relaxed))
     }
 
     fn entry(nsid: u32, shift: u8) -> u64 {

@@ -90,13 +90,15 @@ pub enum IoCommand<'a> {
         /// The number of blocks, at least 1.
         blocks: u32,
     },
-    /// Copies ranges, one after the other, to `slba` and what follows it.
+    /// Copies ranges, one after the other, to `slba` and what follows it, by one command. What is more than the namespace
+    /// takes at once ([`super::NamespaceInfo::copy`]) is refused, but for a range that is too long by itself, which is
+    /// sent as several.
     Copy {
         /// The namespace.
         nsid: u32,
         /// The first block to write.
         slba: u64,
-        /// What to copy: 1 to 128 ranges of 1 to 65,536 blocks.
+        /// What to copy: 1 to 128 ranges of 1 block or more.
         from: &'a [BlockRange],
     },
     /// Reservation Register.
@@ -164,13 +166,13 @@ pub enum SubmitError {
     /// The namespace is not active, or its format is not supported.
     #[error("no such namespace, or its format is not supported")]
     Namespace,
-    /// The controller does not have the command.
+    /// The controller does not have the command, or has it for other namespaces than this one.
     #[error("the controller does not have this command")]
     Unsupported,
     /// The segments do not add up to the blocks, or there are no blocks.
     #[error("the segments do not add up to the blocks")]
     Length,
-    /// More parts than the queue has entries, or more ranges than the command takes.
+    /// More parts than the queue has entries, or more ranges or blocks than the command takes.
     #[error("the command is too long for the queue")]
     TooLong,
     /// A segment is not in memory that the device was given, and there are no bounce buffers.

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use corelane::mem::{self, Extent};
 use corelane::nvme::{
-    Condition, Controller, Counts, Device, Failure, IoCommand, Options, Outcome, QueuePair,
+    BlockRange, Condition, Controller, Counts, Device, Failure, IoCommand, Options, Outcome, QueuePair,
+    SubmitError,
 };
 use corelane::vfio::VfioDevice;
 use corelane_reactors::clock::Clock;
@@ -260,6 +261,18 @@ fn the_suite_of_the_driver_passes() {
         clock: Clock::real(),
         progress: &std::thread::yield_now,
     });
+}
+
+#[test]
+fn a_copy_that_the_namespace_does_not_take_is_refused_at_once() {
+    // The script gives a namespace that came with its controller: it says 0 of every limit.
+    let Some(mut load) = Load::start(Options::default()) else { return };
+    assert!(load.controller.identity().oncs.copy());
+    assert_eq!(load.controller.namespaces()[0].copy, None);
+    let from = [BlockRange { slba: 0, blocks: 1 }];
+    let refused = load.queue.submit(0, &IoCommand::Copy { nsid: 1, slba: 8, from: &from });
+    assert_eq!(refused, Err(SubmitError::Unsupported));
+    load.stop();
 }
 
 #[test]

@@ -105,6 +105,7 @@ driver_suite() {
   "$CORELANE" setup bind "$(cat "$work/suite")"
   guest_test "$(cat "$work/suite")" driver::the_suite_of_the_driver_passes
 }
+no_copy() { guest_test "$address" driver::a_copy_that_the_namespace_does_not_take_is_refused_at_once; }
 bdev_suite() {
   TEST=$work/unit guest_test "$(cat "$work/suite")" app::devices::tests::a_namespace_behind_vfio_conforms
 }
@@ -164,6 +165,7 @@ step "namespaces that cannot be served are refused" wrong_namespaces
 step "the example reads blocks" example
 step "registers, memory, interrupt and reset work" device
 step "the driver's suite passes" driver_suite
+step "a copy that the namespace does not take is refused" no_copy
 step "the suite of block devices passes" bdev_suite
 step "what was written is read, at depth 128" load
 step "resets under load end or repeat every command" reset

@@ -6,10 +6,10 @@ use std::ops::Range;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::controller::{Answer, Controller};
-use super::namespace::{COPY_BLOCKS_MAX, COPY_RANGES_MAX, Namespace};
+use super::namespace::Namespace;
 use crate::mem;
 use crate::spec::NSID_ALL;
-use crate::spec::nvm::{CopyRange, DATASET_RANGES_MAX, DatasetRange};
+use crate::spec::nvm::{COPY_RANGES_MAX, CopyRange, DATASET_RANGES_MAX, DatasetRange};
 use crate::spec::opcode::NvmOpcode;
 use crate::spec::reservation::{AcquireData, RegisterData, ReleaseData};
 use crate::spec::sqe::Sqe;
@@ -124,17 +124,20 @@ impl Controller {
         if sqe.copy_dword().format() != 0 {
             return Err(Status::INVALID_FIELD.with_dnr());
         }
-        if count > usize::from(COPY_RANGES_MAX) {
+        let limits = self.namespace(sqe.nsid.get())?.copy_limits();
+        let limits = limits.ok_or(Status::COMMAND_SIZE_LIMIT_EXCEEDED.with_dnr())?;
+        if count > usize::from(limits.ranges).min(COPY_RANGES_MAX) {
             return Err(Status::COMMAND_SIZE_LIMIT_EXCEEDED.with_dnr());
         }
-        let mut list = [0; COPY_RANGES_MAX as usize * size_of::<CopyRange>()];
+        let mut list = [0; COPY_RANGES_MAX * size_of::<CopyRange>()];
         let list = &mut list[..count * size_of::<CopyRange>()];
         let rules = self.rules();
         self.data.locate(&mut self.memory, rules, (sqid, sqe), list.len())?;
         self.data.get(&mut self.memory, list);
         let list = <[CopyRange]>::ref_from_bytes(list).expect("whole ranges");
-        let total: u32 = list.iter().map(|entry| u32::from(entry.blocks_z.get()) + 1).sum();
-        if total > u32::from(COPY_BLOCKS_MAX) {
+        let blocks = || list.iter().map(|entry| u32::from(entry.blocks_z.get()) + 1);
+        let total: u32 = blocks().sum();
+        if total > limits.blocks || blocks().any(|blocks| blocks > u32::from(limits.range_blocks)) {
             return Err(Status::COMMAND_SIZE_LIMIT_EXCEEDED.with_dnr());
         }
         let target = range(self.namespace(sqe.nsid.get())?, sqe.starting_lba(), total)?;

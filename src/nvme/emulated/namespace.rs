@@ -7,15 +7,10 @@ use super::medium::Medium;
 use super::options::{NamespaceOptions, Options};
 use super::reservations::Reservations;
 use crate::mem::ExtentError;
+use crate::nvme::CopyLimits;
 use crate::spec::identify::IDENTIFY_BYTES;
 use crate::spec::identify::descriptor::{DescriptorHead, IdentifierType};
 use crate::spec::identify::namespace::{Dlfeat, IdentifyNamespace, LbaFormat, Rescap};
-
-/// Blocks of one source range of Copy, and of one Copy.
-pub(super) const COPY_BLOCKS_MAX: u16 = 256;
-
-/// Source ranges of one Copy.
-pub(super) const COPY_RANGES_MAX: u8 = 16;
 
 pub(super) struct Namespace {
     pub(super) nsid: u32,
@@ -47,6 +42,11 @@ impl Namespace {
         })
     }
 
+    /// What one Copy may ask for.
+    pub(super) fn copy_limits(&self) -> Option<CopyLimits> {
+        self.options.copy
+    }
+
     /// Changes its size, up to what it had first.
     pub(super) fn resize(&mut self, blocks: u64) {
         assert!(blocks > 0 && blocks <= self.options.blocks);
@@ -68,9 +68,11 @@ impl Namespace {
         if self.optional_commands {
             page.rescap = Rescap::from_bits(0x7f).into_bits()
                 | Rescap::new().with_ignore_existing_key(true).into_bits();
-            page.mssrl = U16::new(COPY_BLOCKS_MAX);
-            page.mcl = U32::new(u32::from(COPY_BLOCKS_MAX));
-            page.msrc_z = COPY_RANGES_MAX - 1;
+            if let Some(CopyLimits { range_blocks, blocks, ranges }) = self.options.copy {
+                page.mssrl = U16::new(range_blocks);
+                page.mcl = U32::new(blocks);
+                page.msrc_z = u8::try_from(ranges - 1).expect("256 ranges at most");
+            }
         }
         page
     }

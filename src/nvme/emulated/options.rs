@@ -2,6 +2,8 @@
 
 use uuid::Uuid;
 
+use crate::nvme::CopyLimits;
+
 /// The controller's shape. The default is a plain one: SGLs, every optional command, a volatile write cache, one
 /// namespace of 512-byte blocks.
 #[derive(Clone, Debug)]
@@ -46,6 +48,9 @@ pub struct NamespaceOptions {
     pub metadata: u16,
     /// Its UUID; nil for none.
     pub uuid: Uuid,
+    /// What one Copy may ask for; with `None`, it says 0 of everything and rejects each, though the controller offers
+    /// Copy.
+    pub copy: Option<CopyLimits>,
 }
 
 /// How a controller treats doorbells in memory.
@@ -81,6 +86,12 @@ impl Default for Options {
 
 impl Default for NamespaceOptions {
     fn default() -> Self {
-        Self { block_size: 512, blocks: 64 << 10, metadata: 0, uuid: Uuid::from_u128(0x5eed_0001) }
+        Self {
+            block_size: 512,
+            blocks: 64 << 10,
+            metadata: 0,
+            uuid: Uuid::from_u128(0x5eed_0001),
+            copy: Some(CopyLimits { range_blocks: 256, blocks: 256, ranges: 16 }),
+        }
     }
 }

@@ -68,3 +68,31 @@ fn queue_pairs_find_the_namespaces_that_can_be_used() {
     formats.set(&[]);
     assert_eq!(formats.find(&mut hint, 70_000), None);
 }
+
+#[test]
+fn limits_of_copy_are_read_and_kept_and_without_them_there_is_none() {
+    let mut page = IdentifyNamespace::new_zeroed();
+    page.nsze.set(8);
+    page.lbaf[0].lbads = 9;
+    let rows = [
+        ((0, 0, 0), None),
+        ((8, 0, 127), None),
+        ((0, 8, 127), None),
+        ((8, 9, 0), Some(CopyLimits { range_blocks: 8, blocks: 9, ranges: 1 })),
+        (
+            (u16::MAX, u32::MAX, 255),
+            Some(CopyLimits { range_blocks: u16::MAX, blocks: u32::MAX, ranges: 256 }),
+        ),
+    ];
+    for ((mssrl, mcl, msrc_z), copy) in rows {
+        (page.mssrl, page.mcl, page.msrc_z) = (mssrl.into(), mcl.into(), msrc_z);
+        let info = NamespaceInfo::of(7, page.as_bytes().try_into().unwrap());
+        assert_eq!(info.copy, copy);
+        let (formats, mut hint) = (Formats::new(), 0);
+        formats.set(&[self::info(0, 12, 0, 8), info]);
+        assert_eq!(formats.find(&mut hint, 7), Some(9));
+        assert_eq!(formats.copy(hint), copy);
+        formats.set(&[]);
+        assert_eq!(formats.copy(hint), None);
+    }
+}

@@ -298,26 +298,40 @@ impl<D: Device> QueuePair<D> {
     }
 
     fn copy(&mut self, tag: u64, nsid: u32, slba: u64, from: &[BlockRange]) -> Result<(), SubmitError> {
-        let last = from.len().checked_sub(1).ok_or(SubmitError::Length)?;
-        if from.len() > COPY_RANGES_MAX {
+        self.formats.find(&mut self.format_hint, nsid).ok_or(SubmitError::Namespace)?;
+        let limits = self.formats.copy(self.format_hint).ok_or(SubmitError::Unsupported)?;
+        let ranges_max = usize::from(limits.ranges).min(COPY_RANGES_MAX);
+        let mut words = [0; COPY_RANGES_MAX * 4];
+        let mut places = words.chunks_exact_mut(4).take(ranges_max);
+        let (mut ranges, mut total) = (0_u16, 0_u64);
+        for &BlockRange { mut slba, mut blocks } in from {
+            if blocks == 0 {
+                return Err(SubmitError::Length);
+            }
+            total += u64::from(blocks);
+            while blocks > 0 {
+                let part = limits.range_blocks.min(u16::try_from(blocks).unwrap_or(u16::MAX));
+                let range = CopyRange {
+                    starting_lba: U64::new(slba),
+                    blocks_z: U16::new(part - 1),
+                    ..CopyRange::default()
+                };
+                places.next().ok_or(SubmitError::TooLong)?.copy_from_slice(&range.double_words());
+                ranges += 1;
+                blocks -= u32::from(part);
+                slba = slba.wrapping_add(part.into());
+            }
+        }
+        if total > limits.blocks.into() {
             return Err(SubmitError::TooLong);
         }
-        let mut words = [0; COPY_RANGES_MAX * 4];
-        for (four, range) in words.chunks_exact_mut(4).zip(from) {
-            let blocks_z = range.blocks.checked_sub(1).ok_or(SubmitError::Length)?;
-            let range = CopyRange {
-                starting_lba: U64::new(range.slba),
-                blocks_z: U16::new(u16::try_from(blocks_z).map_err(|_| SubmitError::TooLong)?),
-                ..CopyRange::default()
-            };
-            four.copy_from_slice(&range.double_words());
-        }
+        let ranges_z = ranges.checked_sub(1).ok_or(SubmitError::Length)?;
         let mut sqe = Sqe::with_prps(NvmOpcode::COPY.0, 0, nsid);
         sqe.set_starting_lba(slba);
-        let ranges_z = u8::try_from(last).map_err(|_| SubmitError::TooLong)?;
-        sqe.cdw12 = U32::new(CopyDword::new().with_ranges_z(ranges_z).into_bits());
+        let dword = CopyDword::new().with_ranges_z(u8::try_from(ranges_z).expect("at most 128 ranges"));
+        sqe.cdw12 = U32::new(dword.into_bits());
         // Ranges may overlap what is written, so a second time need not give the same.
-        self.page(tag, sqe, false, &words[..from.len() * 4])
+        self.page(tag, sqe, false, &words[..usize::from(ranges) * 4])
     }
 
     fn reservation(&mut self, tag: u64, command: &IoCommand<'_>) -> Result<(), SubmitError> {

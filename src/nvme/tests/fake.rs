@@ -221,6 +221,7 @@ impl Inside {
                 let mut page = IdentifyNamespace::new_zeroed();
                 page.nsze.set(self.blocks);
                 page.lbaf[0] = self.format;
+                (page.mssrl, page.mcl, page.msrc_z) = (16_u16.into(), 32_u32.into(), 3);
                 self.write(to, page.as_bytes());
             }
             _ => {}

@@ -247,6 +247,35 @@ fn commands_without_data_of_their_own_are_sent_as_they_should_be() {
 }
 
 #[test]
+fn a_copy_is_cut_into_ranges_that_the_namespace_takes() {
+    let (mut rig, mut pair) = holding(Fake::new(), &options());
+    let copy = |pair: &mut QueuePair<Fake>, from: &[(u64, u32)]| {
+        let from: Vec<_> = from.iter().map(|&(slba, blocks)| BlockRange { slba, blocks }).collect();
+        pair.submit(0, &IoCommand::Copy { nsid: 1, slba: 500, from: &from })
+    };
+    // 4 ranges of 16 blocks at most, 32 blocks together.
+    for (from, error) in [
+        (&[(0, 33)][..], SubmitError::TooLong),
+        (&[(0, 16), (0, 17)], SubmitError::TooLong),
+        (&[(0, 1); 5], SubmitError::TooLong),
+        (&[(0, 17), (0, 1), (0, 1), (0, 1)], SubmitError::TooLong),
+        (&[(0, 1), (0, 0)], SubmitError::Length),
+        (&[], SubmitError::Length),
+    ] {
+        assert_eq!(copy(&mut pair, from), Err(error), "{from:?}");
+    }
+    copy(&mut pair, &[(8, 17), (100, 15)]).unwrap();
+    pair.commit();
+    rig.run(MOMENT);
+    let sqes = held(&rig);
+    assert_eq!((sqes.len(), sqes[0].copy_dword().ranges_z()), (1, 2));
+    let mut bytes = [0; 96];
+    rig.device.inside().read(sqes[0].prps().prp1.get(), &mut bytes);
+    let ranges = [0, 32, 64].map(|at| (bytes[at + 8], bytes[at + 16]));
+    assert_eq!(ranges, [(8, 15), (24, 0), (100, 14)]);
+}
+
+#[test]
 fn commands_that_the_controller_does_not_have_are_refused() {
     let device = Fake::new();
     device.inside().oncs = crate::spec::identify::controller::Oncs::new();

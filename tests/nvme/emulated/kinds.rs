@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use corelane::nvme::Options;
 use corelane::nvme::emulated::{Emulated, NamespaceOptions, Options as DeviceOptions, ShadowDoorbells};
+use corelane::nvme::{CopyLimits, Options};
 use corelane_reactors::clock::Clock;
 
 use super::world::{World, driver_options};
@@ -55,6 +55,14 @@ fn a_controller_without_a_limit_whose_doorbells_lie_far_apart() {
 fn doorbells_in_memory() {
     for shadow_doorbells in [ShadowDoorbells::Rung, ShadowDoorbells::Polled] {
         conforms(DeviceOptions { shadow_doorbells, ..DeviceOptions::default() }, driver_options());
+    }
+}
+
+#[test]
+fn namespaces_that_take_little_of_a_copy_or_nothing() {
+    for copy in [None, Some(CopyLimits { range_blocks: 3, blocks: 9, ranges: 4 })] {
+        let namespaces = vec![NamespaceOptions { copy, ..NamespaceOptions::default() }];
+        conforms(DeviceOptions { namespaces, ..DeviceOptions::default() }, driver_options());
     }
 }
 

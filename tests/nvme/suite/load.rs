@@ -124,7 +124,7 @@ impl Load {
             }
             6 if oncs.compare() => return self.start_compare(rig, lane, queue, (slba, blocks), &shape),
             7 => (Kind::Other, rig.submit(queue, None, &IoCommand::Flush { nsid })),
-            8 if oncs.copy() => {
+            8 if rig.copy.is_some() => {
                 // The first part of the lane onto the rest, as far as they do not overlap.
                 let from = u64::try_from(lane).unwrap() * LANE_BLOCKS;
                 let blocks = blocks.min(inside).min(8);

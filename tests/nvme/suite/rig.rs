@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use corelane::mem::{Segment, SegmentMut};
 use corelane::nvme::{
-    Controller, Device, Failure, IoCommand, NamespaceInfo, Options, Outcome, QueuePair, StartError,
-    SubmitError,
+    Controller, CopyLimits, Device, Failure, IoCommand, NamespaceInfo, Options, Outcome, QueuePair,
+    StartError, SubmitError,
 };
 use corelane_reactors::clock::{Clock, Time};
 
@@ -50,6 +50,8 @@ pub(crate) struct Rig<'a, D: Device> {
     pub(crate) nsid: u32,
     pub(crate) block_size: usize,
     pub(crate) blocks: u64,
+    /// What one Copy may ask for; `None` where there is none.
+    pub(crate) copy: Option<CopyLimits>,
     pub(crate) clock: Clock,
     pub(crate) buffers: Buffers,
     progress: &'a dyn Fn(),
@@ -95,12 +97,14 @@ impl<'a, D: Device> Rig<'a, D> {
         let queues = std::iter::from_fn(|| controller.take_queue_pair()).collect();
         let info = controller.namespaces().iter().find(|info| info.nsid == *nsid);
         let info: NamespaceInfo = *info.expect("the namespace is active");
+        let copies = controller.identity().oncs.copy();
         Ok(Self {
             controller,
             queues,
             nsid: *nsid,
             block_size: info.block_size as usize,
             blocks: info.blocks,
+            copy: info.copy.filter(|_| copies),
             clock: clock.clone(),
             buffers,
             progress: *progress,
