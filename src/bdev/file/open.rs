@@ -1,7 +1,7 @@
 //! Opening a file: what it is, how large, whose, and how it can be read and written. Everything here may block.
 
 use std::{
-    fmt, io,
+    fmt, fs, io,
     os::{
         fd::{AsFd, OwnedFd},
         unix::fs::FileExt,
@@ -13,8 +13,8 @@ use std::{
 use rustix::{
     fs::{
         AtFlags, CWD, FallocateFlags, FileType, FlockOperation, Mode, OFlags, SeekFrom, StatxFlags,
-        fallocate, flock, fstat, fsync, ftruncate, ioctl_blksszget, open as open_path, seek, stat, statx,
-        unlink,
+        fallocate, flock, fstat, fsync, ftruncate, ioctl_blksszget, major, minor, open as open_path, seek,
+        stat, statx, unlink,
     },
     io::Errno,
     thread::nanosleep,
@@ -71,6 +71,8 @@ pub enum Reason {
     Locked,
     /// The block device is mounted, or swap, or part of something else.
     Busy,
+    /// The block device takes no writes, though the kernel lets it be opened for them.
+    ReadOnly,
     /// It is larger than the given size.
     Shrink {
         /// Its size in bytes.
@@ -149,7 +151,11 @@ fn attempt(name: &str, options: &FileOptions) -> Result<Opened, Reason> {
     }
     let (file, direct) = open_either_way(name, path, found)?;
     // It may be another one by now.
-    let kind = kind(FileType::from_raw_mode(fstat(&file).map_err(refusal)?.st_mode))?;
+    let opened = fstat(&file).map_err(refusal)?;
+    let kind = kind(FileType::from_raw_mode(opened.st_mode))?;
+    if kind == Kind::Block && is_read_only(opened.st_rdev) {
+        return Err(Reason::ReadOnly);
+    }
     lock(&file)?;
     if kind == Kind::Regular
         && let Some(size) = *size
@@ -222,6 +228,12 @@ fn open_either_way(name: &str, path: &Path, found: Option<Kind>) -> Result<(Owne
     open_path(path, flags, mode).map(|file| (file, false)).map_err(refusal)
 }
 
+/// Whether a block device takes no writes. One that the kernel does not show is believed to.
+fn is_read_only(device: u64) -> bool {
+    let path = format!("/sys/dev/block/{}:{}/ro", major(device), minor(device));
+    fs::read_to_string(path).is_ok_and(|said| said.trim() != "0")
+}
+
 /// One owner at a time: the lock belongs to this descriptor, so another bdev of this process is kept away too. The rings
 /// have the descriptor as well, so that it is held until the last of their operations is done, even of a process that
 /// was killed: no write of a former owner comes after the first of the next one.
@@ -285,7 +297,7 @@ fn check_reading(file: OwnedFd, block_size: u32, layout: Layout) -> Result<Owned
     let memory = vec![0; length + MEMORY_ALIGNMENT];
     let start = memory.as_ptr().addr().next_multiple_of(MEMORY_ALIGNMENT) - memory.as_ptr().addr();
     let mut memory = memory;
-    let file = std::fs::File::from(file);
+    let file = fs::File::from(file);
     match file.read_exact_at(&mut memory[start..start + length], 0) {
         Ok(()) => Ok(file.into()),
         Err(error) => Err(match Errno::from_io_error(&error) {
@@ -332,6 +344,9 @@ impl fmt::Display for Reason {
             Self::Locked => formatter.write_str("another process or another bdev has it; two would destroy its contents"),
             Self::Busy => formatter.write_str(
                 "the device is in use: mounted, swap, or part of RAID, LVM or device mapper; free it first (lsblk shows by whom)",
+            ),
+            Self::ReadOnly => formatter.write_str(
+                "the device is read-only; where that is a mere setting, blockdev --setrw changes it",
             ),
             Self::Shrink { has, wanted } => write!(
                 formatter,

@@ -76,6 +76,10 @@ fn errors_of_the_kernel_are_told_apart() {
             (Errno::NXIO, BdevError::Gone),
             (Errno::NOMEM, BdevError::Busy),
             (Errno::CANCELED, BdevError::Aborted),
+            (
+                Errno::PERM,
+                if access == Access::Write { BdevError::WriteProtected } else { BdevError::Media { access } },
+            ),
         ];
         for (errno, expected) in rows {
             assert_eq!(failure(errno, access), expected, "{errno}");

@@ -1,6 +1,7 @@
 //! Files of the machine that runs the tests: on the file system of the temporary directory, and in memory.
 
 mod commands;
+mod devices;
 mod faults;
 mod opening;
 
