@@ -1,6 +1,7 @@
 //! Rings of the machine that runs the tests, on real files, pipes and sockets, in every mode that the kernel has.
 
 mod bounds;
+mod forbidden;
 mod life;
 mod sleep;
 mod transfer;
