@@ -3,10 +3,11 @@
 //!
 //! `cargo bench --bench file -- [part of a workload's name] [--path FILE] [--size BYTES] [--pairs N] [--seconds S]`
 //!
-//! Ours is a reactor with a ring and one channel, which sleeps as a target does (adaptive: its processor time counts
-//! the polling), or at once, as fio does; then also with memory that the kernel has pinned, as fio's. fio registers file and
-//! buffers and does direct I/O too; it stands in the table twice, as people run it, one system call for each I/O, and
-//! with batches, which is the most that it can do. Without fio installed only ours is measured.
+//! Ours is a reactor with a ring and one channel, with file and memory registered as a target has them, which sleeps as a
+//! target does (adaptive: its processor time counts the polling), or at once, as fio does; then also with memory that the
+//! kernel pins for each I/O. fio registers file and buffers and does direct I/O too; it stands in the table twice, as
+//! people run it, one system call for each I/O, and with batches, which is the most that it can do. Without fio installed
+//! only ours is measured.
 //!
 //! `--path` may name a block device, whose contents are destroyed; without it, it is a new file in the temporary
 //! directory. Medians over the pairs, and least and most; processor time for each I/O, user and kernel together. A disk
@@ -15,7 +16,12 @@
 mod fio;
 mod ours;
 
-use std::{env, fs, io::Write as _, path::PathBuf, time::Duration};
+use std::{
+    env, fs,
+    io::{Seek as _, SeekFrom, Write as _},
+    path::PathBuf,
+    time::Duration,
+};
 
 use corelane_reactors::cpu;
 
@@ -68,9 +74,14 @@ fn main() -> Result<(), Error> {
     let arguments = arguments()?;
     let cores = cpu::allowed();
     let own = env::temp_dir().join(format!("corelane-bench-{}", std::process::id()));
+    // What is there is used as it is, as far as it goes.
+    let bytes = match &arguments.path {
+        Some(path) => fs::File::open(path)?.seek(SeekFrom::End(0))?.min(arguments.bytes),
+        None => arguments.bytes,
+    };
     let place = Place {
         path: arguments.path.clone().unwrap_or_else(|| own.clone()),
-        bytes: arguments.bytes,
+        bytes,
         core: *cores.last().ok_or("there is no core")?,
         time: arguments.time,
     };
@@ -88,7 +99,7 @@ fn measure(arguments: &Arguments, place: &Place) -> Result<(), Error> {
     let mut ways: Vec<Way<'_>> = vec![
         ("ours", &ours::run),
         ("ours, parks", &ours::run_parked),
-        ("ours, parks, pinned", &ours::run_pinned),
+        ("ours, parks, unpinned", &ours::run_unpinned),
     ];
     if fio::is_installed() {
         ways.push(("fio", &fio::run));
@@ -105,9 +116,11 @@ fn measure(arguments: &Arguments, place: &Place) -> Result<(), Error> {
     );
     for workload in WORKLOADS.iter().filter(|workload| workload.name.contains(&arguments.filter)) {
         let mut figures: Vec<Vec<Figure>> = ways.iter().map(|_| Vec::new()).collect();
-        for _ in 0..arguments.pairs {
-            for ((_, run), figures) in ways.iter().zip(&mut figures) {
-                figures.push(run(place, workload)?);
+        for round in 0..arguments.pairs {
+            for turn in 0..ways.len() {
+                // Whoever comes first after another kind finds other caches: each does in its turn.
+                let way = (round + turn) % ways.len();
+                figures[way].push((ways[way].1)(place, workload)?);
             }
         }
         println!("{}", workload.name);
@@ -116,7 +129,7 @@ fn measure(arguments: &Arguments, place: &Place) -> Result<(), Error> {
             let [rate, least, most] = median(figures, |figure| figure.operations_per_second);
             let [cpu, ..] = median(figures, |figure| figure.cpu_us_per_operation);
             println!(
-                "  {name:<20} {:>8.2} k/s ({:.2} to {:.2}) {cpu:>7.2} us of processor; ours is {:.3} of it",
+                "  {name:<22} {:>8.2} k/s ({:.2} to {:.2}) {cpu:>7.2} us of processor; ours is {:.3} of it",
                 rate / 1e3,
                 least / 1e3,
                 most / 1e3,

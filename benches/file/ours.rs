@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use corelane::{
     bdev::{Bdev, BdevError, Blocks, Channel, Command, File, FileOptions, Home, Submitted, Tag},
-    mem::Extent,
+    mem::{self, Extent},
 };
 use corelane_reactors::{
     clock::{Clock, Time},
@@ -20,18 +20,30 @@ use crate::{Error, Figure, IO_BYTES, Place, Workload};
 /// Polling on for a while before it sleeps, which is the default of a target.
 const ADAPTIVE: IdlePolicy = IdlePolicy::Adaptive { spin: Duration::from_micros(100) };
 
+/// As a target does it, whose memory is pinned by the kernel beforehand.
 pub(crate) fn run(place: &Place, workload: &Workload) -> Result<Figure, Error> {
-    measure(place, workload, ADAPTIVE, false)
+    measure(place, workload, ADAPTIVE, true)
 }
 
 /// Sleeping at once when there is nothing to do, as fio does.
 pub(crate) fn run_parked(place: &Place, workload: &Workload) -> Result<Figure, Error> {
+    measure(place, workload, IdlePolicy::Park, true)
+}
+
+/// As [`run_parked`], with memory that the kernel pins anew for each I/O.
+pub(crate) fn run_unpinned(place: &Place, workload: &Workload) -> Result<Figure, Error> {
     measure(place, workload, IdlePolicy::Park, false)
 }
 
-/// As [`run_parked`], with memory that the kernel has pinned beforehand, as fio has it.
-pub(crate) fn run_pinned(place: &Place, workload: &Workload) -> Result<Figure, Error> {
-    measure(place, workload, IdlePolicy::Park, true)
+/// SplitMix64, without its last step: enough to spread.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed ^ (mixed >> 27)
+    }
 }
 
 /// What the reactor's thread tells.
@@ -78,6 +90,10 @@ fn load(
     let ring = Ring::open(&Options::default())?;
     ring.attach(reactor)?;
     let memory = Extent::best(depth as usize * IO_BYTES as usize)?;
+    // As fio's: what holds nothing but zeros, or can be compressed, is written faster in places.
+    let mut random = Random(u64::from(depth));
+    let noise: Vec<u8> = (0..memory.len() / 8).flat_map(|_| random.next().to_le_bytes()).collect();
+    mem::copy_in(&noise, memory.segment_mut(0..noise.len()));
     if pinned {
         ring.pin_memory(memory.segment_mut(0..memory.len()))?;
     }
@@ -89,7 +105,7 @@ fn load(
         depth,
         time,
         began: None,
-        random: 0x9E37_79B9_7F4A_7C15,
+        random: Random(0x9E37_79B9_7F4A_7C15),
         operations: 0,
         handle,
         teller,
@@ -105,7 +121,7 @@ struct Load {
     depth: u32,
     time: Duration,
     began: Option<(Time, Duration)>,
-    random: u64,
+    random: Random,
     operations: u64,
     handle: Handle,
     teller: std::sync::mpsc::Sender<Told>,
@@ -113,10 +129,7 @@ struct Load {
 
 impl Load {
     fn submit(&mut self, slot: u32) {
-        // SplitMix64's step is enough to spread.
-        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let blocks = Blocks { first: (mixed ^ (mixed >> 27)) % self.blocks, count: 1 };
+        let blocks = Blocks { first: self.random.next() % self.blocks, count: 1 };
         let bytes = IO_BYTES as usize;
         let start = slot as usize * bytes;
         let (into, from) =

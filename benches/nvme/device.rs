@@ -1,5 +1,5 @@
-//! A device that completes at once, on the same core: what a bench of the driver alone is measured with. Its I/O queue
-//! does the least that a device can do, so that its own cost is small and can be taken off.
+//! A device that completes at once: what a bench of the driver alone is measured with. Its I/O queue does the least that a
+//! device can do, so that its own cost is small and can be taken off. The side of the device may have another thread.
 
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -114,9 +114,10 @@ impl Instant {
         Rings { sq, cq, head: 0, cq_tail: 0, phase: true }
     }
 
-    /// The tail that the driver rang last.
+    /// The tail that the driver rang last. `Acquire`, with the `Release` of the doorbell: what the driver wrote into the
+    /// ring before is found there.
     pub(crate) fn tail(&self, qid: usize) -> u16 {
-        u16::try_from(self.tails[qid].load(Ordering::Relaxed)).expect("below the entries")
+        u16::try_from(self.tails[qid].load(Ordering::Acquire)).expect("below the entries")
     }
 }
 
@@ -168,8 +169,8 @@ impl Device for Instant {
 
     fn write_u32(&self, offset: usize, value: u32) {
         match offset.checked_sub(DOORBELLS) {
-            Some(0) => self.tails[0].store(value, Ordering::Relaxed),
-            Some(8) => self.tails[1].store(value, Ordering::Relaxed),
+            Some(0) => self.tails[0].store(value, Ordering::Release),
+            Some(8) => self.tails[1].store(value, Ordering::Release),
             None if offset == Property::CC.0 as usize => self.enabled.store(value & 1, Ordering::Relaxed),
             Some(_) | None => {}
         }
