@@ -7,7 +7,9 @@
 //!
 //! Invariants: no timer's tick, as it hangs, is before `elapsed`; every timer at a level comes before
 //! all those at higher levels, and within a level those of lower slots before those of higher ones;
-//! no timer is due before `earliest`.
+//! no timer is due before `earliest`; a bit of `occupied` is up where a slot's list is not empty, and one
+//! of `levels` where a word of `occupied` is not zero. The slot that `elapsed` itself is in is empty at every
+//! level above 0, but for the level `moving` while it is left half moved down.
 
 use std::fmt;
 
@@ -39,6 +41,10 @@ pub struct Wheel<T> {
     /// The tick up to which slots were emptied.
     elapsed: u64,
     earliest: Time,
+    /// One bit per level that holds a timer.
+    levels: u32,
+    /// The level whose current slot was left half moved down when a budget was used up; 0 when there is none.
+    moving: usize,
     /// One bit per slot that holds a timer, by level.
     occupied: [u64; LEVELS],
     slots: Box<[[Slot; SLOTS]; LEVELS]>,
@@ -61,7 +67,10 @@ struct Slot {
     tail: u32,
 }
 
+const EMPTY: Slot = Slot { head: NONE, tail: NONE };
+
 /// A slot that holds timers, and its first tick.
+#[derive(Clone, Copy)]
 struct Place {
     level: usize,
     slot: usize,
@@ -78,8 +87,10 @@ impl<T> Wheel<T> {
             len: 0,
             elapsed: 0,
             earliest: Time::MAX,
+            levels: 0,
+            moving: 0,
             occupied: [0; LEVELS],
-            slots: Box::new([[Slot { head: NONE, tail: NONE }; SLOTS]; LEVELS]),
+            slots: Box::new([[EMPTY; SLOTS]; LEVELS]),
         }
     }
 
@@ -130,7 +141,8 @@ impl<T> Wheel<T> {
         }
         let mut steps = budget;
         let mut count = 0;
-        while let Some(place) = self.first() {
+        let mut first = self.first();
+        while let Some(place) = first {
             if place.start > target {
                 // Nothing hangs before it, so no digit that decides a timer's level changes.
                 self.elapsed = self.elapsed.max(target);
@@ -143,17 +155,18 @@ impl<T> Wheel<T> {
             self.elapsed = self.elapsed.max(place.start);
             if place.level > 0 {
                 steps -= self.move_down(&place, steps);
-                continue;
+            } else {
+                let due = self.expire_slot(place.slot, now, steps, &mut expired);
+                steps -= due;
+                count += due;
+                if steps > 0 && self.occupied[0] >> place.slot & 1 == 1 {
+                    // What is left is due later within this tick.
+                    break;
+                }
             }
-            let due = self.expire_slot(place.slot, now, steps, &mut expired);
-            steps -= due;
-            count += due;
-            if steps > 0 && self.occupied[0] >> place.slot & 1 == 1 {
-                // What is left is due later within this tick.
-                break;
-            }
+            first = self.first();
         }
-        self.earliest = self.bound();
+        self.earliest = self.bound(first);
         count
     }
 
@@ -165,18 +178,30 @@ impl<T> Wheel<T> {
 
     /// The occupied slot that comes first.
     fn first(&self) -> Option<Place> {
-        // A slot that was left half moved down, when the budget was used up, comes before all.
-        let half_moved = (1..LEVELS).find(|&level| self.occupied[level] >> self.digit(level) & 1 == 1);
-        let level = half_moved.or_else(|| (0..LEVELS).find(|&level| self.occupied[level] != 0))?;
-        let slot = self.occupied[level].trailing_zeros();
-        let shift = shift(level);
-        let start = (self.elapsed >> shift >> DIGIT_BITS << DIGIT_BITS | u64::from(slot)) << shift;
-        Some(Place { level, slot: slot as usize, start })
+        if self.moving > 0 {
+            let slot = self.digit(self.moving);
+            // All that was left in it may have been cancelled.
+            if self.occupied[self.moving] >> slot & 1 == 1 {
+                return Some(self.place(self.moving, slot));
+            }
+        }
+        if self.levels == 0 {
+            return None;
+        }
+        let level = self.levels.trailing_zeros() as usize;
+        let slot = self.occupied[level].trailing_zeros() as usize;
+        Some(self.place(level, slot))
     }
 
-    /// The earliest time anything can be due.
-    fn bound(&self) -> Time {
-        let Some(place) = self.first() else { return Time::MAX };
+    fn place(&self, level: usize, slot: usize) -> Place {
+        let shift = shift(level);
+        let start = (self.elapsed >> shift >> DIGIT_BITS << DIGIT_BITS | slot as u64) << shift;
+        Place { level, slot, start }
+    }
+
+    /// The earliest time anything can be due, where `first` is the occupied slot that comes first.
+    fn bound(&self, first: Option<Place>) -> Time {
+        let Some(place) = first else { return Time::MAX };
         if place.level > 0 {
             return Time::from_nanos(place.start << TICK_BITS);
         }
@@ -207,16 +232,25 @@ impl<T> Wheel<T> {
         count
     }
 
+    /// Moves up to `budget` timers of the slot that `elapsed` has reached to lower levels, and returns their number.
     fn move_down(&mut self, place: &Place, budget: usize) -> usize {
+        let &Place { level, slot, .. } = place;
         let mut count = 0;
-        while count < budget {
-            let index = self.slots[place.level][place.slot].head;
-            if index == NONE {
-                break;
-            }
-            self.unhang(index);
+        let mut index = self.slots[level][slot].head;
+        while index != NONE && count < budget {
+            let next = self.entries[index as usize].next;
             self.hang(index);
             count += 1;
+            index = next;
+        }
+        if index == NONE {
+            self.slots[level][slot] = EMPTY;
+            self.vacate(level, slot);
+            self.moving = 0;
+        } else {
+            self.entries[index as usize].previous = NONE;
+            self.slots[level][slot].head = index;
+            self.moving = level;
         }
         count
     }
@@ -236,6 +270,7 @@ impl<T> Wheel<T> {
             self.entries[previous as usize].next = index;
         }
         self.occupied[level] |= 1 << slot;
+        self.levels |= 1 << level;
         let entry = &mut self.entries[index as usize];
         entry.previous = previous;
         entry.next = NONE;
@@ -258,7 +293,15 @@ impl<T> Wheel<T> {
             self.entries[next as usize].previous = previous;
         }
         if list.head == NONE {
-            self.occupied[level] &= !(1 << slot);
+            self.vacate(level, slot);
+        }
+    }
+
+    /// Notes that a slot has become empty.
+    fn vacate(&mut self, level: usize, slot: usize) {
+        self.occupied[level] &= !(1 << slot);
+        if self.occupied[level] == 0 {
+            self.levels &= !(1 << level);
         }
     }
 
