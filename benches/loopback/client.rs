@@ -15,7 +15,6 @@ use crate::workload::{BLOCK_BYTES, Figure, Kind, Latencies, Places, REGION_BYTES
 
 const SUBSYSTEM: &str = "nqn.2026-11.io.corelane:disk0";
 const NSID: u32 = 1;
-const DEPTH: u16 = 128;
 const TRANSFER_BYTES: usize = 128 << 10;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -31,8 +30,9 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Connects I/O queues.
-    pub(crate) fn connect(address: SocketAddr, connections: usize) -> Result<Self, Box<dyn Error>> {
+    /// Connects the I/O queues that `workload` asks for.
+    pub(crate) fn connect(address: SocketAddr, workload: &Workload) -> Result<Self, Box<dyn Error>> {
+        let connections = workload.connections;
         let options = HostOptions { io_queues: 0, ..HostOptions::new(Nqn::parse(SUBSYSTEM)?) };
         let mut host = Host::connect(address, &options)?;
         host.admin(&command::number_of_queues(u16::try_from(connections)?), Exchange::None)?;
@@ -48,9 +48,9 @@ impl Client {
         let mut queues = Queues::new(connections);
         let options_of = |qid| QueueOptions {
             kind: Queue::Io { qid, cntlid },
-            depth: DEPTH,
-            header_digest: false,
-            data_digest: false,
+            depth: u16::try_from(workload.depth / connections).expect("at most 128"),
+            header_digest: workload.digests,
+            data_digest: workload.digests,
             flow_control: false,
             in_capsule_bytes_max,
             transfer_bytes_max,
@@ -60,8 +60,8 @@ impl Client {
             let stream = TcpStream::connect(address)?;
             queued.push(queues.open(&mut group, stream, &options.identity, &options_of(qid))?);
         }
-        let pool = Pool::new(DEPTH.into(), TRANSFER_BYTES)?;
-        let buffers = std::iter::from_fn(|| pool.take(TRANSFER_BYTES)).collect();
+        let pool = Pool::new(u32::try_from(workload.depth)?, workload.bytes)?;
+        let buffers = std::iter::from_fn(|| pool.take(workload.bytes)).collect();
         let clock = Clock::real();
         let deadline = clock.now() + TIMEOUT;
         while !queued.iter().all(|&queue| queues.pair(queue).is_some_and(|pair| pair.is_ready())) {
@@ -75,10 +75,7 @@ impl Client {
     }
 
     /// Writes every block once, so that there is memory behind it.
-    pub(crate) fn fill(&mut self) -> Result<(), Box<dyn Error>> {
-        for buffer in &self.buffers {
-            mem::copy_in(&[0xa5; TRANSFER_BYTES], buffer.segment_mut(0..TRANSFER_BYTES));
-        }
+    pub(crate) fn fill(address: SocketAddr) -> Result<(), Box<dyn Error>> {
         let fill = Workload {
             name: "fill",
             kind: Kind::WriteOnRequest,
@@ -86,9 +83,14 @@ impl Client {
             depth: 16,
             connections: 1,
             random: false,
+            digests: false,
         };
+        let mut client = Self::connect(address, &fill)?;
+        for buffer in &client.buffers {
+            mem::copy_in(&[0xa5; TRANSFER_BYTES], buffer.segment_mut(0..TRANSFER_BYTES));
+        }
         let mut left = REGION_BYTES / TRANSFER_BYTES as u64 + 1;
-        self.drive(&fill, |_| {
+        client.drive(&fill, |_| {
             left -= 1;
             left > 0
         })?;

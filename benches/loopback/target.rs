@@ -13,7 +13,10 @@ use crate::workload::REGION_BYTES;
 const QUEUE_ENTRIES: u16 = 256;
 
 /// I/O queues of a controller: room for the workload with most connections.
-const QUEUES: u16 = 64;
+const QUEUES: u16 = 1024;
+
+/// Connections: those, and admin queues.
+const CONNECTIONS: u32 = 1100;
 
 /// A running target.
 pub(crate) struct Target {
@@ -32,6 +35,7 @@ pub(crate) fn start(core: usize, engine: EngineName) -> Result<Target, Box<dyn E
     let mut config = accepted.config;
     config.limits.queue_depth_max = QUEUE_ENTRIES;
     config.limits.queues_per_controller_max = QUEUES;
+    config.limits.connections_max = CONNECTIONS;
     config.reactors.engine = engine;
     let appliance = Appliance::start(Options { config, state_directory: state.path().to_owned() })?;
     let address = *appliance.addresses().first().ok_or("the target listens nowhere")?;

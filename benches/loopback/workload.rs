@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Bytes of the region that both serve.
-pub(crate) const REGION_BYTES: u64 = 256 << 20;
+/// Bytes of the region that both serve: more than caches hold.
+pub(crate) const REGION_BYTES: u64 = 512 << 20;
 
 /// Blocks of the target's namespace, and the unit of places everywhere.
 pub(crate) const BLOCK_BYTES: usize = 4096;
@@ -34,58 +34,36 @@ pub(crate) struct Workload {
     pub(crate) connections: usize,
     /// At random places, or one after the other.
     pub(crate) random: bool,
+    /// With header and data digests.
+    pub(crate) digests: bool,
+}
+
+/// A load of 4 KiB at random places: connections, and requests under way over all of them.
+const fn small(name: &'static str, kind: Kind, connections: usize, depth: usize) -> Workload {
+    Workload { name, kind, bytes: BLOCK_BYTES, depth, connections, random: true, digests: false }
+}
+
+/// A load of 128 KiB, in order, 32 at a time.
+const fn large(name: &'static str, kind: Kind) -> Workload {
+    Workload { name, kind, bytes: 128 << 10, depth: 32, connections: 1, random: false, digests: false }
+}
+
+const fn with_digests(workload: Workload) -> Workload {
+    Workload { digests: true, ..workload }
 }
 
 /// All rows.
-pub(crate) const WORKLOADS: [Workload; 6] = [
-    Workload {
-        name: "4k-random-read-qd128",
-        kind: Kind::Read,
-        bytes: 4096,
-        depth: 128,
-        connections: 1,
-        random: true,
-    },
-    Workload {
-        name: "4k-random-read-64x1",
-        kind: Kind::Read,
-        bytes: 4096,
-        depth: 64,
-        connections: 64,
-        random: true,
-    },
-    Workload {
-        name: "4k-random-write-qd128",
-        kind: Kind::Write,
-        bytes: 4096,
-        depth: 128,
-        connections: 1,
-        random: true,
-    },
-    Workload {
-        name: "4k-random-read-qd1-p50",
-        kind: Kind::Read,
-        bytes: 4096,
-        depth: 1,
-        connections: 1,
-        random: true,
-    },
-    Workload {
-        name: "128k-sequential-read-qd32",
-        kind: Kind::Read,
-        bytes: 128 << 10,
-        depth: 32,
-        connections: 1,
-        random: false,
-    },
-    Workload {
-        name: "128k-sequential-write-qd32",
-        kind: Kind::WriteOnRequest,
-        bytes: 128 << 10,
-        depth: 32,
-        connections: 1,
-        random: false,
-    },
+pub(crate) const WORKLOADS: [Workload; 10] = [
+    small("4k-random-read-qd128", Kind::Read, 1, 128),
+    small("4k-random-write-qd128", Kind::Write, 1, 128),
+    small("4k-random-read-4x128", Kind::Read, 4, 512),
+    large("128k-sequential-read-qd32", Kind::Read),
+    large("128k-sequential-write-qd32", Kind::WriteOnRequest),
+    with_digests(small("4k-random-read-qd128-digests", Kind::Read, 1, 128)),
+    with_digests(small("4k-random-write-qd128-digests", Kind::Write, 1, 128)),
+    small("4k-random-read-qd1-p50", Kind::Read, 1, 1),
+    small("4k-random-read-64x1", Kind::Read, 64, 64),
+    small("4k-random-read-1024x1", Kind::Read, 1024, 1024),
 ];
 
 /// What one run came to.
