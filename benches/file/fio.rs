@@ -29,6 +29,8 @@ fn measure(place: &Place, workload: &Workload, batch: u32) -> Result<Figure, Err
         // What lies in a cache stays there: only the file systems without direct I/O have one.
         .args([
             "--invalidate=0",
+            // Its buffers keep the noise that they begin with, as ours do.
+            "--scramble_buffers=0",
             "--norandommap=1",
             "--randrepeat=0",
             "--time_based=1",
