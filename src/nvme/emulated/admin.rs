@@ -6,6 +6,7 @@ use zerocopy::little_endian::{U16, U32, U128};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::controller::{Answer, Controller, NEVER, Shadow};
+use super::errors::Errors;
 use super::options::{Options, ShadowDoorbells};
 use super::queues::{Completion, Submission};
 use super::registers::Registers;
@@ -13,7 +14,7 @@ use crate::spec::abort::AbortResult;
 use crate::spec::event::AsyncEvent;
 use crate::spec::feature::{AsyncEventConfiguration, FeatureId, HostIdentifier, NumberOfQueues};
 use crate::spec::host::HostId;
-use crate::spec::log_page::{ErrorEntry, LogPageId, Smart};
+use crate::spec::log_page::{LogPageId, Smart};
 use crate::spec::opcode::AdminOpcode;
 use crate::spec::sqe::Sqe;
 use crate::spec::status::Status;
@@ -42,6 +43,7 @@ pub(super) struct Admin {
     notices: AsyncEventConfiguration,
     pub(super) write_cache: bool,
     pub(super) warning: u8,
+    pub(super) errors: Errors,
     has_cache: bool,
 }
 
@@ -56,6 +58,7 @@ impl Admin {
             notices: AsyncEventConfiguration::new(),
             write_cache: options.volatile_write_cache,
             warning: 0,
+            errors: Errors::default(),
             has_cache: options.volatile_write_cache,
         }
     }
@@ -108,7 +111,10 @@ impl Controller {
         };
         Some(match carried_out {
             Ok(dw0) => Answer { dw0, ..Answer::SUCCESS },
-            Err(status) => Answer::of(status),
+            Err(status) => {
+                self.admin.errors.note(0, sqe, status);
+                Answer::of(status)
+            }
         })
     }
 
@@ -293,7 +299,7 @@ impl Controller {
     fn log_page(&mut self, sqe: &Sqe) -> Result<u32, Status> {
         let lid = LogPageId(sqe.log_page().lid());
         let mut page = match lid {
-            LogPageId::ERROR => ErrorEntry::new_zeroed().as_bytes().to_vec(),
+            LogPageId::ERROR => self.admin.errors.page(),
             LogPageId::SMART => self.smart().as_bytes().to_vec(),
             LogPageId::CHANGED_NAMESPACES => {
                 self.admin.changed.iter().flat_map(|nsid| nsid.to_le_bytes()).collect()

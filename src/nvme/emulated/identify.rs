@@ -5,6 +5,7 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use super::admin::EVENT_REQUESTS_MAX;
 use super::controller::Controller;
+use super::errors::ERRORS_MAX;
 use super::options::ShadowDoorbells;
 use super::registers::Registers;
 use crate::spec::NSID_ALL;
@@ -68,6 +69,7 @@ impl Controller {
         page.oacs = U16::new(Oacs::new().with_doorbell_buffer(shadow).into_bits());
         page.acl_z = 3;
         page.aerl_z = u8::try_from(EVENT_REQUESTS_MAX - 1).expect("a few");
+        page.elpe_z = u8::try_from(ERRORS_MAX - 1).expect("a few");
         page.lpa = Lpa::new().with_extended_data(true).into_bits();
         (page.sqes, page.cqes) = (0x66, 0x44);
         page.nn = U32::new(u32::try_from(self.namespaces.len()).expect("few namespaces"));

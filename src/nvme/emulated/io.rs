@@ -19,7 +19,10 @@ impl Controller {
     pub(super) fn io(&mut self, sqid: u16, sqe: &Sqe) -> Answer {
         match self.carry_out(sqid, sqe) {
             Ok(()) => Answer::SUCCESS,
-            Err(status) => Answer::of(status),
+            Err(status) => {
+                self.admin.errors.note(sqid, sqe, status);
+                Answer::of(status)
+            }
         }
     }
 

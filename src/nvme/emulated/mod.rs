@@ -11,6 +11,7 @@
 mod admin;
 mod controller;
 mod data;
+mod errors;
 mod faults;
 mod identify;
 mod io;

@@ -5,5 +5,6 @@ mod faults;
 mod kinds;
 mod moments;
 mod notices;
+mod rivals;
 mod starting;
 mod world;

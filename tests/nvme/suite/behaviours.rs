@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use corelane::mem::{self, Extent};
-use corelane::nvme::{AdminCommand, BlockRange, Device, Failure, IoCommand, ReservationReport, SubmitError};
+use corelane::nvme::{
+    AdminCommand, AdminReply, BlockRange, Device, Failure, IoCommand, ReservationReport, SubmitError,
+};
 use corelane::spec::host::HostId;
 use corelane::spec::reservation::{
     AcquireAction, PersistChange, RegisterAction, ReleaseAction, ReservationType,
@@ -26,6 +28,7 @@ pub(crate) fn table<D: Device>() -> Vec<(&'static str, Behaviour<D>)> {
         ("what does not add up is refused at once", nonsense),
         ("zeroes, deallocation, compare and verify", optional_commands),
         ("a copy is sent as the namespace takes it", copies),
+        ("log pages are read", log_pages),
         ("reservations of one host", reservations),
         ("an abort ends a command at most once", aborts),
         ("a reset of a queue ends what is in flight, and no more", queue_reset),
@@ -211,6 +214,20 @@ fn optional_commands<D: Device>(rig: &mut Rig<'_, D>) {
     }
 }
 
+fn log_pages<D: Device>(rig: &mut Rig<'_, D>) {
+    match rig.ask(&AdminCommand::Smart) {
+        // In kelvins.
+        AdminReply::Smart(page) => {
+            assert!((200..400).contains(&page.composite_temperature.get()), "{page:?}")
+        }
+        other => panic!("{other:?}"),
+    }
+    match rig.ask(&AdminCommand::Errors { entries: 64 }) {
+        AdminReply::Errors(entries) => assert!(entries.iter().all(|entry| entry.error_count.get() > 0)),
+        other => panic!("{other:?}"),
+    }
+}
+
 fn reservations<D: Device>(rig: &mut Rig<'_, D>) {
     let (nsid, key) = (rig.nsid, 0x1234_5678);
     let info = rig.controller.namespaces().iter().find(|info| info.nsid == nsid);
@@ -219,9 +236,7 @@ fn reservations<D: Device>(rig: &mut Rig<'_, D>) {
     {
         return;
     }
-    let now = rig.now();
-    rig.controller.submit_admin(&AdminCommand::SetHostIdentifier(HostId(*b"corelane's suite")), now).unwrap();
-    rig.until("told who we are", |rig| rig.controller.take_reply().is_some());
+    rig.ask(&AdminCommand::SetHostIdentifier(HostId(*b"corelane's suite")));
     let (persist, kind) = (PersistChange::KEEP, ReservationType::WRITE_EXCLUSIVE);
     let action = RegisterAction::REGISTER;
     let register =
@@ -247,7 +262,8 @@ fn reservations<D: Device>(rig: &mut Rig<'_, D>) {
     assert_eq!(self::report(rig).registered, 0);
 }
 
-fn report<D: Device>(rig: &mut Rig<'_, D>) -> ReservationReport {
+/// What is registered and reserved.
+pub(crate) fn report<D: Device>(rig: &mut Rig<'_, D>) -> ReservationReport {
     let buffer = rig.buffer(ReservationReport::bytes(4), &Shape::default());
     let into = rig.cut(buffer, &Shape::default());
     let report = IoCommand::ReservationReport { nsid: rig.nsid, into: &into, extended: true };

@@ -11,6 +11,7 @@ mod rig;
 
 use corelane::nvme::Device;
 
+pub(crate) use behaviours::report;
 pub(crate) use load::Load;
 pub(crate) use rig::{Rig, Shape, Subject};
 

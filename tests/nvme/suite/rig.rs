@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use corelane::mem::{Segment, SegmentMut};
 use corelane::nvme::{
-    Controller, CopyLimits, Device, Failure, IoCommand, NamespaceInfo, Options, Outcome, QueuePair,
-    StartError, SubmitError,
+    AdminCommand, AdminReply, Controller, CopyLimits, Device, Failure, IoCommand, NamespaceInfo, Options,
+    Outcome, QueuePair, StartError, SubmitError,
 };
 use corelane_reactors::clock::{Clock, Time};
 
@@ -112,6 +112,20 @@ impl<'a, D: Device> Rig<'a, D> {
             flying: BTreeMap::new(),
             done: Vec::new(),
         })
+    }
+
+    /// Sends an admin command, and waits for its reply.
+    pub(crate) fn ask(&mut self, command: &AdminCommand) -> AdminReply {
+        let now = self.now();
+        let asked = self.controller.submit_admin(command, now).unwrap();
+        let mut reply = None;
+        self.until("answered", |rig| {
+            reply = reply.take().or_else(|| rig.controller.take_reply());
+            reply.is_some()
+        });
+        let (tag, reply) = reply.unwrap();
+        assert_eq!(tag, asked);
+        reply.unwrap()
     }
 
     /// Takes a buffer for `bytes` bytes that lie as the shape says.
