@@ -43,11 +43,16 @@ fn drive_and_serve() -> ExitStatus {
     let machine = Machine::new();
     machine.copy(&example(), "nvme_read");
     machine.copy(&unit_tests(), "unit");
+    let mut programs = vec!["NVME_READ=/mnt/nvme_read", "UNIT=/mnt/unit"];
+    if let Some(engine) = ioengine() {
+        machine.copy(&engine, "libcorelane_fio.so");
+        programs.push("CORELANE_FIO=/mnt/libcorelane_fio.so");
+    }
     for name in ["meta", "suite", "twin0", "twin1"] {
         File::create(machine.path(name)).and_then(|file| file.set_len(32 << 20)).expect("a disk");
     }
     let disk = |name: &str| format!("file={},if=none,id={name},format=raw", machine.path(name));
-    let mut vm = machine.vm("256M", "vfio.sh", &["NVME_READ=/mnt/nvme_read", "UNIT=/mnt/unit"]);
+    let mut vm = machine.vm("256M", "vfio.sh", &programs);
     vm.args([
         "-device",
         "nvme,serial=EMPTY",
@@ -191,6 +196,25 @@ fn example() -> PathBuf {
     let program = env::current_exe().expect("this program");
     let target = program.parent().and_then(Path::parent).expect("programs lie in target/PROFILE/deps");
     target.join("examples/nvme_read")
+}
+
+/// fio's engine, built as this program was; `None` after it was said that it is left out, without fio's headers.
+fn ioengine() -> Option<PathBuf> {
+    if env::var_os("FIO_SRC").is_none_or(|headers| headers.is_empty()) {
+        let line = "\nskipped: fio on a PCI NVMe device; it wants FIO_SRC=$(benches/fio/build --headers)\n";
+        stderr().write_all(line.as_bytes()).expect("writing to the standard error output");
+        return None;
+    }
+    let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["build", "--quiet", "--package", "corelane-fio", "--lib", "--profile", profile])
+        .status();
+    assert!(built.expect("running cargo").success());
+    let program = env::current_exe().expect("this program");
+    let target = program.parent().and_then(Path::parent).expect("programs lie in target/PROFILE/deps");
+    Some(target.join("libcorelane_fio.so"))
 }
 
 /// The library's own tests, built as this program was.

@@ -2,7 +2,8 @@
 # A PCI NVMe device is driven from user space: what is refused and why, the driver under load, and a target that serves it to
 # a Linux host, which makes a file system; then the kernel has the device back, with the host's files.
 #
-# Wants to be told: CORELANE, TEST (the program, and the tests for the guest), NVME_READ (the example), UNIT (unit tests). The machine needs
+# Wants to be told: CORELANE, TEST (the program, and the tests for the guest), NVME_READ (the example), UNIT (unit tests);
+# CORELANE_FIO (fio's engine) may be left out. The machine needs
 # CORELANE_VM_NVME, and controllers SUITE, EMPTY without namespaces, META with metadata, and TWIN0 and TWIN1 in one slot.
 # shellcheck source-path=SCRIPTDIR source=vfio_steps.sh
 . ./vfio_steps.sh
@@ -112,6 +113,24 @@ bdev_suite() {
 load() { guest_test "$address" driver::what_was_written_is_read_at_depth_128; }
 reset() { guest_test "$address" driver::a_reset_under_load_ends_or_repeats_every_command; }
 
+# fio drives the device through its engine: queue pairs of its own for jobs at a time and one after the other.
+fio_drives() {
+  local engine=$work/libcorelane_fio.so
+  install -m 755 "$CORELANE_FIO" "$engine"
+  fio_passes --name=trim --rw=trim --bs=64k --iodepth=4 --size=1m --name=verify --stonewall --rw=randwrite --bs=4k --iodepth=32 \
+    --size=4m --fsync=64 --verify=crc32c --verify_fatal=1 --name=jobs --stonewall --numjobs=3 --rw=randrw \
+    --bsrange=512-256k --blockalign=512 --iodepth=16 --size=16m --io_size=2m --group_reporting
+  holds "what fio says" "$(cat "$work/fio")" 'issued rwts: total=1024,1024,0,'
+  refuses "a namespace" 'there is no active namespace 7; active are \[1\]' fio --ioengine="external:$engine" --pcie="$address" \
+    --name=other --filename=7 --rw=read --size=1m
+  refuses "a device" 'is bound to nvme, not to vfio-pci' fio --ioengine="external:$engine" --pcie="$(address_of TWIN1)" \
+    --name=other --rw=read --size=1m
+}
+
+fio_passes() {
+  fio --ioengine="external:$engine" --pcie="$address" "$@" > "$work/fio" 2>&1 || { cat "$work/fio"; return 1; }
+}
+
 served() {
   local remote
   nvme_bdev "$address"
@@ -169,6 +188,7 @@ step "a copy that the namespace does not take is refused" no_copy
 step "the suite of block devices passes" bdev_suite
 step "what was written is read, at depth 128" load
 step "resets under load end or repeat every command" reset
+[[ -z ${CORELANE_FIO:-} ]] || step "fio drives it" fio_drives
 step "a Linux host makes a file system on it" served
 step "the kernel has it back, with the host's files" given_back
 cat "$work/figures"
