@@ -181,7 +181,8 @@ impl PollGroup {
 
     /// A group without sockets, which receives and sends through the io_uring of its reactor. To be made, as every user
     /// of the ring, after [`Ring::attach`]; who drives a ring by itself calls [`PollGroup::flush`]. Each socket that is
-    /// received from holds a chunk, idle or not. Linux 6.12 is needed.
+    /// received from holds a chunk, idle or not. Linux 6.12 is needed. A socket for which no more memory may be locked is
+    /// told of by the ring, and received from by system calls.
     ///
     /// # Errors
     /// [`StartError`].

@@ -111,11 +111,13 @@ impl Socket {
         }
     }
 
-    /// Notes that the kernel takes bytes again.
-    pub(super) fn mark_writable(&mut self) {
-        if self.output == Output::Blocked {
+    /// Notes that the kernel takes bytes again; returns whether it did not before.
+    pub(super) fn mark_writable(&mut self) -> bool {
+        let blocked = self.output == Output::Blocked;
+        if blocked {
             self.output = Output::Announce;
         }
+        blocked
     }
 
     /// Whether serving it would do something.

@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! receiving:  Nothing --arm--> Many --last completion--> Nothing
+//!             Many --no room left: last completion--> Nothing, and receives are made until one leaves room
 //!             Many --something large is wanted: cancel--> Many, ending --last completion--> Nothing
 //!             Nothing --arm, singly--> Once --readable--> Nothing, and one receive is made
 //! sending:    None --send--> Some --completion--> None, and the user is told
+//!             None --send at once--> None; once the socket is full, the next one waits in the ring
 //! ```
 //!
 //! Invariant: the room of the chunk is lent when and only when `Many` is in flight.
@@ -17,7 +19,10 @@ use super::{
     Closed, Handler, Sent, SocketId,
     socket::{Intake, Socket, Starved, Supply},
 };
-use crate::ring::{Message, Operation, OperationId, User, Window};
+use crate::{
+    buffer::Segment,
+    ring::{Message, Operation, OperationId, User, Window},
+};
 
 /// Bytes of a chunk that are lent at a time: as many as one receive may bring, and few enough to stay in the cache.
 const LENT_MAX: usize = 64 << 10;
@@ -30,7 +35,8 @@ const KIND_SHIFT: u32 = 30;
 
 /// What a socket needs for receiving and sending; outlives it, for the next one with its index.
 pub(super) struct Gear {
-    pub(super) window: Window,
+    /// Without one, the socket is received from singly.
+    pub(super) window: Option<Window>,
     pub(super) message: Message,
 }
 
@@ -46,6 +52,8 @@ pub(super) struct Stream {
     singly: u8,
     /// The user shut its direction down while a send was in flight.
     shut: bool,
+    /// The last send at once left something, for which the next one waits.
+    full: bool,
 }
 
 /// What is in flight for receiving.
@@ -99,6 +107,7 @@ impl Stream {
             sent: None,
             singly: 0,
             shut: false,
+            full: false,
         }
     }
 
@@ -147,7 +156,7 @@ impl Stream {
                 if self.singly == 0 && is_wanted(&self.socket) {
                     self.singly = SINGLE_RECEIVES;
                 }
-                if self.singly > 0 {
+                if self.singly > 0 || self.gear.window.is_none() {
                     self.arm_once(id, user);
                 } else if let Err(Starved) = self.arm_many(id, supply, user) {
                     self.socket.intake = Intake::Starved;
@@ -191,6 +200,17 @@ impl Stream {
         }
     }
 
+    /// Sends at once what the socket takes, if that is nothing that a send in flight or a full socket forbids.
+    pub(super) fn send_at_once(&mut self, segments: &[Segment]) -> Option<Sent> {
+        if self.full || self.sending.is_some() || self.sent.is_some() {
+            return None;
+        }
+        let sent = self.socket.send(segments);
+        // The next send, which the user is told to make, is one that waits for room.
+        self.full = self.socket.mark_writable();
+        Some(sent)
+    }
+
     /// What the user would be told of the last send.
     #[cfg(test)]
     pub(super) fn take_sent(&mut self) -> Option<Result<usize, Errno>> {
@@ -226,6 +246,7 @@ impl Stream {
     /// The send in flight has completed.
     pub(super) fn sent(&mut self, result: Result<u32, Errno>) {
         self.sending = None;
+        self.full = false;
         self.sent = Some(result.map(|bytes| bytes as usize));
         self.socket.mark_writable();
         if self.shut {
@@ -238,10 +259,14 @@ impl Stream {
         match result {
             Ok(0) => self.socket.mark_ended(Closed::ByPeer),
             Ok(bytes) => {
-                self.gear.window.filled(bytes as usize);
+                if let Some(window) = &mut self.gear.window {
+                    window.filled(bytes as usize);
+                }
                 self.socket.arrived(bytes as usize);
             }
-            Err(Errno::NOBUFS | Errno::CANCELED | Errno::INTR | Errno::AGAIN) => {}
+            // There was no room for more, so there probably is more: a receive without a detour brings it.
+            Err(Errno::NOBUFS) => self.socket.mark_readable(false),
+            Err(Errno::CANCELED | Errno::INTR | Errno::AGAIN) => {}
             Err(errno) => self.socket.mark_ended(Closed::Failed(errno)),
         }
         if !more {
@@ -267,8 +292,9 @@ impl Stream {
 
     fn arm_many(&mut self, id: SocketId, supply: &Supply, user: &User) -> Result<(), Starved> {
         let run = self.socket.lend(id, supply, LENT_MAX)?;
-        self.gear.window.offer(run);
-        let receive = Operation::Receive { socket: self.socket.stream.as_fd(), window: &self.gear.window };
+        let Some(window) = &mut self.gear.window else { unreachable!("it is received from singly") };
+        window.offer(run);
+        let receive = Operation::Receive { socket: self.socket.stream.as_fd(), window };
         match user.submit(token(id, Kind::Receive), &receive) {
             Ok(operation) => self.receiving = Receiving::Many { operation, ending: false },
             Err(_) => self.socket.take_back(),

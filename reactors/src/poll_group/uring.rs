@@ -1,5 +1,6 @@
 //! The io_uring engine: each socket has one receive armed, which brings bytes again and again until its chunk is full, and
-//! at most one send in flight. A turn in which nothing happens makes no system call.
+//! at most one send in flight. A turn in which nothing happens makes no system call; one in which many sockets send makes
+//! one for all of them. What few sockets send goes out at once, and through the ring only where a socket is full.
 //!
 //! A receive for many times cannot bring bytes to where they are wanted. When the handler wants large ones, it is
 //! cancelled; after its last completion the socket is received from singly, where the bytes are wanted, whenever the
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     buffer::{Chunks, Gather, Segment},
-    ring::{Message, Ring, RingError, User},
+    ring::{Message, OPERATIONS_MAX, Ring, RingError, User},
 };
 
 /// Completions of receives that find room in the inbox.
@@ -31,6 +32,10 @@ const WAITS_MAX: u32 = 16;
 
 /// One wait for the kernel to let go of a socket.
 const WAIT: Duration = Duration::from_millis(1);
+
+/// Sockets in one poll for which a system call each is cheaper than what the ring adds to a send: measured, see
+/// `benches/README.md`.
+const AT_ONCE_MAX: usize = 4;
 
 /// A wanted segment is worth a receive of its own when it is at least this part of a chunk.
 const WANTED_MIN_DIVISOR: usize = 16;
@@ -52,6 +57,10 @@ pub(super) struct Engine {
     wanted_min: usize,
     /// Most sockets served in one poll.
     served_max: usize,
+    /// Sockets served in the last poll that served any.
+    served: usize,
+    /// Sends are tried at once in polls that served at most so many.
+    at_once_max: usize,
 }
 
 impl Engine {
@@ -61,6 +70,9 @@ impl Engine {
         // A receive and a send each.
         let operations = u32::try_from(options.sockets_max).ok().and_then(|count| count.checked_mul(2));
         let operations = operations.ok_or_else(invalid)?;
+        if operations > OPERATIONS_MAX {
+            return Err(RingError::Operations(operations).into());
+        }
         // Says now what the first socket would say.
         drop(ring.window()?);
         Ok(Self {
@@ -77,6 +89,8 @@ impl Engine {
             releases_seen: 0,
             wanted_min: options.chunk_bytes / WANTED_MIN_DIVISOR,
             served_max: SERVED_DEFAULT,
+            served: 0,
+            at_once_max: AT_ONCE_MAX,
         })
     }
 
@@ -99,10 +113,8 @@ impl Engine {
         }
         let gear = match self.gears[id.index()].take() {
             Some(gear) => gear,
-            None => match self.ring.window() {
-                Ok(window) => Gear { window, message: Message::new() },
-                Err(error) => return refuse(stream, Refusal::System(errno_of(error))),
-            },
+            // The limit on locked memory may be reached; that must not cost a connection.
+            None => Gear { window: self.ring.window().ok(), message: Message::new() },
         };
         self.slots.insert(Stream::new(stream, unread, gear));
         self.enqueue(id);
@@ -157,6 +169,9 @@ impl Engine {
         self.collect();
         self.release_starved();
         let batch = self.ready.len().min(self.served_max);
+        if batch > 0 {
+            self.served = batch;
+        }
         for _ in 0..batch {
             let Some(id) = self.ready.pop_front() else { break };
             let Some(stream) = self.slots.find(id) else { continue };
@@ -181,10 +196,16 @@ impl Engine {
     }
 
     pub(super) fn send(&mut self, id: SocketId, segments: &[Segment]) -> Sent {
+        if let Some(sent) = self.send_at_once(id, segments) {
+            return sent;
+        }
         self.send_message(id, |message| message.write(segments))
     }
 
     pub(super) fn send_gathered(&mut self, id: SocketId, gather: &Gather<'_, '_>) -> Sent {
+        if let Some(sent) = self.send_at_once(id, gather.segments()) {
+            return sent;
+        }
         self.send_message(id, |message| message.write_gathered(gather))
     }
 
@@ -203,6 +224,16 @@ impl Engine {
 
     pub(super) fn contains(&self, id: SocketId) -> bool {
         self.slots.contains(id)
+    }
+
+    /// Sends with a system call of its own, where few sockets would share one; `None` where the ring is to do it.
+    fn send_at_once(&mut self, id: SocketId, segments: &[Segment]) -> Option<Sent> {
+        if self.served.max(1) > self.at_once_max {
+            return None;
+        }
+        let sent = self.slots.find(id)?.send_at_once(segments);
+        self.enqueue(id);
+        sent
     }
 
     fn send_message(&mut self, id: SocketId, write: impl FnOnce(&mut Message) -> usize) -> Sent {
@@ -274,6 +305,18 @@ impl Engine {
         }
     }
 
+    /// Sends are tried at once in turns that serve at most so many sockets.
+    #[cfg(test)]
+    pub(super) fn send_at_once_to(&mut self, sockets: usize) {
+        self.at_once_max = sockets;
+    }
+
+    /// The next sockets find no memory that may be locked.
+    #[cfg(test)]
+    pub(super) fn without_windows(&mut self) {
+        self.gears.fill_with(|| Some(Gear { window: None, message: Message::new() }));
+    }
+
     /// Waits for the end of the send in flight, and takes it away from the user.
     #[cfg(test)]
     pub(super) fn wait_for_send(&mut self, id: SocketId, waits_max: usize) -> Option<Result<usize, Errno>> {
@@ -309,13 +352,5 @@ impl Drop for Engine {
         while let Some(id) = self.slots.any() {
             self.close(id);
         }
-    }
-}
-
-fn errno_of(error: RingError) -> Errno {
-    match error {
-        RingError::System(errno) => errno,
-        RingError::Memlock => Errno::NOMEM,
-        _ => Errno::NOBUFS,
     }
 }

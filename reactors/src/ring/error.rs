@@ -4,6 +4,8 @@ use std::fmt;
 
 use rustix::io::Errno;
 
+use super::OPERATIONS_MAX;
+
 /// Why a ring, or something in it, could not be had.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RingError {
@@ -22,6 +24,8 @@ pub enum RingError {
     Memlock,
     /// A number of the options is out of its range.
     Options,
+    /// So many operations in flight are wanted, more than a ring can have.
+    Operations(u32),
     /// The ring has as many users as it can.
     Users,
     /// The ring holds as many files as it was opened for.
@@ -54,6 +58,11 @@ impl fmt::Display for RingError {
                 f.write_str("the limit on locked memory is too low; raise it (ulimit -l, LimitMEMLOCK=)")
             }
             Self::Options => f.write_str("a size of the io_uring is out of its range"),
+            Self::Operations(wanted) => write!(
+                f,
+                "an io_uring has at most {OPERATIONS_MAX} operations in flight, and {wanted} are wanted; \
+                 two for each connection that may be"
+            ),
             Self::Users => f.write_str("the io_uring has as many users as it can"),
             Self::Files => f.write_str("the io_uring holds as many files as it can"),
             Self::Memory => f.write_str("the io_uring has pinned as many parts of memory as it can"),

@@ -14,7 +14,7 @@ use crate::{
     ring::{self, Ring},
 };
 
-/// Runs each of these tests on each engine.
+/// Runs each of these tests on each engine, and on io_uring in each of its ways.
 macro_rules! on_both_engines {
     ($($test:ident,)+) => {
         mod epoll {
@@ -29,6 +29,18 @@ macro_rules! on_both_engines {
                 crate::poll_group::tests::on_ring(super::$test);
             })+
         }
+        mod uring_sending_at_once {
+            $(#[test]
+            fn $test() {
+                crate::poll_group::tests::on_ring_sending_at_once(super::$test);
+            })+
+        }
+        mod uring_without_windows {
+            $(#[test]
+            fn $test() {
+                crate::poll_group::tests::on_ring_without_windows(super::$test);
+            })+
+        }
     };
 }
 
@@ -38,6 +50,7 @@ mod life;
 mod receiving;
 mod ring_only;
 mod sending;
+mod silence;
 mod transfer;
 
 /// Polls after which something that should have come is held to be lost.
@@ -49,19 +62,43 @@ const POLLS_QUIET: usize = 200;
 /// Waits of a millisecond after which a send counts as blocked.
 const WAITS_MAX: usize = 200;
 
+/// What the groups of a test are made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Epoll,
+    /// All sends go through the ring.
+    Ring,
+    /// Sends are tried at once.
+    SendingAtOnce,
+    /// As `Ring`, and no memory may be locked.
+    WithoutWindows,
+}
+
 thread_local! {
-    /// The engine of the groups that the test on this thread makes.
-    static ON_RING: Cell<bool> = const { Cell::new(false) };
+    /// Of the test on this thread.
+    static KIND: Cell<Kind> = const { Cell::new(Kind::Epoll) };
 }
 
 fn on_epoll(test: fn()) {
-    test();
+    on(Kind::Epoll, test);
 }
 
 fn on_ring(test: fn()) {
-    ON_RING.set(true);
+    on(Kind::Ring, test);
+}
+
+fn on_ring_sending_at_once(test: fn()) {
+    on(Kind::SendingAtOnce, test);
+}
+
+fn on_ring_without_windows(test: fn()) {
+    on(Kind::WithoutWindows, test);
+}
+
+fn on(kind: Kind, test: fn()) {
+    KIND.set(kind);
     test();
-    ON_RING.set(false);
+    KIND.set(Kind::Epoll);
 }
 
 /// A group, and what a reactor would do for it.
@@ -114,11 +151,18 @@ impl Group {
 
 /// A group on the engine of this test.
 fn make(options: &Options) -> io::Result<Group> {
-    if !ON_RING.get() {
+    let kind = KIND.get();
+    if kind == Kind::Epoll {
         return Ok(Group { group: PollGroup::new(options)?, ring: None });
     }
     let ring = Ring::open(&ring::Options::default()).expect("io_uring on the machine that runs the tests");
-    let group = PollGroup::on_ring(options, &ring).map_err(io::Error::other)?;
+    let mut group = PollGroup::on_ring(options, &ring).map_err(io::Error::other)?;
+    if let Engine::Uring(engine) = &mut group.engine {
+        engine.send_at_once_to(if kind == Kind::SendingAtOnce { usize::MAX } else { 0 });
+        if kind == Kind::WithoutWindows {
+            engine.without_windows();
+        }
+    }
     Ok(Group { group, ring: Some(ring) })
 }
 

@@ -8,7 +8,10 @@ use std::{
 
 use rustix::net::sockopt;
 
-use super::{Group, Recorder, connected, drive, drive_quiet, on_ring, pattern};
+use super::{
+    Group, Recorder, connected, drive, drive_quiet, on_ring, on_ring_sending_at_once,
+    on_ring_without_windows, pattern,
+};
 use crate::{
     buffer::{Gather, GatherList, Segment},
     poll_group::{Errno, Sent, SocketId, Taken},
@@ -209,4 +212,95 @@ fn assert_dropping_the_group_leaves_nothing_in_flight() {
 #[test]
 fn dropping_the_group_leaves_nothing_in_flight() {
     on_ring(assert_dropping_the_group_leaves_nothing_in_flight);
+}
+
+fn assert_flood_is_bounded_and_starves_nobody() {
+    let (mut group, flooded, mut far) = connected(4);
+    let (mut other_far, near) = super::pair();
+    let other = group.add(near, &[]).unwrap();
+    // As much as the kernel takes and more, for as long as the test lasts.
+    far.set_write_timeout(Some(Duration::from_millis(1))).unwrap();
+    let flood = pattern(1 << 20);
+    let mut recorder = Recorder::new(|_, bytes| Taken::bytes(bytes.len()));
+    for round in 0..20_u8 {
+        // What does not fit is not of this test.
+        let _ = far.write(&flood);
+        other_far.write_all(&[round; 9]).unwrap();
+        let mut polls = 0;
+        let mut served = false;
+        recorder.shown.clear();
+        while !served {
+            group.poll(&mut recorder);
+            served = recorder.shown.iter().any(|bytes| bytes[..] == [round; 9]);
+            polls += 1;
+            assert!(polls < 10_000, "round {round}: the other socket is starved");
+            if recorder.shown.is_empty() {
+                std::thread::yield_now();
+            }
+        }
+        assert!(recorder.shown.iter().all(|bytes| bytes.len() <= 4096), "no more than a chunk at a time");
+    }
+    assert!(group.contains(flooded) && group.contains(other) && recorder.closed.is_empty());
+}
+
+#[test]
+fn flood_is_bounded_and_starves_nobody() {
+    on_ring(assert_flood_is_bounded_and_starves_nobody);
+    on_ring_without_windows(assert_flood_is_bounded_and_starves_nobody);
+}
+
+fn assert_full_chunk_is_received_from_again() {
+    let (mut group, _, mut far) = connected(2);
+    let mut recorder = Recorder::greedy();
+    drive_quiet(&mut group, &mut recorder);
+    // More than the window has room for: the receive ends for want of room, and the rest comes without a new event.
+    let bytes = pattern(3 * 4096 + 17);
+    far.write_all(&bytes).unwrap();
+    drive(&mut group, &mut recorder, |recorder| recorder.taken.len() == bytes.len());
+    assert_eq!(recorder.taken, bytes);
+    drive_quiet(&mut group, &mut recorder);
+    // And it is armed again.
+    far.write_all(b"more").unwrap();
+    drive(&mut group, &mut recorder, |recorder| recorder.taken.ends_with(b"more"));
+}
+
+#[test]
+fn receive_that_ended_for_want_of_room_goes_on() {
+    on_ring(assert_full_chunk_is_received_from_again);
+}
+
+fn assert_full_socket_waits_in_the_ring() {
+    let (mut group, id, mut far) = connected(2);
+    let mut recorder = Recorder::greedy();
+    drive_quiet(&mut group, &mut recorder);
+    let bytes: &'static [u8] = pattern(32 << 20).leak();
+    let Sent::Bytes(first) = group.group.send(id, &[Segment::of(bytes)]) else { panic!("at once") };
+    assert!(first < bytes.len(), "no socket takes 32 MiB");
+    drive(&mut group, &mut recorder, |recorder| recorder.writable == 1);
+    let before = group.ring.as_ref().unwrap().in_flight();
+    assert_eq!(group.group.send(id, &[Segment::of(&bytes[first..])]), Sent::Pending);
+    drive_quiet(&mut group, &mut recorder);
+    assert_eq!(
+        group.ring.as_ref().unwrap().in_flight(),
+        before + 1,
+        "it waits, and nobody asks again and again"
+    );
+    let reader = std::thread::spawn(move || read(&mut far, 32 << 20));
+    let mut sent = first;
+    loop {
+        drive(&mut group, &mut recorder, |recorder| !recorder.sent.is_empty());
+        sent += recorder.sent.remove(0).unwrap();
+        if sent == bytes.len() {
+            break;
+        }
+        assert_eq!(group.group.send(id, &[Segment::of(&bytes[sent..])]), Sent::Pending);
+    }
+    assert!(reader.join().unwrap() == bytes);
+    // There is room again, so it is sent at once again.
+    assert_eq!(group.group.send(id, &[Segment::of(b"x")]), Sent::Bytes(1));
+}
+
+#[test]
+fn what_a_full_socket_does_not_take_at_once_waits_in_the_ring() {
+    on_ring_sending_at_once(assert_full_socket_waits_in_the_ring);
 }
