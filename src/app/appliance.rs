@@ -8,22 +8,23 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use corelane_reactors::clock::Clock;
+use corelane_reactors::cpu;
 use corelane_reactors::group::Group;
 use corelane_reactors::mailbox::{Mailbox, Sender, Slot};
 use corelane_reactors::poller::Phase;
 use corelane_reactors::reactor::{Reactor, ReactorIndex};
-use corelane_reactors::ring::{Ring, RingError};
 
-use crate::app::assemble::{self, RingUse, Sockets};
+use crate::app::assemble::{self, Sockets};
 use crate::app::builder::{OwnBdevs, Setup};
 use crate::app::devices::Devices;
+use crate::app::engine::{Opened, RingUse, SocketEngine, socket_engine};
 use crate::app::memory::Memory;
 use crate::app::metrics::{self, Ask, Numbers};
 use crate::app::records::Records;
 use crate::app::shutdown::{Shutdown, Stopper};
 use crate::app::{Builder, Options, ServeError};
 use crate::bdev::Home;
-use crate::config::{self, Config, EngineName};
+use crate::config::{self, Config};
 use crate::mem::{Extent, PoolMemory};
 use crate::metrics::Server;
 use crate::nvmf::io::Channels;
@@ -63,6 +64,7 @@ pub struct Appliance {
     addresses: Vec<SocketAddr>,
     subsystems: Vec<Served>,
     counters: Vec<Arc<Counters>>,
+    socket_engine: SocketEngine,
     /// Ends before the reactors are joined, and after they were told to stop.
     metrics: Option<Server>,
 }
@@ -125,6 +127,7 @@ impl Appliance {
         own: OwnBdevs,
         state_directory: &Path,
     ) -> Result<Assembled, ServeError> {
+        let engine = socket_engine(&config, &cpu::allowed()).map_err(ServeError::Engine)?;
         let state = Arc::new(StateDirectory::open(state_directory, config.state_must_exist)?);
         let settings = assemble::settings(&config);
         let memory = Memory::take(&config, &settings)?;
@@ -138,11 +141,12 @@ impl Appliance {
         let counts = assemble::counts(&config);
         let target = assemble::target(&config, &bdevs, &sockets, &counts)?;
         let group = Arc::new(assemble::group(&config, clock)?);
+        let ring = RingUse::of(&config, group.allowed_cpus(), engine);
 
         let (addresses, subsystems) = served(&config, &sockets);
         let management_mail = settings.connections_max + MANAGEMENT_MAIL_SPARE;
         let (to_management, mailbox) = group.mailbox(group.management(), management_mail);
-        let (io, lanes) = io_starts(&group, &config, memory, &settings, &to_management);
+        let (io, lanes) = io_starts(&group, ring.as_ref(), memory, &settings, &to_management);
         let counters: Vec<_> = io.iter().map(|(_, start)| Arc::clone(&start.counters)).collect();
         let records = Records::open(&group, &config, Arc::clone(&state))?;
         let stopper = Stopper::new(group.handle(group.management()));
@@ -165,8 +169,17 @@ impl Appliance {
         };
         let cores = metrics::cores(&group, &config.reactors);
         let scrape = metrics_socket.map(|socket| Scrape { socket, cores, numbers });
-        let appliance =
-            Self { group, stopper, state, extents, addresses, subsystems, counters, metrics: None };
+        let appliance = Self {
+            group,
+            stopper,
+            state,
+            extents,
+            addresses,
+            subsystems,
+            counters,
+            socket_engine: engine,
+            metrics: None,
+        };
         let setups = appliance.setups(io, start);
         Ok(Assembled { appliance, setups, scrape })
     }
@@ -184,6 +197,11 @@ impl Appliance {
     /// What is served.
     pub fn subsystems(&self) -> &[Served] {
         &self.subsystems
+    }
+
+    /// What serves the sockets of I/O queues.
+    pub fn socket_engine(&self) -> SocketEngine {
+        self.socket_engine
     }
 
     /// The memory that the data of commands moves through: what it lies in, and where.
@@ -285,7 +303,7 @@ fn served(config: &Config, sockets: &Sockets) -> (Vec<SocketAddr>, Vec<Served>) 
 /// What each I/O reactor starts with, and the ways to them.
 fn io_starts(
     group: &Group,
-    config: &Config,
+    ring: Option<&RingUse>,
     memory: Memory,
     settings: &Settings,
     to_management: &Sender<ManagementMail>,
@@ -309,7 +327,7 @@ fn io_starts(
                 mailbox,
                 drained,
                 to_management: to_management.clone(),
-                ring: assemble::ring(config, group.allowed_cpus()),
+                ring: ring.cloned(),
             },
         ));
     }
@@ -319,56 +337,20 @@ fn io_starts(
 fn start_io(reactor: &mut Reactor, start: IoStart) -> io::Result<()> {
     let IoStart { settings, lane, extents, memory, counters, mailbox, drained, to_management, ring } = start;
     let mut home = Home::new(&extents);
-    let mut sockets = None;
+    let mut for_sockets = None;
     if let Some(wanted) = ring
-        && let Some(opened) = open_ring(&wanted, lane).map_err(io::Error::other)?
+        && let Some(Opened { ring, sockets }) = wanted.open().map_err(io::Error::other)?
     {
         // Before the endpoint, which looks for what it has reaped.
-        opened.ring.attach(reactor)?;
-        sockets = opened.serves_sockets.then(|| opened.ring.clone());
-        home = home.with_ring(opened.ring);
+        ring.attach(reactor)?;
+        for_sockets = sockets.then(|| ring.clone());
+        home = home.with_ring(ring);
     }
     let mail = ReservationMail { to_management, back: mailbox.sender() };
-    let role = EndpointRole::Io { lane, channels: Channels::new(home), memory, drained, mail, ring: sockets };
+    let role =
+        EndpointRole::Io { lane, channels: Channels::new(home), memory, drained, mail, ring: for_sockets };
     let endpoint = Endpoint::new(&settings, counters, role).map_err(io::Error::other)?;
     attach(reactor, &Rc::new(RefCell::new(endpoint)), Mail::Io(mailbox))
-}
-
-/// The io_uring of a reactor.
-struct Opened {
-    ring: Ring,
-    serves_sockets: bool,
-}
-
-/// Opens an io_uring; `None` where it is not to be had, and nothing depends on it.
-fn open_ring(wanted: &RingUse, lane: usize) -> Result<Option<Opened>, RingError> {
-    let demanded = wanted.bdevs || wanted.sockets == EngineName::IoUring;
-    let ring = match Ring::open(&wanted.options) {
-        Err(error) if !demanded => {
-            fall_back(lane, error);
-            return Ok(None);
-        }
-        opened => opened?,
-    };
-    let serves_sockets = match wanted.sockets {
-        EngineName::Epoll => false,
-        EngineName::IoUring => ring.window().map(|_| true)?,
-        EngineName::Auto => match ring.window() {
-            Ok(_) => true,
-            Err(error) => {
-                fall_back(lane, error);
-                false
-            }
-        },
-    };
-    Ok((serves_sockets || wanted.bdevs).then_some(Opened { ring, serves_sockets }))
-}
-
-/// Says once, and not for each reactor, why `auto` means epoll here.
-fn fall_back(lane: usize, error: RingError) {
-    if lane == 0 {
-        tracing::info!(%error, "sockets are served through epoll");
-    }
 }
 
 fn start_management(reactor: &mut Reactor, start: ManagementStart) -> io::Result<()> {

@@ -8,11 +8,10 @@ use std::sync::Arc;
 use corelane_reactors::clock::Clock;
 use corelane_reactors::group::{Group, Layout};
 use corelane_reactors::idle::IdlePolicy;
-use corelane_reactors::ring;
 
 use crate::app::ServeError;
 use crate::bdev::{Bdev, File, FileOptions, Malloc, Null};
-use crate::config::{self, BdevKind, ByteSize, Config, CorePlace, EngineName, Topology};
+use crate::config::{self, BdevKind, ByteSize, Config, CorePlace, Topology};
 use crate::nvmf::host::Hosts;
 use crate::nvmf::io::Counts;
 use crate::nvmf::namespace::Namespace;
@@ -168,45 +167,6 @@ pub(super) fn settings(config: &Config) -> Settings {
         accepts_per_turn: budgets.accepts_per_turn.into(),
         ..Settings::default()
     }
-}
-
-/// What an I/O reactor needs an io_uring for, and how large that is.
-#[derive(Clone, Debug)]
-pub(super) struct RingUse {
-    pub(super) options: ring::Options,
-    /// A bdev is reached through it.
-    pub(super) bdevs: bool,
-    /// Sockets are served through it, as far as the operator says.
-    pub(super) sockets: EngineName,
-}
-
-/// Whether `auto` tries io_uring, and falls back where that is forbidden: not before a measurement shows a gain (see
-/// `benches/README.md`).
-const AUTO_IS_IO_URING: bool = false;
-
-/// The io_uring of each I/O reactor, where something needs one. Its threads, which do what would block, run where helpers
-/// run: on cores that no reactor for I/O has, or on the management core.
-pub(super) fn ring(config: &Config, allowed: &[usize]) -> Option<RingUse> {
-    let bdevs = config.bdevs.iter().any(|entry| entry.kind.needs_ring());
-    let sockets = match config.reactors.engine {
-        EngineName::Auto if !AUTO_IS_IO_URING => EngineName::Epoll,
-        engine => engine,
-    };
-    if !bdevs && sockets == EngineName::Epoll {
-        return None;
-    }
-    let mut worker_cpus: Vec<usize> =
-        allowed.iter().copied().filter(|core| !config.reactors.io.contains(core)).collect();
-    if worker_cpus.is_empty() {
-        worker_cpus.push(config.reactors.management);
-    }
-    let files = ring::Options::default().operations;
-    // Each socket receives and sends.
-    let operations =
-        files.saturating_add(config.limits.connections_max.saturating_mul(2)).min(ring::OPERATIONS_MAX);
-    let operations = if sockets == EngineName::Epoll { files } else { operations };
-    let options = ring::Options { operations, worker_cpus, ..ring::Options::default() };
-    Some(RingUse { options, bdevs, sockets })
 }
 
 /// How I/O queues are spread over the I/O reactors. Packets can come in on any core of this machine.

@@ -17,6 +17,7 @@ pub(super) fn print(appliance: &Appliance, layout: &str) -> io::Result<()> {
         writeln!(out, "subsystem {} ({count} {noun})", subsystem.nqn)?;
     }
     writeln!(out, "reactors: {layout}")?;
+    writeln!(out, "sockets: {}", appliance.socket_engine())?;
     writeln!(out, "state directory: {}", appliance.state_directory().display())?;
     if let Some(address) = appliance.metrics() {
         writeln!(out, "metrics: http://{address}/metrics")?;

@@ -18,6 +18,7 @@ mod assemble;
 mod banner;
 mod builder;
 mod devices;
+mod engine;
 mod memory;
 mod metrics;
 mod records;
@@ -29,6 +30,7 @@ use std::path::PathBuf;
 use std::thread;
 
 use corelane_reactors::group::{JoinError, LayoutError};
+use corelane_reactors::ring::RingError;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::bdev::CreateError;
@@ -42,6 +44,7 @@ use crate::transport::ListenError;
 pub use appliance::{Appliance, Served};
 pub use builder::{Builder, Handover, NamespaceError};
 pub use devices::DeviceError;
+pub use engine::{SocketEngine, socket_engine};
 pub use shutdown::Stopper;
 
 /// What an appliance needs to start.
@@ -127,6 +130,11 @@ pub enum ServeError {
     /// The cores cannot be used.
     #[error("cannot use the core layout")]
     Layout(#[from] LayoutError),
+    /// The io_uring that the configuration demands for sockets is not to be had.
+    #[error(
+        "cannot serve sockets through io_uring, which `reactors.engine` demands; `auto` and `epoll` do without it"
+    )]
+    Engine(#[source] RingError),
     /// A reactor cannot be started.
     #[error("cannot start {reactor}")]
     Start {
@@ -183,8 +191,7 @@ pub fn serve(what: impl Into<Builder>) -> Result<(), ServeError> {
 /// [`ServeError::Bdev`], and [`ServeError::Served`] for a local NVMe device.
 pub fn bdev_target(config: &Config, name: &str, allowed: &[usize]) -> Result<Option<BdevTarget>, ServeError> {
     let Some(entry) = config.bdev(name) else { return Ok(None) };
-    let ring =
-        entry.kind.needs_ring().then(|| assemble::ring(config, allowed)).flatten().map(|ring| ring.options);
+    let ring = entry.kind.needs_ring().then(|| engine::options(config, allowed, false));
     let Some(bdev) = assemble::bdev(entry)? else { return Err(ServeError::Served { name: name.to_owned() }) };
     Ok(Some(BdevTarget { bdev, ring }))
 }

@@ -4,6 +4,9 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use corelane_reactors::cpu;
+
+use crate::app;
 use crate::config::{
     self, Accepted, BdevKind, ByteSize, Config, Memory, Subsystem, TEXT_BYTES_MAX, Topology,
 };
@@ -59,6 +62,10 @@ fn summary(config: &Config, output: &mut dyn Write) -> io::Result<()> {
         counted(config.namespaces(), "namespace")
     )?;
     writeln!(output, "{}", config.reactors)?;
+    match app::socket_engine(config, &cpu::allowed()) {
+        Ok(engine) => writeln!(output, "sockets: {engine}")?,
+        Err(error) => writeln!(output, "sockets: io_uring, and not here: {error}")?,
+    }
     if config.memory != Memory::default() {
         writeln!(output, "{}", config.memory)?;
     }

@@ -182,6 +182,7 @@ fn check_says_ok_and_what_is_in_the_file() {
         "{path}: ok\n\
          1 subsystem, 1 namespace\n\
          management on core 0, I/O on core 1\n\
+         sockets: epoll\n\
          nqn.2026-11.io.corelane:disk0 on 127.0.0.1:4420, [::1]:0 for any host\n  \
          namespace 1: malloc ram0, 1GiB in blocks of 4096 bytes, UUID 6f1b9a5c-6f0e-4c3e-8d6a-0d2f5c1b7a11\n"
     );

@@ -79,7 +79,8 @@ pub struct ReactorsEntry {
     pub placement: PlacementName,
     /// How much a reactor does of one thing before it turns to the next.
     pub budgets: BudgetsEntry,
-    /// How the sockets of I/O queues are served. Default `auto`: what was measured to be faster.
+    /// How the sockets of I/O queues are served. Default `auto`: the engine that was measured to serve best, and that is
+    /// there; `corelane check` says which it is.
     pub engine: EngineName,
 }
 
@@ -88,10 +89,10 @@ pub struct ReactorsEntry {
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "Engine")]
 pub enum EngineName {
-    /// The program chooses.
+    /// The program chooses, and never fails for want of io_uring.
     #[default]
     Auto,
-    /// Through io_uring; an error where that is not possible.
+    /// Through io_uring, as of Linux 6.12; an error where that is not to be had.
     IoUring,
     /// A system call for each look, receive and send.
     Epoll,

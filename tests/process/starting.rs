@@ -58,9 +58,12 @@ fn the_defaults_serve_a_disk_and_say_how_to_reach_it() {
     let state = state.to_str().expect("a path in UTF-8");
     let program = Program::start(&["serve", "--listen", "127.0.0.1:0", "--state-dir", state]);
     let lines = program.lines_until("connect with: ");
-    let [subsystem, reactors, directory, listening, connect] = &lines[..] else { panic!("{lines:?}") };
+    let [subsystem, reactors, sockets, directory, listening, connect] = &lines[..] else {
+        panic!("{lines:?}")
+    };
     assert_eq!(subsystem, &format!("subsystem {DEFAULT_NQN} (1 namespace)"));
     assert!(reactors.starts_with("reactors: ") && reactors.contains("management"), "{reactors}");
+    assert!(sockets.starts_with("sockets: "), "{sockets}");
     assert_eq!(directory, &format!("state directory: {state}"));
     let port = address(listening).port();
     assert_eq!(
@@ -93,9 +96,9 @@ fn a_size_that_is_asked_for_is_served() {
     }
     let program = Program::start(&["serve", "--listen", "[::1]:0", "--size", "1GiB"]);
     let lines = program.lines_until("connect with: ");
-    let mut host = scene::connect(address(&lines[3]), DEFAULT_NQN);
+    let mut host = scene::connect(address(&lines[4]), DEFAULT_NQN);
     assert_eq!(host.geometry(1).expect("the size of the disk").blocks, (1 << 30) / 4096);
-    assert!(lines[4].contains(" -a ::1 "), "{lines:?}");
+    assert!(lines[5].contains(" -a ::1 "), "{lines:?}");
     drop(host);
     program.stop();
 }
@@ -110,7 +113,7 @@ fn a_state_directory_has_one_owner_at_a_time() {
     let owner = format!("process {}", first.id());
     refused(&run(&arguments), &[state, &owner, "--state-dir"]);
     // The first is as it was.
-    Host::discover(address(&lines[3])).expect("a discovery");
+    Host::discover(address(&lines[4])).expect("a discovery");
     first.stop();
     let next = Program::start(&arguments);
     next.lines_until("connect with: ");
