@@ -39,7 +39,7 @@ use uuid::Uuid;
 use zerocopy::IntoBytes;
 
 use crate::host::{Host, Wish};
-use crate::rig::{NQN, buffers, settings};
+use crate::rig::{NQN, buffers, ring, settings};
 
 /// Turns after which bytes on the loopback device count as lost.
 const TURNS_MAX: usize = 1_000_000;
@@ -128,7 +128,8 @@ impl FenceRig {
             let mail = ReservationMail { to_management: to_management.clone(), back };
             let (home, memory) = buffers(&settings(), settings().connections_max);
             let channels = Channels::new(home);
-            let io = endpoint(EndpointRole::Io { lane, channels, memory, drained, mail, ring: None });
+            let ring = ring(sim.reactor(lane + 1));
+            let io = endpoint(EndpointRole::Io { lane, channels, memory, drained, mail, ring });
             attach(sim.reactor(lane + 1), &io, Mail::Io(mailbox)).expect("pollers");
             endpoints.push(io);
         }

@@ -7,6 +7,7 @@ mod commands;
 mod counting;
 mod drain;
 mod endings;
+mod engines;
 mod escalation;
 mod fence_rig;
 mod grace;

@@ -25,13 +25,18 @@ use corelane::transport::{
 };
 use corelane_reactors::clock::{Clock, Time};
 use corelane_reactors::poller::Phase;
-use corelane_reactors::reactor::Activity;
+use corelane_reactors::reactor::{Activity, Reactor};
+use corelane_reactors::ring::{self, Ring};
 use corelane_reactors::sim::Simulation;
 use uuid::Uuid;
 
 use crate::host::{Host, Wish};
 
 pub(crate) const NQN: &str = "nqn.2026-11.io.corelane:disk0";
+/// The variable that says on which engine the tests run.
+pub(crate) const ENGINE: &str = "CORELANE_TEST_ENGINE";
+/// Its value for io_uring; otherwise epoll.
+pub(crate) const IO_URING: &str = "io_uring";
 /// Rounds after which bytes on the loopback device count as lost.
 const ROUNDS_MAX: usize = 200_000;
 /// Idle rounds in a row after which nothing more is expected.
@@ -64,6 +69,16 @@ pub(crate) fn buffers(settings: &Settings, queues: usize) -> (Home, PoolMemory) 
     let mut arena = Arena::new(&ArenaOptions { bytes, ..ArenaOptions::default() }).expect("memory");
     let memory = settings.carve(&mut arena).expect("room for a queue");
     (Home::new(arena.extents()), memory)
+}
+
+/// An io_uring for the sockets of an I/O reactor, attached to it, if the tests run on that engine.
+pub(crate) fn ring(reactor: &mut Reactor) -> Option<Ring> {
+    if std::env::var(ENGINE).as_deref() != Ok(IO_URING) {
+        return None;
+    }
+    let ring = Ring::open(&ring::Options::default()).expect("io_uring on the machine that runs the tests");
+    ring.attach(reactor).expect("pollers");
+    Some(ring)
 }
 
 /// 8 MiB of memory in blocks of 512 bytes.
@@ -99,9 +114,10 @@ impl Rig {
         };
         let (home, memory) = buffers(settings, queues);
         let management = endpoint(Arc::default(), EndpointRole::Management(Box::new(management)));
+        let ring = ring(sim.reactor(IO));
         let io = endpoint(
             Arc::clone(&counters),
-            EndpointRole::Io { lane: 0, channels: Channels::new(home), memory, drained, mail, ring: None },
+            EndpointRole::Io { lane: 0, channels: Channels::new(home), memory, drained, mail, ring },
         );
         attach(sim.reactor(MANAGEMENT), &management, Mail::Management(management_mail)).expect("pollers");
         attach(sim.reactor(IO), &io, Mail::Io(io_mail)).expect("pollers");
