@@ -175,7 +175,7 @@ fn an_interrupt_ends_the_job_in_order() {
     let said = said(&output);
     assert!(said.contains("terminating on signal 2"), "{said}");
     let report: Value =
-        serde_json::from_str(&said[said.find("\n{").expect("JSON")..].trim_end()).expect("JSON");
+        serde_json::from_str(said[said.find("\n{").expect("JSON")..].trim_end()).expect("JSON");
     assert!(report["jobs"].as_array().expect("jobs").iter().all(|job| job["error"] == 0), "{report}");
     let log = log(&server);
     assert_eq!(log.matches("a host disconnected").count(), 4, "every host takes its leave: {log}");
