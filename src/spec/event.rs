@@ -30,6 +30,8 @@ impl AsyncEvent {
 
     /// Notice 00h, page 04h: attributes of attached namespaces changed.
     pub const NAMESPACE_CHANGED: Self = Self::new().with_kind(Self::NOTICE).with_lid(0x04);
+    /// Notice 03h, page 0Ch: an ANA group changed its state.
+    pub const ANA_CHANGED: Self = Self::new().with_kind(Self::NOTICE).with_info(0x03).with_lid(0x0c);
     /// Notice F0h, page 70h: the discovery log changed.
     pub const DISCOVERY_CHANGED: Self = Self::new().with_kind(Self::NOTICE).with_info(0xf0).with_lid(0x70);
     /// I/O command set event 00h, page 80h: a reservation notice is available.

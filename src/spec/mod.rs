@@ -7,6 +7,7 @@
 //! base specification 2.1 and the NVM command set specification 1.0.
 
 pub mod abort;
+pub mod ana;
 pub mod cqe;
 pub mod discovery;
 pub mod event;

@@ -143,6 +143,15 @@ statuses! {
     COMPARE_FAILURE = (MEDIA, 0x85), "Compare Failure";
     /// The host may not access the blocks.
     ACCESS_DENIED = (MEDIA, 0x86), "Access Denied";
+
+    /// The controller failed on the way to the namespace.
+    INTERNAL_PATH_ERROR = (PATH, 0x00), "Internal Path Error";
+    /// The controller does not reach the namespace any more, for good.
+    ANA_PERSISTENT_LOSS = (PATH, 0x01), "Asymmetric Access Persistent Loss";
+    /// The controller does not reach the namespace now.
+    ANA_INACCESSIBLE = (PATH, 0x02), "Asymmetric Access Inaccessible";
+    /// The controller's way to the namespace is changing.
+    ANA_TRANSITION = (PATH, 0x03), "Asymmetric Access Transition";
 }
 
 /// Statuses of fabrics commands (base 2.1, section 4.2.3.2): command specific codes that have another

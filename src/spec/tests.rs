@@ -79,6 +79,7 @@ fn bit_fields_have_the_values_of_the_specification() {
         ("CAP.CRMS", Cap::new().with_crwms(true).into_bits(), 1 << 59),
         ("discovery notice", u64::from(AsyncEvent::DISCOVERY_CHANGED.into_bits()), 0x0070_f002),
         ("namespace notice", u64::from(AsyncEvent::NAMESPACE_CHANGED.into_bits()), 0x0004_0002),
+        ("ANA notice", u64::from(AsyncEvent::ANA_CHANGED.into_bits()), 0x000c_0302),
         ("effect CSE", u64::from(CommandEffect::new().with_csupp(true).with_cse(1).into_bits()), 0x0001_0001),
         (
             "CDW10 of a Register that ignores the key, replaces it, and sets PTPL",
