@@ -5,19 +5,23 @@ use std::mem::offset_of;
 use zerocopy::FromZeros;
 use zerocopy::little_endian::{U16, U32, U64};
 
+use crate::spec::ana::GROUPS_ONLY;
 use crate::spec::fabrics::{
     Connect, ConnectAttributes, FabricsHeader, PropertyGet, PropertySet, PropertySize,
 };
-use crate::spec::feature::{FeatureId, NumberOfQueues, SetFeatures};
+use crate::spec::feature::{AsyncEventConfiguration, FeatureId, NumberOfQueues, SetFeatures};
 use crate::spec::identify::{Cns, Identify};
 use crate::spec::log_page::{LogPage, LogPageId, LogPageUpper};
-use crate::spec::nvm::{BlockCount, DATASET_RANGES_MAX, DatasetAttributes};
+use crate::spec::nvm::{BlockCount, DATASET_RANGES_MAX, DatasetAttributes, DatasetRange};
 use crate::spec::opcode::{AdminOpcode, FabricsType, NvmOpcode};
 use crate::spec::register::Property;
 use crate::spec::sgl::SglDescriptor;
 use crate::spec::sqe::Sqe;
 
 pub mod reservation;
+
+/// Bytes of one range of [`deallocate`].
+pub const DATASET_RANGE_BYTES: usize = size_of::<DatasetRange>();
 
 /// The most blocks of one Read, Write, Compare or Write Zeroes command.
 pub const BLOCKS_MAX: u32 = 1 << 16;
@@ -45,6 +49,12 @@ pub fn write_zeroes(nsid: u32, lba: u64, blocks: u32, deallocate: bool) -> Sqe {
     blocks_command(NvmOpcode::WRITE_ZEROES, nsid, lba, count(blocks).with_deac(deallocate))
 }
 
+/// Write Zeroes that completes when the zeros are durable.
+pub fn write_zeroes_through(nsid: u32, lba: u64, blocks: u32, deallocate: bool) -> Sqe {
+    let count = count(blocks).with_deac(deallocate).with_fua(true);
+    blocks_command(NvmOpcode::WRITE_ZEROES, nsid, lba, count)
+}
+
 /// Flush.
 pub fn flush(nsid: u32) -> Sqe {
     Sqe::of(NvmOpcode::FLUSH.0, 0, nsid)
@@ -60,6 +70,12 @@ pub fn deallocate(nsid: u32, ranges: usize) -> Sqe {
     sqe.cdw10 = U32::new(u32::try_from(ranges - 1).expect("256 at most"));
     sqe.cdw11 = U32::new(DatasetAttributes::new().with_ad(true).into_bits());
     sqe
+}
+
+/// One range of [`deallocate`], as it lies in its data.
+pub fn dataset_range(lba: u64, blocks: u32) -> [u8; DATASET_RANGE_BYTES] {
+    let range = DatasetRange { attributes: U32::ZERO, blocks: blocks.into(), starting_lba: lba.into() };
+    zerocopy::transmute!(range)
 }
 
 /// Identify; its 4,096 bytes go to the host.
@@ -98,6 +114,24 @@ pub fn log_page(page: LogPageId, offset: u64, bytes: u32) -> Sqe {
     let [a, b, c, d, e, f, g, h] = offset.to_le_bytes();
     sqe.cdw12 = U32::from_bytes([a, b, c, d]);
     sqe.cdw13 = U32::from_bytes([e, f, g, h]);
+    sqe
+}
+
+/// Get Log Page of the ANA log from its beginning, without the namespaces of the groups; clears its event.
+///
+/// # Panics
+/// As [`log_page`].
+pub fn ana_log(bytes: u32) -> Sqe {
+    let mut sqe = log_page(LogPageId::ANA, 0, bytes);
+    sqe.cdw10 = U32::new(sqe.log_page().with_lsp(GROUPS_ONLY).into_bits());
+    sqe
+}
+
+/// Set Features, Asynchronous Event Configuration: the events that the controller is to report.
+pub fn event_configuration(events: AsyncEventConfiguration) -> Sqe {
+    let mut sqe = Sqe::of(AdminOpcode::SET_FEATURES.0, 0, 0);
+    sqe.cdw10 = U32::new(SetFeatures::new().with_fid(FeatureId::ASYNC_EVENT_CONFIGURATION.0).into_bits());
+    sqe.cdw11 = U32::new(events.into_bits());
     sqe
 }
 

@@ -5,7 +5,8 @@
 //! [`Queues::flush`] in its flush phase, and learns of each command's end under the tag that it was submitted with.
 //! [`Enabling`] says which commands make a connected controller ready. [`blocking::Host`] puts them together for tests
 //! and tools that may wait, [`Association`] for pollers: it connects without waiting, keeps the association alive, and
-//! makes it anew when it ends.
+//! makes it anew when it ends. [`multipath`] has several associations with the same namespace, and commands that go on
+//! when some of them end.
 //!
 //! ```text
 //!   admin:  TcpStream -> Queues::open -> Opening -> Connecting -> Ready -> Enabling -> Controller
@@ -23,10 +24,11 @@ mod dial;
 mod enable;
 mod end;
 mod identity;
+pub mod multipath;
 mod queue_pair;
 mod queues;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use association::{Association, AssociationOptions, Backoff, Change, Fault};
 pub use dial::Dial;

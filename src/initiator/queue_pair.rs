@@ -166,6 +166,8 @@ pub struct QueuePair {
     connect: Option<Rc<ConnectData>>,
     slots: Box<[Slot]>,
     free: Vec<u16>,
+    /// The CID of a Connect command under way, whose end nobody is told of.
+    connecting: Option<u16>,
 }
 
 impl QueuePair {
@@ -195,6 +197,7 @@ impl QueuePair {
             slots: vec![empty; usize::from(options.depth)].into_boxed_slice(),
             // The lowest CID is the first to be taken, and the last returned: its slot is warm.
             free: (0..options.depth).rev().collect(),
+            connecting: None,
         }
     }
 
@@ -360,6 +363,9 @@ impl QueuePair {
         for cid in (0..self.options.depth).filter(|&cid| under_way[usize::from(cid)]) {
             self.free.push(cid);
             let tag = self.slots[usize::from(cid)].tag;
+            if self.connecting == Some(cid) {
+                continue;
+            }
             done(Completion { tag, outcome: Err(CommandError::Disconnected) });
         }
     }
@@ -409,6 +415,7 @@ impl QueuePair {
         let mut sqe = command::connect(qid, self.options.depth, self.options.flow_control, keep_alive_ms);
         let Some(cid) = self.free.pop() else { unreachable!("no command is under way") };
         sqe.cid = cid.into();
+        self.connecting = Some(cid);
         let length = u32::try_from(size_of::<ConnectData>()).expect("1,024 bytes");
         sqe.dptr = SglDescriptor::in_capsule(0, length);
         self.connection.submit(&sqe, Data::InCapsule(Outgoing::Connect(data)));
@@ -425,6 +432,7 @@ impl QueuePair {
         self.free.push(cid);
         let status = cqe.status();
         if self.state == State::Connecting {
+            self.connecting = None;
             return self.connected(&cqe);
         }
         let outcome = if !status.is_success() {

@@ -121,6 +121,7 @@ fn connect(
         address,
         identity: options.identity.clone(),
         io_queues: 1,
+        queues_elsewhere: 0,
         depth: plan.depth,
         header_digest: options.header_digest,
         data_digest: options.data_digest,

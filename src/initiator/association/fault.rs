@@ -56,6 +56,9 @@ pub enum Fault {
     /// A Keep Alive command failed.
     #[error("keeping the association alive: {0}")]
     KeepAlive(CommandError),
+    /// An I/O queue that was opened elsewhere was lost.
+    #[error("an I/O queue of another reactor was lost")]
+    QueueElsewhere,
     /// The controller gives fewer I/O queues than are needed.
     #[error("the controller gives {given} I/O queues, and not {wanted}")]
     FewerQueues {

@@ -54,6 +54,8 @@ pub struct AssociationOptions {
     pub identity: Identity,
     /// I/O queues; a controller that gives fewer is of no use.
     pub io_queues: u16,
+    /// I/O queues beside those, which others connect to the same controller: they are asked for, and not opened.
+    pub queues_elsewhere: u16,
     /// Commands that may be under way on an I/O queue, 1 to 65,534; the controller may allow fewer.
     pub depth: u16,
     /// Ask for header digests.
@@ -328,12 +330,16 @@ impl Association {
         Ok(None)
     }
 
+    fn queues_wanted(&self) -> u16 {
+        self.options.io_queues.saturating_add(self.options.queues_elsewhere)
+    }
+
     /// A queue is connected: what is next.
     fn opened(&mut self, now: Time) -> Result<Option<Change>, Fault> {
         let connected = self.sockets.len() - 1;
         if connected == 0 {
             self.kept_alive = now;
-            self.state = State::Enabling(Box::new(Enabling::new(self.options.io_queues)));
+            self.state = State::Enabling(Box::new(Enabling::new(self.queues_wanted())));
             return Ok(None);
         }
         if connected < usize::from(self.options.io_queues) {
@@ -377,12 +383,12 @@ impl Association {
     /// The controller is ready: on to the I/O queues.
     fn ready(&mut self, now: Time, enabling: Enabling) -> Result<Option<Change>, Fault> {
         let Some(controller) = enabling.into_controller() else { unreachable!("it is done") };
-        let (given, wanted) = (controller.queues, self.options.io_queues);
+        let (given, wanted) = (controller.queues, self.queues_wanted());
         self.controller = Some(controller);
         if given < wanted {
             return Err(Fault::FewerQueues { given, wanted });
         }
-        if wanted == 0 {
+        if self.options.io_queues == 0 {
             self.state = State::Up { look: now };
             return Ok(Some(Change::Up));
         }

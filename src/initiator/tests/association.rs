@@ -26,6 +26,7 @@ fn options(address: SocketAddr) -> AssociationOptions {
         address,
         identity: commands::options().identity,
         io_queues: 2,
+        queues_elsewhere: 0,
         depth: 4,
         header_digest: false,
         data_digest: false,

@@ -4,5 +4,6 @@ mod association;
 mod commands;
 mod enabling;
 mod failures;
+pub(crate) mod multipath;
 mod queues;
-mod target;
+pub(crate) mod target;

@@ -159,6 +159,16 @@ fn every_command_is_told_when_the_connection_ends() {
 }
 
 #[test]
+fn a_connect_that_ends_with_its_connection_is_told_to_nobody() {
+    let target = Target::start(Script { misdeed: Misdeed::CloseOnConnect, ..Script::default() });
+    let mut rig = Rig::new(&target, false, false);
+    let mut completions = rig.until(|queues, queue| queues.pair(queue).unwrap().end().is_some());
+    completions.extend(rig.until_idle());
+    assert_eq!(completions, []);
+    drop(rig);
+}
+
+#[test]
 fn refused_submission_changes_nothing() {
     let target = Target::start(Script::default());
     let mut rig = Rig::ready(&target, false, false);

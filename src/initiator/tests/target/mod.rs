@@ -2,40 +2,39 @@
 //! whatever misdeed the test asks for.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-
-use zerocopy::{FromBytes, FromZeros, IntoBytes};
+use std::time::Duration;
 
 use crate::connection::controller::{Connection, Event, Options};
 use crate::connection::{Payload, Piece};
 use crate::pdu::digest;
 use crate::pdu::term_req::Termination;
+use crate::spec::ana::AnaState;
 use crate::spec::cqe::Cqe;
-use crate::spec::discovery::{DiscoveryEntry, DiscoveryHeader};
-use crate::spec::feature::NumberOfQueues;
-use crate::spec::identify::controller::IdentifyController;
-use crate::spec::identify::namespace::IdentifyNamespace;
-use crate::spec::identify::{Cns, IDENTIFY_BYTES};
-use crate::spec::nvm::DatasetRange;
-use crate::spec::opcode::{AdminOpcode, FabricsType, NvmOpcode};
-use crate::spec::register::{Cap, Cc, Csts, Property, Shutdown, ShutdownStatus};
+use crate::spec::event::AsyncEvent;
+use crate::spec::opcode::{FabricsType, NvmOpcode};
+use crate::spec::register::Cc;
 use crate::spec::sqe::Sqe;
 use crate::spec::status::Status;
-use crate::spec::text::{nul_padded, space_padded};
 
-pub(super) const BLOCK_BYTES: usize = 512;
-pub(super) const BLOCKS: u64 = 4096;
-pub(super) const CNTLID: u16 = 7;
-pub(super) const NSID: u32 = 1;
+mod admin;
+mod io;
+
+/// How often a connection looks for events, and whether it is to end.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+pub(crate) const BLOCK_BYTES: usize = 512;
+pub(crate) const BLOCKS: u64 = 4096;
+pub(crate) const CNTLID: u16 = 7;
+pub(crate) const NSID: u32 = 1;
 
 /// What the target does that a good one does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Misdeed {
+pub(crate) enum Misdeed {
     None,
     /// Flips a bit of the data of every read on I/O queues.
     DamageReads,
@@ -47,26 +46,40 @@ pub(super) enum Misdeed {
     ReadNothing,
     /// Asks for the data of a write and completes it at once.
     CompleteWritesEarly,
+    /// Closes the connection when a Connect comes on an I/O queue.
+    CloseOnConnect,
     /// Answers a read with bytes that are no PDU.
     SendGarbage,
 }
 
 /// How the target is.
 #[derive(Clone, Debug)]
-pub(super) struct Script {
-    pub(super) misdeed: Misdeed,
+pub(crate) struct Script {
+    pub(crate) misdeed: Misdeed,
     /// Refuses Connect on this queue with this status and DW0.
-    pub(super) refuse: Option<(u16, Status, u32)>,
+    pub(crate) refuse: Option<(u16, Status, u32)>,
     /// Keeps SQ flow control whatever the host asks for.
-    pub(super) keep_flow_control: bool,
+    pub(crate) keep_flow_control: bool,
     /// CSTS is read so often before RDY is set.
-    pub(super) ready_after: u32,
+    pub(crate) ready_after: u32,
     /// I/O queues that it gives at most.
-    pub(super) queues: u16,
+    pub(crate) queues: u16,
     /// MDTS.
-    pub(super) mdts: u8,
+    pub(crate) mdts: u8,
     /// The discovery log changes so often.
-    pub(super) log_changes: u64,
+    pub(crate) log_changes: u64,
+    /// ANA: the state of the only group.
+    pub(crate) ana: Option<AnaState>,
+    /// NSZE.
+    pub(crate) blocks: u64,
+    /// The first byte of the namespace's UUID.
+    pub(crate) uuid: u8,
+    /// Connections are closed as soon as they are made.
+    pub(crate) closed: bool,
+    /// Reports asynchronous events.
+    pub(crate) events: bool,
+    /// Answers I/O commands with this, as often as it says.
+    pub(crate) fail: Option<(Status, u32)>,
 }
 
 impl Default for Script {
@@ -79,45 +92,72 @@ impl Default for Script {
             queues: 4,
             mdts: 3,
             log_changes: 0,
+            ana: None,
+            blocks: BLOCKS,
+            uuid: 1,
+            closed: false,
+            events: true,
+            fail: None,
         }
     }
 }
 
 /// What happened, for the test to look at.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     /// Every command in order: QID and opcode (FCTYPE for fabrics).
-    pub(super) commands: Vec<(u16, u8)>,
-    pub(super) in_capsule_writes: usize,
-    pub(super) requested_writes: usize,
+    pub(crate) commands: Vec<(u16, u8)>,
+    pub(crate) in_capsule_writes: usize,
+    pub(crate) requested_writes: usize,
+    /// Read commands.
+    pub(crate) reads: usize,
     /// H2CTermReqs of the host.
-    pub(super) terminations: Vec<Termination>,
+    pub(crate) terminations: Vec<Termination>,
 }
+
+/// What several targets may have in common.
+type Disk = Arc<Mutex<Vec<u8>>>;
 
 struct Shared {
     script: Script,
     seen: Seen,
-    disk: Vec<u8>,
+    disk: Disk,
+    /// Counts cuts: connections of before end.
+    cuts: u32,
+    /// Events that no connection has reported yet.
+    events: Vec<AsyncEvent>,
     cc: Cc,
     csts_reads: u32,
     log_reads: u64,
 }
 
 /// A running target; stops when it is dropped.
-pub(super) struct Target {
-    pub(super) address: SocketAddr,
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
     shared: Arc<Mutex<Shared>>,
     over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Target {
-    pub(super) fn start(script: Script) -> Self {
+    pub(crate) fn start(script: Script) -> Self {
+        let disk = vec![0; usize::try_from(script.blocks.max(BLOCKS)).unwrap() * BLOCK_BYTES];
+        Self::start_with(script, Arc::new(Mutex::new(disk)))
+    }
+
+    /// One more way to the namespace of this target.
+    pub(crate) fn beside(&self, script: Script) -> Self {
+        let disk = Arc::clone(&self.shared.lock().unwrap().disk);
+        Self::start_with(script, disk)
+    }
+
+    fn start_with(script: Script, disk: Disk) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let disk = vec![0; usize::try_from(BLOCKS).unwrap() * BLOCK_BYTES];
         let (cc, seen) = (Cc::new(), Seen::default());
-        let shared = Arc::new(Mutex::new(Shared { script, seen, disk, cc, csts_reads: 0, log_reads: 0 }));
+        let shared =
+            Shared { script, seen, disk, cuts: 0, events: Vec::new(), cc, csts_reads: 0, log_reads: 0 };
+        let shared = Arc::new(Mutex::new(shared));
         let over = Arc::new(AtomicBool::new(false));
         let (of_thread, ends) = (Arc::clone(&shared), Arc::clone(&over));
         let thread = thread::spawn(move || {
@@ -138,7 +178,7 @@ impl Target {
     }
 
     /// Stops; what happened until then. The hosts must be gone.
-    pub(super) fn stop(mut self) -> Seen {
+    pub(crate) fn stop(mut self) -> Seen {
         self.join();
         std::mem::take(&mut self.shared.lock().unwrap().seen)
     }
@@ -153,8 +193,23 @@ impl Target {
         }
     }
 
+    /// Changes what it does from now on.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Script)) {
+        change(&mut self.shared.lock().unwrap().script);
+    }
+
+    /// Tells every host that waits for events.
+    pub(crate) fn report(&self, event: AsyncEvent) {
+        self.shared.lock().unwrap().events.push(event);
+    }
+
+    /// Ends every connection that there is.
+    pub(crate) fn cut(&self) {
+        self.shared.lock().unwrap().cuts += 1;
+    }
+
     /// Looks at what happened.
-    pub(super) fn seen<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
+    pub(crate) fn seen<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
         look(&self.shared.lock().unwrap().seen)
     }
 }
@@ -198,6 +253,10 @@ struct Queue {
     sqhd: u16,
     transfers: BTreeMap<u16, (Sqe, Vec<u8>)>,
     damage: bool,
+    /// CIDs of Asynchronous Event Requests.
+    requests: Vec<u16>,
+    /// Cuts before it was made.
+    cuts: u32,
 }
 
 impl Queue {
@@ -210,17 +269,33 @@ impl Queue {
             header_digest: true,
             data_digest: true,
         });
-        let transfers = BTreeMap::new();
-        Self { stream, shared, connection, qid: 0, flow_control: true, sqhd: 0, transfers, damage: false }
+        stream.set_read_timeout(Some(LOOK_EVERY)).unwrap();
+        let cuts = shared.lock().unwrap().cuts;
+        Self {
+            stream,
+            shared,
+            connection,
+            qid: 0,
+            flow_control: true,
+            sqhd: 0,
+            transfers: BTreeMap::new(),
+            damage: false,
+            requests: Vec::new(),
+            cuts,
+        }
     }
 
     fn serve(mut self) {
         let (mut inbox, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
         loop {
-            let bytes = self.stream.read(&mut buffer).unwrap_or(0);
-            if bytes == 0 {
+            if !self.look() {
                 return;
             }
+            let bytes = match self.stream.read(&mut buffer) {
+                Ok(bytes) if bytes > 0 => bytes,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+                Ok(_) | Err(_) => return,
+            };
             inbox.extend_from_slice(&buffer[..bytes]);
             let mut taken = 0;
             loop {
@@ -260,6 +335,22 @@ impl Queue {
         }
     }
 
+    /// Reports events, and looks whether the connection is to end: then it says false.
+    fn look(&mut self) -> bool {
+        let event = {
+            let shared = &mut *self.shared.lock().unwrap();
+            if shared.script.closed || shared.cuts > self.cuts {
+                return false;
+            }
+            if self.requests.is_empty() { None } else { shared.events.pop() }
+        };
+        let Some(event) = event else { return true };
+        let mut cqe = Cqe::of(self.requests.remove(0), Status::SUCCESS);
+        cqe.dw0 = event.into_bits().into();
+        self.connection.respond(&cqe);
+        self.send()
+    }
+
     /// False if the host is gone.
     fn send(&mut self) -> bool {
         let mut bytes = Vec::new();
@@ -288,6 +379,7 @@ impl Queue {
                 self.qid = sqe.as_connect().qid.get();
             }
             shared.seen.commands.push((self.qid, kind));
+            shared.seen.reads += usize::from(self.qid > 0 && kind == NvmOpcode::READ.0);
             shared.seen.in_capsule_writes +=
                 usize::from(sqe.fabrics_type().is_none() && sqe.dptr.is_in_capsule());
             shared.script.misdeed
@@ -332,146 +424,4 @@ impl Queue {
         }
         true
     }
-
-    fn execute(&mut self, sqe: &Sqe, data: &[u8]) -> Answer {
-        let shared = Arc::clone(&self.shared);
-        let shared = &mut *shared.lock().unwrap();
-        match sqe.fabrics_type() {
-            Some(FabricsType::CONNECT) => self.connect(shared, sqe),
-            Some(FabricsType::PROPERTY_GET) => {
-                property_get(shared, Property(sqe.as_property_get().ofst.get()))
-            }
-            Some(FabricsType::PROPERTY_SET) => {
-                let set = sqe.as_property_set();
-                assert_eq!(set.ofst.get(), Property::CC.0);
-                shared.cc = Cc::from_bits(u32::try_from(set.value.get()).unwrap());
-                DONE
-            }
-            Some(_) => Answer::Complete(Status::INVALID_OPCODE, 0, 0),
-            None if self.qid == 0 => admin(shared, sqe),
-            None => self.io(shared, sqe, data),
-        }
-    }
-
-    fn connect(&mut self, shared: &Shared, sqe: &Sqe) -> Answer {
-        let connect = sqe.as_connect();
-        self.flow_control = shared.script.keep_flow_control || !connect.attributes().flow_control_disabled();
-        match shared.script.refuse {
-            Some((qid, status, dw0)) if qid == self.qid => Answer::Complete(status, dw0, 0),
-            _ => Answer::Complete(Status::SUCCESS, CNTLID.into(), 0),
-        }
-    }
-
-    fn io(&mut self, shared: &mut Shared, sqe: &Sqe, data: &[u8]) -> Answer {
-        if sqe.nvm_opcode() == NvmOpcode::DATASET_MANAGEMENT {
-            for range in <[DatasetRange]>::ref_from_bytes(data).unwrap() {
-                let bytes = bytes_of(range.starting_lba.get(), range.blocks.get());
-                shared.disk[bytes].fill(0);
-            }
-            return DONE;
-        }
-        if sqe.nvm_opcode() == NvmOpcode::FLUSH {
-            return DONE;
-        }
-        if sqe.starting_lba() + u64::from(sqe.blocks()) > BLOCKS {
-            return Answer::Complete(Status::LBA_OUT_OF_RANGE.with_dnr(), 0, 0);
-        }
-        let place = &mut shared.disk[bytes_of(sqe.starting_lba(), sqe.blocks())];
-        match (sqe.nvm_opcode(), shared.script.misdeed) {
-            (NvmOpcode::READ, Misdeed::CloseOnRead) => return Answer::Close,
-            (NvmOpcode::READ, Misdeed::IgnoreReads) => return Answer::Nothing,
-            (NvmOpcode::READ, Misdeed::ReadNothing) => {}
-            (NvmOpcode::READ, Misdeed::SendGarbage) => return Answer::Garbage,
-            (NvmOpcode::READ, misdeed) => {
-                self.damage = misdeed == Misdeed::DamageReads;
-                return Answer::Data(place.to_vec());
-            }
-            (NvmOpcode::WRITE, _) => place.copy_from_slice(data),
-            (NvmOpcode::WRITE_ZEROES, _) => place.fill(0),
-            (NvmOpcode::COMPARE, _) if place != data => {
-                return Answer::Complete(Status::COMPARE_FAILURE, 0, 0);
-            }
-            (NvmOpcode::COMPARE, _) => {}
-            _ => return Answer::Complete(Status::INVALID_OPCODE.with_dnr(), 0, 0),
-        }
-        DONE
-    }
-}
-
-fn bytes_of(lba: u64, blocks: u32) -> Range<usize> {
-    let start = usize::try_from(lba).unwrap() * BLOCK_BYTES;
-    start..start + blocks as usize * BLOCK_BYTES
-}
-
-fn property_get(shared: &mut Shared, property: Property) -> Answer {
-    match property {
-        Property::CAP => {
-            let [low, high]: [u32; 2] =
-                zerocopy::transmute!(Cap::new().with_mqes_z(127).with_to(1).into_bits());
-            Answer::Complete(Status::SUCCESS, low, high)
-        }
-        Property::CSTS => {
-            shared.csts_reads += 1;
-            let ready = shared.cc.en() && shared.csts_reads > shared.script.ready_after;
-            let shut = shared.cc.shn() == Shutdown::NORMAL;
-            let shst = if shut { ShutdownStatus::COMPLETE } else { ShutdownStatus::NORMAL };
-            let csts = Csts::new().with_rdy(ready).with_shst(shst);
-            Answer::Complete(Status::SUCCESS, csts.into_bits(), 0)
-        }
-        _ => Answer::Complete(Status::INVALID_FIELD, 0, 0),
-    }
-}
-
-fn admin(shared: &mut Shared, sqe: &Sqe) -> Answer {
-    match sqe.admin_opcode() {
-        AdminOpcode::IDENTIFY => identify(&shared.script, Cns(sqe.identify().cns())),
-        AdminOpcode::SET_FEATURES => {
-            let asked = NumberOfQueues::from_bits(sqe.cdw11.get());
-            let queues_z = asked.submission_z().min(shared.script.queues - 1);
-            let given = NumberOfQueues::new().with_submission_z(queues_z).with_completion_z(queues_z);
-            Answer::Complete(Status::SUCCESS, given.into_bits(), 0)
-        }
-        AdminOpcode::GET_LOG_PAGE => discovery(shared, sqe),
-        AdminOpcode::KEEP_ALIVE => DONE,
-        _ => Answer::Complete(Status::INVALID_OPCODE.with_dnr(), 0, 0),
-    }
-}
-
-fn identify(script: &Script, cns: Cns) -> Answer {
-    let mut list = vec![0; IDENTIFY_BYTES];
-    match cns {
-        Cns::CONTROLLER => {
-            let mut page = IdentifyController::new_zeroed();
-            page.mdts = script.mdts;
-            page.ioccsz = ((64 + 4096) / 16).into();
-            list.copy_from_slice(page.as_bytes());
-        }
-        Cns::NAMESPACE => {
-            let mut page = IdentifyNamespace::new_zeroed();
-            page.nsze = BLOCKS.into();
-            page.flbas = 1;
-            page.lbaf[1].lbads = 9;
-            list.copy_from_slice(page.as_bytes());
-        }
-        Cns::ACTIVE_NAMESPACES => list[..4].copy_from_slice(&NSID.to_le_bytes()),
-        _ => return Answer::Complete(Status::INVALID_FIELD.with_dnr(), 0, 0),
-    }
-    Answer::Data(list)
-}
-
-fn discovery(shared: &mut Shared, sqe: &Sqe) -> Answer {
-    let mut header = DiscoveryHeader::new_zeroed();
-    header.genctr = shared.log_reads.min(shared.script.log_changes).into();
-    header.numrec = 2.into();
-    shared.log_reads += u64::from(sqe.log_page_offset() == 0);
-    let mut log = header.as_bytes().to_vec();
-    for port in ["4420", "8009"] {
-        let mut entry = DiscoveryEntry::new_zeroed();
-        entry.subnqn = nul_padded("nqn.2026-11.io.corelane:test");
-        entry.traddr = space_padded("192.0.2.1");
-        entry.trsvcid = space_padded(port);
-        log.extend_from_slice(entry.as_bytes());
-    }
-    let start = usize::try_from(sqe.log_page_offset()).unwrap();
-    Answer::Data(log[start..][..usize::try_from(sqe.log_page_bytes()).unwrap()].to_vec())
 }
