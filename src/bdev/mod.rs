@@ -21,6 +21,7 @@ mod geometry;
 mod malloc;
 mod null;
 pub mod nvme;
+pub mod nvmf;
 mod random;
 mod stored;
 
