@@ -5,7 +5,10 @@ use std::fmt;
 
 use corelane_reactors::ring::{self, Ring, RingError};
 
+use crate::app::assemble::worker_cpus;
 use crate::config::{Config, EngineName};
+use crate::tune::inspect;
+use crate::tune::setup::Machine;
 
 /// Whether `auto` tries io_uring, and falls back where that is not to be had. Decided by measurement: `benches/README.md`.
 const AUTO_IS_IO_URING: bool = false;
@@ -107,14 +110,9 @@ impl RingUse {
     }
 }
 
-/// The sizes of an io_uring. Its threads, which do what would block, run where helpers run: on cores that no reactor for I/O
-/// has, or on the management core.
+/// The sizes of an io_uring, and the cores of its threads, which do what would block.
 pub(super) fn options(config: &Config, allowed: &[usize], sockets: bool) -> ring::Options {
-    let io = &config.reactors.io;
-    let mut worker_cpus: Vec<usize> = allowed.iter().copied().filter(|core| !io.contains(core)).collect();
-    if worker_cpus.is_empty() {
-        worker_cpus.push(config.reactors.management);
-    }
+    let worker_cpus = worker_cpus(&config.reactors, allowed, &inspect::topology(&Machine::this()));
     let default = ring::Options::default();
     // Each socket receives and sends.
     let streams = if sockets { config.limits.connections_max.saturating_mul(2) } else { 0 };
