@@ -30,3 +30,4 @@ mod state;
 mod stopping;
 #[path = "../storm/mod.rs"]
 mod storm;
+mod terminal;

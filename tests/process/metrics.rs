@@ -23,8 +23,8 @@ const LATE: Duration = Duration::from_secs(5);
 const BLOCK_BYTES: u64 = 512;
 
 /// A target that serves its metrics.
-struct Metered {
-    program: Program,
+pub(crate) struct Metered {
+    pub(crate) program: Program,
     address: SocketAddr,
     metrics: SocketAddr,
     _directory: TempDir,
@@ -41,7 +41,7 @@ fn command_line(configuration: &Value, directory: &TempDir) -> [String; 5] {
 }
 
 impl Metered {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let mut configuration = configuration();
         configuration["metrics"] = json!({"listen": "127.0.0.1:0"});
         let directory = tempfile::tempdir().expect("a temporary directory");
@@ -54,7 +54,7 @@ impl Metered {
         Self { program, address, metrics, _directory: directory }
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.metrics)
     }
 

@@ -7,6 +7,7 @@ use super::interval;
 use super::page::{Page, bytes, number, time};
 use super::rates::{Rates, quantile};
 use super::scrape::{ParseError, Scrape};
+use super::terminal::drawn;
 use super::url::Url;
 
 /// What a target says that has run for as long, a quarter of it busy, and has read 4 KiB so many times, in 1 to 2 us each.
@@ -194,4 +195,12 @@ fn intervals_and_addresses_are_read() {
     for (text, address) in rows {
         assert_eq!(Url::parse(text).ok().map(|url| url.0.to_string()).as_deref(), address, "{text}");
     }
+}
+
+#[test]
+fn what_does_not_fit_is_cut_off_and_what_was_there_is_wiped() {
+    let page = "first line\nsecond\nthird\n";
+    assert_eq!(drawn(page, 24, 80), "\x1b[Hfirst line\x1b[K\r\nsecond\x1b[K\r\nthird\x1b[K\r\n\x1b[J");
+    assert_eq!(drawn(page, 3, 5), "\x1b[Hfirst\x1b[K\r\nsecon\x1b[K\r\n\x1b[J");
+    assert_eq!(drawn(page, 1, 1), "\x1b[H\x1b[J");
 }
