@@ -185,13 +185,21 @@ impl Group {
         }
     }
 
-    /// What reactor `index` has counted so far.
+    /// What reactor `index` has counted so far. Takes no lock and does not hold the reactor up.
+    ///
+    /// # Panics
+    ///
+    /// When there is no reactor `index`.
     pub fn stats(&self, index: ReactorIndex) -> Stats {
         self.handle(index).stats()
     }
 
     /// All that is known of reactor `index`: its counters, its pollers and its mailboxes. Allocates; takes no lock that
     /// a turn takes.
+    ///
+    /// # Panics
+    ///
+    /// When there is no reactor `index`.
     pub fn report(&self, index: ReactorIndex) -> Report {
         self.handle(index).report()
     }

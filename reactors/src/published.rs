@@ -67,7 +67,7 @@ impl<T: Send + Sync + 'static> Publisher<T> {
     }
 
     /// Frees the replaced values of the whole group that no reactor can be reading. Returns their
-    /// number.
+    /// number. Takes the lock of [`Publisher::publish`], and drops the values on the calling thread.
     pub fn reclaim(&mut self) -> usize {
         self.cell.quiescence.reclaim()
     }
