@@ -56,7 +56,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for engine in &arguments.engines {
         print!(" {:>30}", format!("target, {engine:?}"));
     }
-    println!(" {:>30} {:>30} ratio to each", "bare socket, drops", "bare socket, places");
+    println!(
+        " {:>30} {:>30} core us for each, on each engine; ratio to each",
+        "bare socket, drops", "bare socket, places"
+    );
     let exact = WORKLOADS.iter().any(|workload| workload.name == arguments.filter);
     let chosen = |workload: &&Workload| {
         workload.name == arguments.filter || !exact && workload.name.contains(&arguments.filter)
@@ -68,8 +71,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         let mut columns: Vec<Vec<Figure>> = vec![Vec::new(); clients.len() + 2];
         for _ in 0..arguments.pairs {
-            for (client, figures) in clients.iter_mut().zip(&mut columns) {
-                figures.push(client.run(workload, arguments.time)?);
+            for ((client, target), figures) in clients.iter_mut().zip(&targets).zip(&mut columns) {
+                figures.push(client.run(target, workload, arguments.time)?);
             }
             if workload.connections == 1 && !arguments.alone {
                 for (figures, payloads) in columns[clients.len()..].iter_mut().zip(PAYLOADS) {
@@ -91,17 +94,9 @@ const PAYLOADS: [Payloads; 2] = [Payloads::Dropped, Payloads::Placed];
 /// One line of the table; a ratio above 1 means that the target is faster.
 fn report(workload: &Workload, columns: Vec<Vec<Figure>>) {
     let latency = workload.depth == 1;
-    let columns: Vec<_> = columns
-        .into_iter()
-        .map(|figures| {
-            let mut values: Vec<f64> = figures
-                .iter()
-                .map(|figure| if latency { figure.median_us } else { figure.operations_per_second })
-                .collect();
-            values.sort_by(f64::total_cmp);
-            Some([*values.get(values.len() / 2)?, *values.first()?, *values.last()?])
-        })
-        .collect();
+    let value = |figure: &Figure| if latency { figure.median_us } else { figure.operations_per_second };
+    let busy: Vec<_> = columns.iter().map(|figures| spread(figures, |figure| figure.busy_us)).collect();
+    let columns: Vec<_> = columns.iter().map(|figures| spread(figures, value)).collect();
     print!("{:<30}", workload.name);
     for values in &columns {
         let text = match values {
@@ -113,6 +108,9 @@ fn report(workload: &Workload, columns: Vec<Vec<Figure>>) {
         };
         print!(" {text:>30}");
     }
+    for [busy, ..] in busy[..busy.len() - PAYLOADS.len()].iter().flatten() {
+        print!(" {busy:.3}");
+    }
     let (targets, bare) = columns.split_at(columns.len() - PAYLOADS.len());
     for target in targets.iter().flatten() {
         for bare in bare.iter().flatten() {
@@ -120,6 +118,13 @@ fn report(workload: &Workload, columns: Vec<Vec<Figure>>) {
         }
     }
     println!();
+}
+
+/// Median, least and most, if there are any.
+fn spread(figures: &[Figure], value: impl Fn(&Figure) -> f64) -> Option<[f64; 3]> {
+    let mut values: Vec<f64> = figures.iter().map(value).collect();
+    values.sort_by(f64::total_cmp);
+    Some([*values.get(values.len() / 2)?, *values.first()?, *values.last()?])
 }
 
 fn arguments() -> Result<Arguments, Box<dyn std::error::Error>> {

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use corelane::app::{Appliance, Options};
 use corelane::config::{ByteSize, Embedded, EngineName, Topology};
@@ -43,6 +44,11 @@ pub(crate) fn start(core: usize, engine: EngineName) -> Result<Target, Box<dyn E
 }
 
 impl Target {
+    /// How long its reactor has had something to do, until now.
+    pub(crate) fn busy(&self) -> Duration {
+        self.appliance.group().stats(0).busy
+    }
+
     /// Stops it, and waits until it has.
     pub(crate) fn stop(self) -> Result<(), Box<dyn Error>> {
         self.appliance.stopper().stop();
