@@ -87,11 +87,20 @@ enum State {
     Ended,
 }
 
-/// What was agreed on, for a connection that moves to another thread.
-#[derive(Clone, Copy, Debug)]
+/// What was agreed on, and what the host was asked for, for a connection that moves to another thread.
+#[derive(Clone, Debug)]
 pub struct Moved {
     receiving: Agreement,
     sending: Agreement,
+    awaited: Vec<Awaited>,
+}
+
+/// A transfer of which nothing has arrived.
+#[derive(Clone, Copy, Debug)]
+struct Awaited {
+    ttag: u16,
+    cid: u16,
+    expected: u32,
 }
 
 /// The target's end of one NVMe/TCP queue pair.
@@ -126,23 +135,44 @@ impl<D: Payload> Connection<D> {
     /// Takes a connection that moved from another thread over, with room for its own number of commands.
     pub fn resume(moved: Moved, options: &Options) -> Self {
         let mut connection = Self::new(options);
-        connection.state = State::Ready;
-        connection
-            .framing
-            .agree(Agreement { capsule_bytes_max: options.capsule_bytes_max, ..moved.receiving });
-        connection.sending = moved.sending;
+        connection.go_on(moved);
         connection
     }
 
-    /// What another thread needs to go on; `None` unless the connection is open, between two PDUs, awaits no data, and
-    /// all that was queued is sent.
+    /// As [`Connection::resume`], for one that was made in good time and has not begun: allocates nothing.
+    ///
+    /// # Panics
+    /// When it has begun, or has fewer entries than the connection that moved.
+    pub fn go_on(&mut self, moved: Moved) {
+        assert!(self.state == State::AwaitingIcreq);
+        let Moved { receiving, sending, awaited } = moved;
+        self.state = State::Ready;
+        self.framing.agree(Agreement { capsule_bytes_max: self.options.capsule_bytes_max, ..receiving });
+        self.sending = sending;
+        for Awaited { ttag, cid, expected } in awaited {
+            self.transfers[usize::from(ttag)] =
+                Transfer::Awaiting { cid, expected, received: 0, intact: true };
+        }
+    }
+
+    /// What another thread needs to go on; `None` unless the connection is open, between two PDUs and between two
+    /// transfers, and all that was queued is sent.
     pub fn moved(&self) -> Option<Moved> {
-        let quiet = self.outbox.is_empty()
-            && self.framing.is_between()
-            && self.completed.is_none()
-            && self.transfers.iter().all(|transfer| matches!(transfer, Transfer::Idle));
-        let moved = Moved { receiving: *self.framing.agreement(), sending: self.sending };
-        (self.state == State::Ready && quiet).then_some(moved)
+        let quiet = self.outbox.is_empty() && self.framing.is_between() && self.completed.is_none();
+        if self.state != State::Ready || !quiet {
+            return None;
+        }
+        let mut awaited = Vec::new();
+        for (ttag, transfer) in (0u16..).zip(&self.transfers) {
+            match *transfer {
+                Transfer::Idle => {}
+                Transfer::Awaiting { cid, expected, received: 0, .. } => {
+                    awaited.push(Awaited { ttag, cid, expected });
+                }
+                Transfer::Awaiting { .. } => return None,
+            }
+        }
+        Some(Moved { receiving: *self.framing.agreement(), sending: self.sending, awaited })
     }
 
     /// A command more can be taken on, with `outstanding` unanswered: its answer will find room.
