@@ -81,7 +81,7 @@ impl Numbers {
     }
 
     fn connection(&self, view: ConnectionView) -> ConnectionData {
-        let ConnectionView { host, subsystem, cntlid, qid, peer, lane, trace } = view;
+        let ConnectionView { host, subsystem, cntlid, qid, peer, lane, trace, .. } = view;
         let management = self.endpoints.len() - 1;
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         ConnectionData {
@@ -106,6 +106,9 @@ impl Source for Numbers {
             completed_late: it.counters.completed_late.read(),
             protocol_errors: it.counters.protocol_errors.read(),
             queues_opened: it.counters.queues_opened.read(),
+            queues_moved: it.counters.queues_moved.read(),
+            moves_refused: it.counters.moves_refused.read(),
+            pauses: it.counters.pauses.distribution(),
             events: it.counters.events.written(),
         };
         let reactor = |handle: &Handle| ReactorData {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use corelane_reactors::stats::Report;
+use corelane_reactors::stats::{Distribution, Report};
 
 use crate::trace::CommandCounts;
 
@@ -47,6 +47,12 @@ pub struct EndpointData {
     pub protocol_errors: u64,
     /// Queues that were opened.
     pub queues_opened: u64,
+    /// I/O queues that came from another reactor.
+    pub queues_moved: u64,
+    /// Moves of I/O queues that came to nothing.
+    pub moves_refused: u64,
+    /// How long queues that moved here paused, in nanoseconds.
+    pub pauses: Distribution,
     /// Events that were written to its ring.
     pub events: u64,
 }

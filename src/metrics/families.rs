@@ -172,9 +172,10 @@ fn of_mailboxes(reactors: &[ReactorData]) -> Vec<Family> {
 }
 
 fn of_endpoints(endpoints: &[EndpointData]) -> Vec<Family> {
+    let labels = |it: &EndpointData| vec![("reactor", it.reactor.to_string()), ("role", it.role.to_owned())];
+    let io = endpoints.iter().filter(|it| it.role == "io");
+    let pauses = io.map(|it| (labels(it), time_buckets(&it.pauses))).collect();
     let count = |name, help, value: &dyn Fn(&EndpointData) -> u64| {
-        let labels =
-            |it: &EndpointData| vec![("reactor", it.reactor.to_string()), ("role", it.role.to_owned())];
         let samples = endpoints.iter().map(|it| (labels(it), Sample::Counter(value(it)))).collect();
         counter(name, help, samples)
     };
@@ -187,6 +188,9 @@ fn of_endpoints(endpoints: &[EndpointData]) -> Vec<Family> {
             it.protocol_errors
         }),
         count("endpoint_queues_opened", "Queues that were opened", &|it| it.queues_opened),
+        count("endpoint_queues_moved", "I/O queues that came from another reactor", &|it| it.queues_moved),
+        count("endpoint_moves_refused", "Moves of I/O queues that came to nothing", &|it| it.moves_refused),
+        times("endpoint_move_pause", "Time for which queues that moved were served by nobody", pauses),
         count("endpoint_events", "Events that were written to the ring", &|it| it.events),
     ]
 }

@@ -141,6 +141,11 @@ impl CommandTrace {
         self.succeeded.iter().chain(&self.failed).map(Counter::read).sum()
     }
 
+    /// Bytes that successful commands moved so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.iter().map(Counter::read).sum()
+    }
+
     /// What was counted so far.
     pub fn counts(&self) -> CommandCounts {
         let read = |counters: &[Counter; KINDS]| counters.each_ref().map(Counter::read);

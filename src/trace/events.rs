@@ -36,10 +36,12 @@ pub enum What {
     FenceEscalated,
     /// A preempted host that did not read lost its connection.
     FenceClosed,
+    /// An I/O queue arrived from another reactor, this long after it took no more commands there.
+    QueueMoved,
 }
 
 impl What {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Connected,
         Self::Disconnected,
         Self::QueueOpened,
@@ -50,6 +52,7 @@ impl What {
         Self::Fence,
         Self::FenceEscalated,
         Self::FenceClosed,
+        Self::QueueMoved,
     ];
 
     /// Its name for people and programs.
@@ -65,6 +68,7 @@ impl What {
             Self::Fence => "fence",
             Self::FenceEscalated => "fence_escalated",
             Self::FenceClosed => "fence_closed",
+            Self::QueueMoved => "queue_moved",
         }
     }
 
@@ -81,6 +85,7 @@ impl What {
             Self::Fence => ["subsystem", "nsid", "hosts"],
             Self::FenceEscalated => ["subsystem", "nsid", "means"],
             Self::FenceClosed => ["controller", "subsystem", "nsid"],
+            Self::QueueMoved => ["controller", "qid", "pause_ns"],
         }
     }
 }

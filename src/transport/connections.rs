@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use corelane_reactors::clock::Clock;
+use corelane_reactors::clock::{Clock, Time};
 
-use crate::nvmf::target::Association;
+use crate::nvmf::controller::ControllerId;
+use crate::nvmf::target::{Association, IoTicket};
 use crate::trace::CommandTrace;
 use crate::transport::{Endpoint, Management};
 
@@ -15,6 +16,12 @@ pub(super) struct Assigned {
     pub(super) lane: usize,
     pub(super) peer: SocketAddr,
     pub(super) trace: Arc<CommandTrace>,
+    /// What another I/O reactor needs.
+    pub(super) ticket: IoTicket,
+    /// What it had done when the load was looked at last: see [`balance`](super::balance).
+    pub(super) done: u64,
+    /// Until when it is not asked to move.
+    pub(super) rests_until: Time,
 }
 
 /// A connection as others may see it.
@@ -24,6 +31,8 @@ pub struct ConnectionView {
     pub host: String,
     /// The subsystem's name; `None` for discovery.
     pub subsystem: Option<String>,
+    /// The controller.
+    pub controller: ControllerId,
     /// CNTLID.
     pub cntlid: u16,
     /// QID: 0 for an admin queue.
@@ -61,6 +70,7 @@ impl Management {
             Some(ConnectionView {
                 host: host.nqn.to_string(),
                 subsystem: subsystem.map(ToString::to_string),
+                controller,
                 cntlid,
                 qid,
                 peer,

@@ -17,20 +17,19 @@ use corelane_reactors::timer::Wheel;
 
 use crate::connection::controller::{self, Connection};
 use crate::mem::Pool;
-use crate::nvmf::io::{Channels, Limits, Namespaces};
+use crate::nvmf::io::Channels;
 use crate::nvmf::target::Target;
 use crate::spec::status::Status;
 use crate::spec::tcp::ADMIN_IN_CAPSULE_BYTES;
 use crate::trace::What;
 use crate::transport::admin_queue::{ADMIN_ENTRIES_MAX, AdminQueue, Stage};
-use crate::transport::fencing::{Fence, Views};
-use crate::transport::io_queue::IoQueue;
+use crate::transport::departure::{Berth, Leaving};
+use crate::transport::fencing::Views;
 use crate::transport::link::{Flushed, Life, Link};
 use crate::transport::message::{Counted, Handover, IoMail, ManagementMail};
 use crate::transport::queues::{Queue, Queues, Role, Services};
 use crate::transport::role::poll_group;
-use crate::transport::share::Share;
-use crate::transport::{Counters, EndpointError, EndpointRole, IN_CAPSULE_BYTES, Management, Settings};
+use crate::transport::{Counters, EndpointError, EndpointRole, Management, Settings};
 
 /// Stretches that one send takes.
 const GATHER_MAX: usize = 512;
@@ -39,20 +38,25 @@ const COMPLETIONS_MAX: usize = 1024;
 /// Alarms that one turn serves.
 const ALARMS_PER_TURN: usize = 64;
 /// MAXH2CDATA that connections announce, in bytes.
-const H2C_DATA_BYTES: u32 = 128 << 10;
+pub(super) const H2C_DATA_BYTES: u32 = 128 << 10;
 
 /// The queues of one reactor.
 pub struct Endpoint {
-    group: PollGroup,
+    pub(super) group: PollGroup,
     list: GatherList,
     pub(super) queues: Queues,
     alarms: Wheel<SocketId>,
     completions: Vec<(u64, Status)>,
     settling: Vec<SocketId>,
     drained: Option<Slot<ManagementMail>>,
-    open: usize,
+    /// Queues, and the place of one that is expected.
+    pub(super) open: usize,
     /// Which of the I/O reactors this is.
-    lane: usize,
+    pub(super) lane: usize,
+    /// The queue that shall leave for another I/O reactor.
+    pub(super) leaving: Option<Leaving>,
+    /// The place of a queue of another I/O reactor that is expected.
+    pub(super) berth: Option<Box<Berth>>,
 }
 
 impl Endpoint {
@@ -107,6 +111,8 @@ impl Endpoint {
             drained,
             open: 0,
             lane,
+            leaving: None,
+            berth: None,
         })
     }
 
@@ -141,8 +147,9 @@ impl Endpoint {
     /// When something is due.
     pub(super) fn next_alarm(&mut self) -> Option<Time> {
         let fence = self.queues.next_fence();
+        let leaving = self.leaving.as_ref().map(Leaving::deadline);
         let management = self.queues.services.management.as_mut();
-        [self.alarms.next(), fence, management.and_then(Management::next_deadline)]
+        [self.alarms.next(), fence, leaving, management.and_then(Management::next_deadline)]
             .into_iter()
             .flatten()
             .min()
@@ -202,15 +209,17 @@ impl Endpoint {
             IoMail::Reserved { tag, status, data } => self.queues.reserved(tag, status, data),
             IoMail::Fence(order) => self.queues.fence(*order),
             IoMail::Close { controller, qid } => {
-                let found = self.queues.table.iter_mut().flatten().find(|queue| {
-                    matches!(&queue.role, Role::Io(io, _) if io.controller == controller && io.qid == qid)
-                });
-                if let Some(queue) = found {
-                    queue.link.life = Life::Dead;
-                    let socket = queue.link.socket;
+                if let Some(socket) = self.queues.socket_of(controller, qid) {
+                    if let Some(queue) = self.queues.table[socket.index()].as_mut() {
+                        queue.link.life = Life::Dead;
+                    }
                     self.queues.mark(socket);
                 }
             }
+            IoMail::Expect(expected) => self.expect(turn, *expected),
+            IoMail::Dismiss => self.dismiss(),
+            IoMail::Arrive(departure) => self.arrive(*departure),
+            IoMail::Release { controller, qid, reply } => self.release(controller, qid, reply),
             IoMail::Drain => self.drain(),
         }
     }
@@ -233,74 +242,13 @@ impl Endpoint {
         }
     }
 
-    fn insert(&mut self, queue: Queue) {
+    pub(super) fn insert(&mut self, queue: Queue) {
         let socket = queue.link.socket;
         let place = &mut self.queues.table[socket.index()];
         assert!(place.is_none(), "a socket index is in use twice");
         *place = Some(Box::new(queue));
         self.open += 1;
         self.queues.mark(socket);
-    }
-
-    fn adopt(&mut self, turn: &Turn<'_>, handover: Handover) {
-        let Handover { stream, peer, unread, moved, connect, ticket, counted, closed, trace } = handover;
-        let settings = self.queues.services.settings.clone();
-        let entries = u16::try_from(ticket.entries).unwrap_or(u16::MAX);
-        let connection = Connection::resume(
-            moved,
-            &controller::Options {
-                entries,
-                capsule_bytes_max: IN_CAPSULE_BYTES,
-                h2c_data_bytes_max: H2C_DATA_BYTES,
-                header_digest: settings.header_digest,
-                data_digest: settings.data_digest,
-            },
-        );
-        let ended = ManagementMail::Closed { controller: ticket.controller, qid: ticket.qid };
-        let socket = match self.group.add(stream, &unread) {
-            Ok(socket) if !self.queues.services.draining => socket,
-            Ok(socket) => {
-                self.group.close(socket);
-                return closed.send(ended);
-            }
-            Err(error) => {
-                tracing::warn!(%peer, %error, "cannot serve a queue");
-                return closed.send(ended);
-            }
-        };
-        let mut link = Link::new(socket, connection, peer, counted);
-        let services = &mut self.queues.services;
-        let fence = ticket.fence.as_ref().map(|(subscriber, slot)| Fence {
-            view: services.views.of(ticket.subsystem, subscriber, turn),
-            slot: *slot,
-            subsystem: ticket.subsystem,
-            host: ticket.host,
-        });
-        let lane = ticket.counting.lane(self.lane);
-        let namespaces = Namespaces::open(&ticket.namespaces, fence.is_some(), &mut services.channels, &lane);
-        let classes = settings.buffers.classes(entries, settings.transfer_bytes_max);
-        let share = services.pool.as_ref().and_then(|pool| Share::take(pool, classes));
-        let limits = Limits { transfer_bytes_max: settings.transfer_bytes_max };
-        let (status, namespaces) = match namespaces {
-            Ok(namespaces) if share.is_some() => (Status::SUCCESS, namespaces),
-            Ok(namespaces) => {
-                tracing::warn!(%peer, "no buffers are left for a queue: give the reactor more memory");
-                (Status::CONNECT_CONTROLLER_BUSY, namespaces)
-            }
-            Err(error) => {
-                tracing::warn!(%peer, %error, "cannot open a namespace for a queue");
-                (Status::INTERNAL_ERROR, Namespaces::default())
-            }
-        };
-        let io = IoQueue::new(&ticket, trace, fence, namespaces, share.unwrap_or_default(), limits);
-        let (cid, dw0) = connect;
-        io.connected(&mut link, cid, status, if status.is_success() { dw0 } else { 0 });
-        if !status.is_success() {
-            link.end();
-        }
-        let opened = [io.controller.number(), io.qid.into(), ticket.subsystem as u64];
-        self.queues.services.note(What::QueueOpened, opened);
-        self.insert(Queue { link, role: Role::Io(io, closed) });
     }
 
     /// A share of a turn begins: its time, and what is published in it.
@@ -367,6 +315,7 @@ impl Endpoint {
         }
         self.settling = settling;
         self.commit();
+        self.see_off();
         self.group.flush();
         let fencing = !self.queues.services.fences.is_empty() && self.queues.look_at_fences();
         any || acted || fencing
@@ -481,7 +430,7 @@ impl Endpoint {
         self.report_drained();
     }
 
-    fn report_drained(&mut self) {
+    pub(super) fn report_drained(&mut self) {
         if self.queues.services.draining
             && self.open == 0
             && let Some(drained) = self.drained.take()

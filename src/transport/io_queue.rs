@@ -62,7 +62,7 @@ pub(super) struct Command {
 pub(super) struct IoQueue {
     pub(super) controller: ControllerId,
     pub(super) qid: u16,
-    submission: SubmissionQueue,
+    pub(super) submission: SubmissionQueue,
     limits: Limits,
     pub(super) namespaces: Namespaces,
     /// Counts for the connection.
@@ -73,15 +73,17 @@ pub(super) struct IoQueue {
     pub(super) fence: Option<Fence>,
     pub(super) slots: Slots<Command>,
     /// Wait for a buffer, and for nothing else.
-    waiting: VecDeque<u16>,
+    pub(super) waiting: VecDeque<u16>,
     /// Wait for a buffer for which the host will be asked for data.
-    asking: VecDeque<u16>,
+    pub(super) asking: VecDeque<u16>,
     /// The last buffer went to one of `asking`.
-    asked_last: bool,
+    pub(super) asked_last: bool,
     /// Those that are free.
     pub(super) buffers: Share,
     /// Commands that a bdev has.
     pub(super) executing: usize,
+    /// No commands are taken on for now: the queue shall leave this reactor.
+    pub(super) holding: bool,
     /// The connection is over, and the bdevs were asked to end what they have.
     abandoned: bool,
 }
@@ -124,6 +126,7 @@ impl IoQueue {
             asked_last: false,
             buffers,
             executing: 0,
+            holding: false,
             abandoned: false,
         }
     }
@@ -140,7 +143,7 @@ impl IoQueue {
 
     /// More commands can be taken on: a slot is free, and their answers will find room.
     pub(super) fn has_room(&self, link: &Link) -> bool {
-        self.slots.next().is_some() && link.connection.has_room(self.slots.used())
+        !self.holding && self.slots.next().is_some() && link.connection.has_room(self.slots.used())
     }
 
     /// Answers the Connect command with which the queue began.

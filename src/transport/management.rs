@@ -18,15 +18,17 @@ use crate::nvmf::fence::NamespaceKey;
 use crate::nvmf::target::{Action, Association, FenceWork, Target};
 use crate::spec::host::HostId;
 use crate::trace::What;
+use crate::transport::balance::Balance;
 use crate::transport::connections::Assigned;
 use crate::transport::message::{FenceOrder, Handover, IoMail, ManagementMail, Reserve};
+use crate::transport::relocation::Relocation;
 use crate::transport::{Counters, Placement};
 
 /// The way to one I/O reactor.
 #[derive(Debug)]
-struct Lane {
+pub(super) struct Lane {
     mail: Sender<IoMail>,
-    queues: usize,
+    pub(super) queues: usize,
 }
 
 /// The management side of a target.
@@ -35,14 +37,14 @@ pub struct Management {
     /// When the target has something to do, as it was when `target` was last given away.
     deadline: Option<Option<Time>>,
     pub(super) live: Arc<AtomicUsize>,
-    mail: Sender<ManagementMail>,
-    lanes: Vec<Lane>,
+    pub(super) mail: Sender<ManagementMail>,
+    pub(super) lanes: Vec<Lane>,
     placement: Placement,
     pub(super) admin: HashMap<ControllerId, (SocketId, SocketAddr)>,
     pub(super) io_queues: HashMap<(ControllerId, u16), Assigned>,
     /// Messages that found no room; they go out with the next turn.
     unsent: Vec<(usize, IoMail)>,
-    draining: bool,
+    pub(super) draining: bool,
     /// Reservation commands that wait for their answer, by number.
     reserving: HashMap<u64, Reserve>,
     reserved: u64,
@@ -52,6 +54,10 @@ pub struct Management {
     fencing: HashMap<NamespaceKey, usize>,
     /// I/O reactors that have finished.
     drained: usize,
+    /// None where queues stay where they are.
+    pub(super) balance: Option<Balance>,
+    /// The queue that is on its way from one I/O reactor to another.
+    pub(super) relocation: Option<Relocation>,
     /// Of the endpoint that it belongs to.
     pub(super) counters: Arc<Counters>,
 }
@@ -77,6 +83,8 @@ impl Management {
             undrained: Vec::new(),
             fencing: HashMap::new(),
             drained: 0,
+            balance: None,
+            relocation: None,
             counters: Arc::default(),
         }
     }
@@ -155,12 +163,20 @@ impl Management {
         let lane = self.placement.choose(lanes.len(), |lane| lanes[lane].queues, cpu);
         let (controller, qid) = (handover.ticket.controller, handover.ticket.qid);
         self.lanes[lane].queues += 1;
-        let queue = Assigned { lane, peer: handover.peer, trace: Arc::clone(&handover.trace) };
+        let queue = Assigned {
+            lane,
+            peer: handover.peer,
+            trace: Arc::clone(&handover.trace),
+            ticket: handover.ticket.clone(),
+            done: 0,
+            rests_until: Time::ORIGIN,
+        };
         self.io_queues.insert((controller, qid), queue);
         self.send(lane, IoMail::Adopt(Box::new(handover)));
     }
 
     pub(super) fn close_queue(&mut self, controller: ControllerId, qid: u16) {
+        self.closes((controller, qid));
         match self.io_queues.get(&(controller, qid)) {
             Some(&Assigned { lane, .. }) => self.send(lane, IoMail::Close { controller, qid }),
             None => tracing::debug!(?controller, qid, "a queue is to be closed that has not arrived"),
@@ -171,6 +187,7 @@ impl Management {
     pub(super) fn receive(&mut self, now: Time, mail: ManagementMail) {
         match mail {
             ManagementMail::Closed { controller, qid } => {
+                self.ended((controller, qid));
                 if let Some(Assigned { lane, .. }) = self.io_queues.remove(&(controller, qid)) {
                     self.lanes[lane].queues -= 1;
                 }
@@ -185,6 +202,9 @@ impl Management {
                     self.target().fences().drained(key);
                 }
             }
+            ManagementMail::Prepared { ready } => self.prepared(ready),
+            ManagementMail::Departed(departure) => self.departed(departure),
+            ManagementMail::Stayed => self.stayed(),
             ManagementMail::Drained => self.drained += 1,
         }
     }
@@ -209,12 +229,16 @@ impl Management {
         for (lane, mail) in std::mem::take(&mut self.unsent) {
             self.send(lane, mail);
         }
+        self.balance(now);
         due || waiting > 0
     }
 
     /// When something is due.
     pub(super) fn next_deadline(&mut self) -> Option<Time> {
-        if self.unsent.is_empty() { self.target_deadline() } else { Some(Time::ORIGIN) }
+        if !self.unsent.is_empty() {
+            return Some(Time::ORIGIN);
+        }
+        [self.target_deadline(), self.next_look()].into_iter().flatten().min()
     }
 
     /// The next thing that the transport has to do for the target.

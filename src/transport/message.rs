@@ -1,10 +1,11 @@
-//! What the management reactor and the I/O reactors tell each other. Only at Connect and at the end of queues, never
-//! on the I/O path.
+//! What the management reactor and the I/O reactors tell each other. Only when queues begin, move and end,
+//! never on the I/O path.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use corelane_reactors::clock::Time;
 use corelane_reactors::mailbox::Slot;
 
 use crate::connection::controller::Moved;
@@ -15,6 +16,7 @@ use crate::spec::host::HostId;
 use crate::spec::sqe::Sqe;
 use crate::spec::status::Status;
 use crate::trace::CommandTrace;
+use crate::transport::luggage::Luggage;
 
 /// To an I/O reactor.
 #[derive(Debug)]
@@ -39,6 +41,21 @@ pub enum IoMail {
     },
     /// Bring the commands of these hosts on a namespace to their end; [`ManagementMail::Fenced`] follows.
     Fence(Box<FenceOrder>),
+    /// Make room for a queue of another I/O reactor; [`ManagementMail::Prepared`] follows.
+    Expect(Box<Expected>),
+    /// The queue that was expected does not come.
+    Dismiss,
+    /// Take the queue over that was expected.
+    Arrive(Box<Departure>),
+    /// Let a queue go to another I/O reactor; [`ManagementMail::Departed`] or [`ManagementMail::Stayed`] follows.
+    Release {
+        /// The controller.
+        controller: ControllerId,
+        /// The queue.
+        qid: u16,
+        /// Room for the answer.
+        reply: Slot<ManagementMail>,
+    },
     /// Finish what is in flight and close every queue; [`ManagementMail::Drained`] follows.
     Drain,
 }
@@ -57,6 +74,15 @@ pub enum ManagementMail {
     Reserve(Box<Reserve>),
     /// No command of the victims of this order is left on this I/O reactor.
     Fenced(NamespaceKey),
+    /// An I/O reactor was to make room for a queue.
+    Prepared {
+        /// It did.
+        ready: bool,
+    },
+    /// A queue that was to leave has left.
+    Departed(Box<Departure>),
+    /// A queue that was to leave did not.
+    Stayed,
     /// An I/O reactor has no queue left and takes none any more.
     Drained,
 }
@@ -99,6 +125,30 @@ pub struct Handover {
     pub(super) trace: Arc<CommandTrace>,
     /// Room for the message that the queue has ended: a duty that cannot be refused.
     pub(super) closed: Slot<ManagementMail>,
+}
+
+/// A queue that is to come from another I/O reactor.
+#[derive(Debug)]
+pub struct Expected {
+    pub(super) ticket: IoTicket,
+    pub(super) trace: Arc<CommandTrace>,
+    /// Room for the answer.
+    pub(super) reply: Slot<ManagementMail>,
+}
+
+/// A queue on its way from one I/O reactor to another.
+#[derive(Debug)]
+pub struct Departure {
+    pub(super) stream: TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) unread: Vec<u8>,
+    pub(super) moved: Moved,
+    pub(super) counted: Counted,
+    /// Room for the message that the queue has ended.
+    pub(super) closed: Slot<ManagementMail>,
+    pub(super) luggage: Luggage,
+    /// Since when it takes no commands.
+    pub(super) left: Time,
 }
 
 /// One of the connections that the limit counts, for as long as it lives.

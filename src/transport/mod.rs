@@ -8,9 +8,11 @@
 //! bdev; a queue that ends tells the management reactor, which closes what depends on it.
 
 mod admin_queue;
+mod balance;
 mod connections;
 mod counters;
 mod data;
+mod departure;
 mod endpoint;
 mod escalation;
 mod execution;
@@ -18,11 +20,13 @@ mod fencing;
 mod io_queue;
 mod link;
 mod listener;
+mod luggage;
 mod management;
 mod message;
 mod placement;
 mod pollers;
 mod queues;
+mod relocation;
 mod role;
 mod share;
 mod slots;
@@ -44,6 +48,7 @@ pub use management::Management;
 pub use message::{IoMail, ManagementMail};
 pub use placement::{Nearest, Placement};
 pub use pollers::{Mail, attach};
+pub use relocation::MoveError;
 pub use role::{EndpointError, EndpointRole};
 pub use share::QueueBuffers;
 

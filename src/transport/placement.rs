@@ -1,4 +1,4 @@
-//! Which I/O reactor gets a new I/O queue. It stays there.
+//! Which I/O reactor gets a new I/O queue. Where it is later is no business of it: see [`balance`](super::balance).
 //!
 //! Invariant: `choose` names one of the lanes that there are, whatever the kernel says.
 

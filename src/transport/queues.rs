@@ -13,6 +13,7 @@ use corelane_reactors::poll_group::{Closed, Errno, Handler, SocketId, Taken};
 use corelane_reactors::timer::Wheel;
 
 use crate::mem::Pool;
+use crate::nvmf::controller::ControllerId;
 use crate::nvmf::io::Channels;
 use crate::nvmf::target::Action;
 use crate::spec::status::Status;
@@ -105,6 +106,11 @@ impl Services {
         self.now = now;
     }
 
+    /// The time it is, as exactly as this reactor knows.
+    pub(super) fn time(&self) -> Time {
+        self.clock.as_ref().map_or(self.now, Clock::now)
+    }
+
     /// Writes an event of this turn.
     pub(super) fn note(&self, what: What, values: [u64; 3]) {
         self.counters.events.write(self.now, what, values);
@@ -180,6 +186,14 @@ impl Queues {
             queue.link.marked = true;
             self.marked.push(socket);
         }
+    }
+
+    /// The socket of an I/O queue of this reactor.
+    pub(super) fn socket_of(&self, controller: ControllerId, qid: u16) -> Option<SocketId> {
+        let found = self.table.iter().flatten().find(
+            |queue| matches!(&queue.role, Role::Io(io, _) if io.controller == controller && io.qid == qid),
+        );
+        found.map(|queue| queue.link.socket)
     }
 
     /// A bdev has completed a command.

@@ -37,6 +37,16 @@ impl<T> Slots<T> {
         index
     }
 
+    /// Fills slot `index`.
+    ///
+    /// # Panics
+    /// If it is in use, or does not exist.
+    pub(super) fn insert_at(&mut self, index: u16, value: T) {
+        let place = self.free.iter().position(|free| *free == index).expect("the slot is free");
+        self.free.remove(place);
+        self.slots[usize::from(index)] = Some(value);
+    }
+
     /// What is in slot `index`.
     pub(super) fn find(&mut self, index: u16) -> Option<&mut T> {
         self.slots.get_mut(usize::from(index))?.as_mut()
