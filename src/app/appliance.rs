@@ -153,10 +153,14 @@ impl Appliance {
         let (ask, asks) = group.mailbox(group.management(), ASKS_MAX);
         let management_counters = Arc::<Counters>::default();
         let numbers = Numbers::new(&group, &counters, &management_counters, counts, ask);
+        let mut management =
+            Management::new(target, to_management, lanes).with_placement(assemble::placement(&config));
+        if config.reactors.rebalance {
+            management = management.with_balance(group.io().iter().map(|&io| group.handle(io)).collect());
+        }
         let start = ManagementStart {
             settings,
-            management: Management::new(target, to_management, lanes)
-                .with_placement(assemble::placement(&config)),
+            management,
             counters: management_counters,
             mailbox,
             asks,

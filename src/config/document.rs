@@ -82,6 +82,20 @@ pub struct ReactorsEntry {
     /// How the sockets of I/O queues are served. Default `auto`: the engine that was measured to serve best, and that is
     /// there; `corelane check` says which it is.
     pub engine: EngineName,
+    /// Whether I/O queues move from busy I/O reactors to idle ones. Default `off`: they stay where `placement` put them.
+    pub rebalance: RebalanceName,
+}
+
+/// Whether I/O queues move between I/O reactors.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "Rebalance")]
+pub enum RebalanceName {
+    /// They stay where they were placed.
+    #[default]
+    Off,
+    /// They move from a busy I/O reactor to an idle one.
+    On,
 }
 
 /// Names of the engines of sockets.
@@ -110,7 +124,7 @@ pub struct OverrideEntry {
     pub idle: IdleEntry,
 }
 
-/// Ways to choose the I/O reactor of a new I/O queue. It stays there.
+/// Ways to choose the I/O reactor of a new I/O queue. It stays there unless `rebalance` is on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "Placement")]

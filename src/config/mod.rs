@@ -19,8 +19,8 @@ pub use budgets::{Budgets, BudgetsEntry};
 pub use cores::{CORE_MAX, CoreListError, CoreListText};
 pub use document::{
     BdevEntry, BdevType, Document, EngineName, IdleEntry, IdlePolicyName, ListenerEntry, MetricsEntry,
-    NamespaceEntry, OverrideEntry, PlacementName, ReactorsEntry, ReservationsEntry, SubsystemEntry,
-    Transport,
+    NamespaceEntry, OverrideEntry, PlacementName, ReactorsEntry, RebalanceName, ReservationsEntry,
+    SubsystemEntry, Transport,
 };
 pub use embedded::Embedded;
 pub use finding::{Finding, Place, Severity};
@@ -94,9 +94,11 @@ pub struct Reactors {
     pub budgets: Budgets,
     /// How the sockets of I/O queues are served.
     pub engine: EngineName,
+    /// I/O queues move from busy I/O reactors to idle ones.
+    pub rebalance: bool,
 }
 
-/// How the I/O reactor of a new I/O queue is chosen. It stays there.
+/// How the I/O reactor of a new I/O queue is chosen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Placement {
     /// One after the other, whatever they have.

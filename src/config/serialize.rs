@@ -3,7 +3,7 @@
 use super::cores::CoreListText;
 use super::document::{
     BdevEntry, BdevType, Document, IdleEntry, IdlePolicyName, ListenerEntry, MetricsEntry, NamespaceEntry,
-    OverrideEntry, PlacementName, ReactorsEntry, ReservationsEntry, SubsystemEntry,
+    OverrideEntry, PlacementName, ReactorsEntry, RebalanceName, ReservationsEntry, SubsystemEntry,
 };
 use super::size::SizeText;
 use super::{Bdev, BdevKind, Config, Idle, Listener, Namespace, Placement, Reactors, Subsystem};
@@ -44,6 +44,7 @@ impl From<&Reactors> for ReactorsEntry {
             },
             budgets: reactors.budgets.into(),
             engine: reactors.engine,
+            rebalance: if reactors.rebalance { RebalanceName::On } else { RebalanceName::Off },
         }
     }
 }

@@ -70,6 +70,7 @@ fn layout(management: usize, io: &[usize], idle: Idle) -> Reactors {
         placement: Placement::LeastLoaded,
         budgets: Budgets::default(),
         engine: EngineName::Auto,
+        rebalance: false,
     }
 }
 

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use crate::config::budgets::IO_COUNT;
 use crate::config::cores;
-use crate::config::document::{IdleEntry, IdlePolicyName, OverrideEntry, PlacementName, ReactorsEntry};
+use crate::config::document::{
+    IdleEntry, IdlePolicyName, OverrideEntry, PlacementName, ReactorsEntry, RebalanceName,
+};
 use crate::config::finding::{Findings, Place};
 use crate::config::limits::Knob;
 use crate::config::{Idle, Placement, Reactors, Topology};
@@ -29,8 +31,14 @@ pub(super) fn check(
     let budgets = entry.budgets.check(&place.key("budgets"), findings);
     let (management, io) = layout(entry, place, topology, findings);
     let engine = entry.engine;
-    let mut reactors = Reactors { management, io, idle, overrides: Vec::new(), placement, budgets, engine };
-    reactors.overrides = overrides(&entry.overrides, &reactors, &place.key("overrides"), findings);
+    let rebalance = entry.rebalance == RebalanceName::On;
+    if rebalance && io.len() < 2 {
+        findings
+            .warning(place.key("rebalance"), "is \"on\", and there is only one I/O reactor: nothing moves");
+    }
+    let overrides = Vec::new();
+    let mut reactors = Reactors { management, io, idle, overrides, placement, budgets, engine, rebalance };
+    reactors.overrides = self::overrides(&entry.overrides, &reactors, &place.key("overrides"), findings);
     reactors
 }
 
