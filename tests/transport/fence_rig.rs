@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use corelane::bdev::Bdev;
@@ -27,7 +28,7 @@ use corelane::spec::register::Property;
 use corelane::spec::sqe::Sqe;
 use corelane::spec::status::Status;
 use corelane::transport::{
-    Endpoint, EndpointRole, Listener, Mail, Management, ReservationMail, attach, listen,
+    Counters, Endpoint, EndpointRole, Listener, Mail, Management, Placement, ReservationMail, attach, listen,
 };
 use corelane_reactors::clock::{Clock, Time, VirtualClock};
 use corelane_reactors::group::Group;
@@ -39,7 +40,7 @@ use uuid::Uuid;
 use zerocopy::IntoBytes;
 
 use crate::host::{Host, Wish};
-use crate::rig::{NQN, buffers, ring, settings};
+use crate::rig::{NQN, buffers, io_uring, ring, settings};
 
 /// Turns after which bytes on the loopback device count as lost.
 const TURNS_MAX: usize = 1_000_000;
@@ -56,14 +57,39 @@ pub(crate) type HostIndex = usize;
 pub(crate) struct FenceRig {
     _group: Group,
     clock: VirtualClock,
+    /// What a turn takes, in virtual time.
+    pub(crate) turn: Duration,
     /// All but the one that is in the midst of a turn.
     reactors: Vec<Option<Reactor>>,
-    _endpoints: Vec<Rc<RefCell<Endpoint>>>,
+    /// Management first.
+    pub(crate) endpoints: Vec<Rc<RefCell<Endpoint>>>,
+    /// Of the I/O reactors.
+    pub(crate) counters: Vec<Arc<Counters>>,
+    live: Arc<AtomicUsize>,
     worker: Worker<StateFiles>,
     address: SocketAddr,
     pub(crate) hosts: Vec<Host>,
     directory: TempDir,
     random: u64,
+}
+
+/// What a rig stands on.
+#[derive(Clone, Copy)]
+pub(crate) struct Ground {
+    /// Sockets of I/O queues are served through an io_uring.
+    pub(crate) ring: bool,
+    /// I/O queues for which each I/O reactor has buffers.
+    pub(crate) queues: usize,
+    /// Queues move from busy reactors to idle ones.
+    pub(crate) balance: bool,
+    pub(crate) placement: fn() -> Placement,
+}
+
+impl Default for Ground {
+    fn default() -> Self {
+        let placement = || Placement::LeastLoaded;
+        Self { ring: false, queues: settings().connections_max, balance: false, placement }
+    }
 }
 
 fn identity(nsid: u32) -> Identity {
@@ -83,6 +109,24 @@ impl FenceRig {
 
     /// As [`FenceRig::new`], over a state directory that may have records.
     pub(crate) fn over(
+        directory: TempDir,
+        seed: u64,
+        bdevs: impl FnOnce(&Clock) -> Vec<(u32, Arc<dyn Bdev>)>,
+    ) -> Self {
+        Self::standing_on(&Ground::default(), directory, seed, bdevs)
+    }
+
+    /// As [`FenceRig::new`], on ground that is not the usual one.
+    pub(crate) fn on(
+        ground: &Ground,
+        seed: u64,
+        bdevs: impl FnOnce(&Clock) -> Vec<(u32, Arc<dyn Bdev>)>,
+    ) -> Self {
+        Self::standing_on(ground, tempfile::tempdir().expect("a directory"), seed, bdevs)
+    }
+
+    fn standing_on(
+        ground: &Ground,
         directory: TempDir,
         seed: u64,
         bdevs: impl FnOnce(&Clock) -> Vec<(u32, Arc<dyn Bdev>)>,
@@ -109,11 +153,16 @@ impl FenceRig {
         let (to_management, management_mail) = sim.group().mailbox(0, 64);
         let lanes: Vec<_> = (1..REACTORS).map(|reactor| sim.group().mailbox(reactor, 64)).collect();
         let senders = lanes.iter().map(|(sender, _)| sender.clone()).collect();
-        let management = Management::new(target, to_management.clone(), senders);
-        let endpoint = |role| {
-            Rc::new(RefCell::new(Endpoint::new(&settings(), Arc::default(), role).expect("an endpoint")))
+        let mut management =
+            Management::new(target, to_management.clone(), senders).with_placement((ground.placement)());
+        if ground.balance {
+            management = management.with_balance((1..REACTORS).map(|io| sim.group().handle(io)).collect());
+        }
+        let live = Arc::clone(management.live());
+        let endpoint = |counters, role| {
+            Rc::new(RefCell::new(Endpoint::new(&settings(), counters, role).expect("an endpoint")))
         };
-        let management = endpoint(EndpointRole::Management(Box::new(management)));
+        let management = endpoint(Arc::default(), EndpointRole::Management(Box::new(management)));
         attach(sim.reactor(0), &management, Mail::Management(management_mail)).expect("pollers");
         let keeper = Rc::clone(&management);
         let answers = answers.into_poller("record-answers", ORDERS_MAX, move |turn, answer| {
@@ -123,13 +172,17 @@ impl FenceRig {
         let listener = Listener::new(socket, Rc::clone(&management), settings().connections_max);
         sim.reactor(0).add_poller(Phase::Ingress, Box::new(listener.expect("a listener"))).expect("a poller");
         let mut endpoints = vec![management];
+        let mut counters = Vec::new();
         for (lane, (back, mailbox)) in lanes.into_iter().enumerate() {
             let drained = to_management.reserve().expect("an empty mailbox");
             let mail = ReservationMail { to_management: to_management.clone(), back };
-            let (home, memory) = buffers(&settings(), settings().connections_max);
+            let (home, memory) = buffers(&settings(), ground.queues);
             let channels = Channels::new(home);
-            let ring = ring(sim.reactor(lane + 1));
-            let io = endpoint(EndpointRole::Io { lane, channels, memory, drained, mail, ring });
+            let reactor = sim.reactor(lane + 1);
+            let ring = if ground.ring { Some(io_uring(reactor)) } else { ring(reactor) };
+            counters.push(Arc::<Counters>::default());
+            let role = EndpointRole::Io { lane, channels, memory, drained, mail, ring };
+            let io = endpoint(Arc::clone(&counters[lane]), role);
             attach(sim.reactor(lane + 1), &io, Mail::Io(mailbox)).expect("pollers");
             endpoints.push(io);
         }
@@ -140,8 +193,11 @@ impl FenceRig {
         Self {
             _group: group,
             clock,
+            turn: TURN,
             reactors,
-            _endpoints: endpoints,
+            endpoints,
+            counters,
+            live,
             worker,
             address,
             hosts,
@@ -196,7 +252,7 @@ impl FenceRig {
 
     /// One turn of somebody: a reactor, the writer of records, or a host. True if anything happened.
     pub(crate) fn turn(&mut self) -> bool {
-        self.clock.advance(TURN);
+        self.clock.advance(self.turn);
         let who = self.below(REACTORS + 1 + self.hosts.len());
         match who {
             0..REACTORS => {
@@ -257,6 +313,11 @@ impl FenceRig {
     pub(crate) fn pass(&mut self, by: Duration) {
         self.clock.advance(by);
         self.quiet();
+    }
+
+    /// Connections that count.
+    pub(crate) fn live(&self) -> usize {
+        self.live.load(Ordering::Relaxed)
     }
 
     /// The time it is.

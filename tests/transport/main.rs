@@ -16,6 +16,7 @@ mod host;
 mod lifetime;
 mod log;
 mod manual;
+mod moves;
 mod pending;
 mod reservations;
 mod rig;

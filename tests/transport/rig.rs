@@ -76,9 +76,14 @@ pub(crate) fn ring(reactor: &mut Reactor) -> Option<Ring> {
     if std::env::var(ENGINE).as_deref() != Ok(IO_URING) {
         return None;
     }
+    Some(io_uring(reactor))
+}
+
+/// An io_uring, attached to its reactor.
+pub(crate) fn io_uring(reactor: &mut Reactor) -> Ring {
     let ring = Ring::open(&ring::Options::default()).expect("io_uring on the machine that runs the tests");
     ring.attach(reactor).expect("pollers");
-    Some(ring)
+    ring
 }
 
 /// 8 MiB of memory in blocks of 512 bytes.
