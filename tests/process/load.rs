@@ -18,12 +18,12 @@ use crate::scene::{NQN, configuration};
 /// From the start of a load to its end.
 const LOAD_MAX: Duration = Duration::from_secs(60);
 
-fn target(address: SocketAddr) -> String {
+pub(crate) fn target(address: SocketAddr) -> String {
     format!("tcp://{address}/{NQN}")
 }
 
 /// Loads spin, so two at a time would measure each other.
-fn one_at_a_time() -> MutexGuard<'static, ()> {
+pub(crate) fn one_at_a_time() -> MutexGuard<'static, ()> {
     static LOAD: Mutex<()> = Mutex::new(());
     // What failed in another test is no matter of this one.
     LOAD.lock().unwrap_or_else(PoisonError::into_inner)

@@ -32,3 +32,4 @@ mod stopping;
 #[path = "../storm/mod.rs"]
 mod storm;
 mod terminal;
+mod tuning;

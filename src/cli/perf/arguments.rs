@@ -182,7 +182,7 @@ fn parse_target(text: &str) -> Result<PerfTarget, String> {
     Err("is neither tcp://HOST[:PORT]/NQN nor bdev:NAME".to_owned())
 }
 
-fn parse_positive(text: &str) -> Result<Duration, String> {
+pub(in crate::cli) fn parse_positive(text: &str) -> Result<Duration, String> {
     parse_time(text)
         .and_then(|time| if time.is_zero() { Err("is no time at all".to_owned()) } else { Ok(time) })
 }

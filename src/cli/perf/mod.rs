@@ -18,9 +18,10 @@ use crate::perf::{
 use super::remote::{Remote, is_unreachable, refused};
 use super::{Failure, chain, check};
 
+pub(in crate::cli) use arguments::parse_positive;
 use arguments::{Digest, PerfTarget};
 use report::Heading;
-use watch::Console;
+pub(in crate::cli) use watch::Console;
 
 pub(super) use arguments::{ABOUT, AFTER, PerfArguments};
 

@@ -19,7 +19,7 @@ enum Tell {
 }
 
 /// Waits for signals.
-pub(super) struct Console<'a> {
+pub(in crate::cli) struct Console<'a> {
     signals: UnixStream,
     asked: usize,
     tell: Tell,
@@ -28,7 +28,7 @@ pub(super) struct Console<'a> {
 
 impl<'a> Console<'a> {
     /// From here on SIGINT and SIGTERM end runs, and not the process.
-    pub(super) fn new(progress: bool, errors: &'a mut dyn Write) -> io::Result<Self> {
+    pub(in crate::cli) fn new(progress: bool, errors: &'a mut dyn Write) -> io::Result<Self> {
         let signals = app::watch_signals()?;
         signals.set_nonblocking(true)?;
         let tell = match (io::stderr().is_terminal(), progress) {
@@ -40,19 +40,19 @@ impl<'a> Console<'a> {
     }
 
     /// Somebody has asked for the end.
-    pub(super) fn is_asked(&self) -> bool {
+    pub(in crate::cli) fn is_asked(&self) -> bool {
         self.asked > 0
     }
 
     /// Says something that is not progress.
-    pub(super) fn say(&mut self, line: &str) {
+    pub(in crate::cli) fn say(&mut self, line: &str) {
         self.end_line();
         // When standard error is gone there is nobody left to tell.
         let _ = writeln!(self.errors, "corelane: {line}");
     }
 
     /// Removes what stands in the line of the terminal.
-    pub(super) fn end_line(&mut self) {
+    pub(in crate::cli) fn end_line(&mut self) {
         if self.tell == Tell::InPlace {
             let _ = write!(self.errors, "\r\x1b[K");
         }

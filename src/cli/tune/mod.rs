@@ -13,6 +13,7 @@ pub(super) use arguments::{ABOUT, AFTER, TuneArguments};
 
 mod arguments;
 mod file;
+mod measure;
 mod table;
 
 /// Looks at the machine, and writes a proposal where one is asked for.
@@ -33,6 +34,9 @@ pub(super) fn run(
         }
         None => inspect::embedded(topology).ok_or_else(|| refused("this process may use no core"))?,
     };
+    if options.measure {
+        return measure::run(options, &judged, topology, output, errors);
+    }
     let inspection = Inspection::of(machine, &judged, topology);
     if options.json {
         let text =
