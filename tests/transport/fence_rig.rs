@@ -19,7 +19,7 @@ use corelane::nvmf::namespace::Namespace;
 use corelane::nvmf::options::Options;
 use corelane::nvmf::subsystem::Subsystem;
 use corelane::nvmf::target::Target;
-use corelane::persist::{StateDirectory, StateFiles, Store, Worker, Writer};
+use corelane::persist::{Answer, StateDirectory, StateFiles, Store, Worker, Writer};
 use corelane::reservation::{self, Identity};
 use corelane::spec::fabrics::CNTLID_DYNAMIC;
 use corelane::spec::nqn::Nqn;
@@ -32,6 +32,7 @@ use corelane::transport::{
 };
 use corelane_reactors::clock::{Clock, Time, VirtualClock};
 use corelane_reactors::group::Group;
+use corelane_reactors::mailbox::Mailbox;
 use corelane_reactors::poller::Phase;
 use corelane_reactors::reactor::{Activity, Reactor};
 use corelane_reactors::sim::Simulation;
@@ -135,21 +136,7 @@ impl FenceRig {
         let socket = listen("127.0.0.1:0".parse().expect("an address")).expect("a port");
         let address = socket.local_addr().expect("a bound socket");
         let mut target = target(address, bdevs(sim.group().clock()));
-        let (sender, answers) = sim.group().mailbox(0, ORDERS_MAX);
-        let state = StateDirectory::open(directory.path(), false).expect("a state directory");
-        let store = Store::open(StateFiles::new(Arc::new(state))).expect("a store");
-        let reader = store.reader();
-        let (writer, worker) = Writer::local(store, sender, ORDERS_MAX);
-        let mut fences = Fences::new(writer);
-        let recovered = (1..=3).map(|nsid| {
-            let options = reservation::Options { ptpl: true };
-            let found = recover(&reader, &identity(nsid), options).unwrap_or(Recovered::Fenced);
-            (identity(nsid), found, options)
-        });
-        fences.add(0, sim.group().published(Arc::new(Snapshot::default())), recovered);
-        target.enable_reservations(&Nqn::parse(NQN).expect("a name"));
-        target.set_fences(fences);
-
+        let (answers, worker) = reservations(&sim, &directory, &mut target);
         let (to_management, management_mail) = sim.group().mailbox(0, 64);
         let lanes: Vec<_> = (1..REACTORS).map(|reactor| sim.group().mailbox(reactor, 64)).collect();
         let senders = lanes.iter().map(|(sender, _)| sender.clone()).collect();
@@ -410,4 +397,27 @@ fn target(address: SocketAddr, bdevs: Vec<(u32, Arc<dyn Bdev>)>) -> Target {
     };
     target.add_subsystem(subsystem).expect("a subsystem");
     target
+}
+
+/// Reservations for all namespaces, as their records have them: where the writer's answers come, and the writer.
+fn reservations(
+    sim: &Simulation,
+    directory: &TempDir,
+    target: &mut Target,
+) -> (Mailbox<Answer>, Worker<StateFiles>) {
+    let (sender, answers) = sim.group().mailbox(0, ORDERS_MAX);
+    let state = StateDirectory::open(directory.path(), false).expect("a state directory");
+    let store = Store::open(StateFiles::new(Arc::new(state))).expect("a store");
+    let reader = store.reader();
+    let (writer, worker) = Writer::local(store, sender, ORDERS_MAX);
+    let mut fences = Fences::new(writer);
+    let recovered = (1..=3).map(|nsid| {
+        let options = reservation::Options { ptpl: true };
+        let found = recover(&reader, &identity(nsid), options).unwrap_or(Recovered::Fenced);
+        (identity(nsid), found, options)
+    });
+    fences.add(0, sim.group().published(Arc::new(Snapshot::default())), recovered);
+    target.enable_reservations(&Nqn::parse(NQN).expect("a name"));
+    target.set_fences(fences);
+    (answers, worker)
 }
