@@ -11,7 +11,7 @@ use corelane_reactors::idle::IdlePolicy;
 
 use crate::app::ServeError;
 use crate::bdev::{Bdev, File, FileOptions, Malloc, Null};
-use crate::config::{self, BdevKind, ByteSize, Config, CorePlace, Reactors, Topology};
+use crate::config::{self, BdevKind, ByteSize, Config, CorePlace, Topology};
 use crate::nvmf::host::Hosts;
 use crate::nvmf::io::Counts;
 use crate::nvmf::namespace::Namespace;
@@ -167,17 +167,6 @@ pub(super) fn settings(config: &Config) -> Settings {
         accepts_per_turn: budgets.accepts_per_turn.into(),
         ..Settings::default()
     }
-}
-
-/// Where threads of the kernel do what a ring has to wait for: on physical cores that have no I/O reactor, else on the other
-/// threads of those that have, else where management is.
-pub(super) fn worker_cpus(reactors: &Reactors, allowed: &[usize], machine: &Topology) -> Vec<usize> {
-    let physical = |core: usize| machine.place(core).map(|place| place.physical);
-    let taken: Vec<usize> = reactors.io.iter().filter_map(|&core| physical(core)).collect();
-    let free: Vec<usize> = allowed.iter().copied().filter(|core| !reactors.io.contains(core)).collect();
-    let apart = |core: &usize| physical(*core).is_none_or(|place| !taken.contains(&place));
-    let far: Vec<usize> = free.iter().copied().filter(apart).collect();
-    [far, free].into_iter().find(|cores| !cores.is_empty()).unwrap_or_else(|| vec![reactors.management])
 }
 
 /// How I/O queues are spread over the I/O reactors. Packets can come in on any core of this machine.

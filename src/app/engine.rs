@@ -5,8 +5,7 @@ use std::fmt;
 
 use corelane_reactors::ring::{self, Ring, RingError};
 
-use crate::app::assemble::worker_cpus;
-use crate::config::{Config, EngineName};
+use crate::config::{Config, EngineName, Reactors, Topology};
 use crate::tune::inspect;
 use crate::tune::setup::Machine;
 
@@ -110,7 +109,7 @@ impl RingUse {
     }
 }
 
-/// The sizes of an io_uring, and the cores of its threads, which do what would block.
+/// The sizes of an io_uring, and where its threads run, which do what would block.
 pub(super) fn options(config: &Config, allowed: &[usize], sockets: bool) -> ring::Options {
     let worker_cpus = worker_cpus(&config.reactors, allowed, &inspect::topology(&Machine::this()));
     let default = ring::Options::default();
@@ -118,6 +117,16 @@ pub(super) fn options(config: &Config, allowed: &[usize], sockets: bool) -> ring
     let streams = if sockets { config.limits.connections_max.saturating_mul(2) } else { 0 };
     let operations = default.operations.saturating_add(streams);
     ring::Options { operations, worker_cpus, ..default }
+}
+
+/// On physical cores that have no I/O reactor, else on the other threads of those that have, else where management is.
+fn worker_cpus(reactors: &Reactors, allowed: &[usize], machine: &Topology) -> Vec<usize> {
+    let physical = |core: usize| machine.place(core).map(|place| place.physical);
+    let taken: Vec<usize> = reactors.io.iter().filter_map(|&core| physical(core)).collect();
+    let free: Vec<usize> = allowed.iter().copied().filter(|core| !reactors.io.contains(core)).collect();
+    let apart = |core: &usize| physical(*core).is_none_or(|place| !taken.contains(&place));
+    let far: Vec<usize> = free.iter().copied().filter(apart).collect();
+    [far, free].into_iter().find(|cores| !cores.is_empty()).unwrap_or_else(|| vec![reactors.management])
 }
 
 impl fmt::Display for SocketEngine {

@@ -1,4 +1,4 @@
-//! Which I/O reactors are near which cores, and where threads of the kernel work.
+//! Which I/O reactors are near which cores.
 
 use super::*;
 
@@ -25,32 +25,4 @@ fn where_nothing_is_known_only_the_same_core_is_near() {
     let mut expected = Nearest::new(1);
     expected.set(1, vec![0]);
     assert_eq!(nearest(&[1], &Topology::flat(&[0, 1, 2])), expected);
-}
-
-#[test]
-fn threads_of_the_kernel_keep_away_from_physical_cores_with_a_reactor() {
-    // Four physical cores with two threads: 0-3 are the first, 4-7 the others.
-    let place = |core| CorePlace { core, physical: core % 4, node: None };
-    let machine = Topology::new((0..8).map(place).collect());
-    let all: Vec<usize> = (0..8).collect();
-    let rows: [(&[usize], &[usize], &[usize]); 5] = [
-        // I/O on,        allowed,       the kernel's threads on
-        (&[1, 2], &all, &[0, 3, 4, 7]),
-        (&[1, 2], &[0, 1, 2, 5, 6], &[0]),
-        // Nothing but the other threads of cores that are taken is left.
-        (&[1, 2, 3], &[1, 2, 3, 5, 6], &[5, 6]),
-        (&[0, 1, 2, 3], &all, &[4, 5, 6, 7]),
-        // Nothing at all is left.
-        (&[0, 1], &[0, 1], &[0]),
-    ];
-    for (io, allowed, expected) in rows {
-        let reactors = Reactors { io: io.to_vec(), ..reactors() };
-        assert_eq!(worker_cpus(&reactors, allowed, &machine), expected, "{io:?} of {allowed:?}");
-    }
-}
-
-/// Management on core 0.
-fn reactors() -> Reactors {
-    let document = r#"{"reactors": {"management": 0, "io": [0]}, "bdevs": [], "subsystems": []}"#;
-    config::parse(document, &[0]).unwrap().config.reactors
 }
