@@ -142,6 +142,13 @@ impl Group {
         }
     }
 
+    /// Has sends be tried at once, or go through the ring all of them.
+    fn send_at_once(&mut self, at_once: bool) {
+        if let Engine::Uring(engine) = &mut self.group.engine {
+            engine.send_at_once_to(if at_once { usize::MAX } else { 0 });
+        }
+    }
+
     fn prepare_for_sleep(&self) {
         if let Some(ring) = &self.ring {
             assert!(!ring.prepare_for_sleep());
@@ -156,14 +163,15 @@ fn make(options: &Options) -> io::Result<Group> {
         return Ok(Group { group: PollGroup::new(options)?, ring: None });
     }
     let ring = Ring::open(&ring::Options::default()).expect("io_uring on the machine that runs the tests");
-    let mut group = PollGroup::on_ring(options, &ring).map_err(io::Error::other)?;
-    if let Engine::Uring(engine) = &mut group.engine {
-        engine.send_at_once_to(if kind == Kind::SendingAtOnce { usize::MAX } else { 0 });
-        if kind == Kind::WithoutWindows {
-            engine.without_windows();
-        }
+    let group = PollGroup::on_ring(options, &ring).map_err(io::Error::other)?;
+    let mut group = Group { group, ring: Some(ring) };
+    group.send_at_once(kind == Kind::SendingAtOnce);
+    if kind == Kind::WithoutWindows
+        && let Engine::Uring(engine) = &mut group.group.engine
+    {
+        engine.without_windows();
     }
-    Ok(Group { group, ring: Some(ring) })
+    Ok(group)
 }
 
 /// What is done with shown bytes.

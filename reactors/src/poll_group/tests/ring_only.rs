@@ -304,3 +304,20 @@ fn assert_full_socket_waits_in_the_ring() {
 fn what_a_full_socket_does_not_take_at_once_waits_in_the_ring() {
     on_ring_sending_at_once(assert_full_socket_waits_in_the_ring);
 }
+
+fn assert_nothing_is_sent_before_what_is_in_flight() {
+    let (mut group, id, mut far) = connected(2);
+    let mut recorder = Recorder::greedy();
+    assert_eq!(group.group.send(id, &[Segment::of(b"one")]), Sent::Pending);
+    group.send_at_once(true);
+    assert_eq!(group.group.send(id, &[Segment::of(b"two")]), Sent::Blocked);
+    drive(&mut group, &mut recorder, |recorder| recorder.writable == 1);
+    assert_eq!(recorder.sent, [Ok(3)]);
+    assert_eq!(group.group.send(id, &[Segment::of(b"two")]), Sent::Bytes(3));
+    assert_eq!(read(&mut far, 6), b"onetwo");
+}
+
+#[test]
+fn what_is_sent_at_once_does_not_overtake_what_is_in_flight() {
+    on_ring(assert_nothing_is_sent_before_what_is_in_flight);
+}

@@ -1,6 +1,10 @@
 //! Users, files and rings that end while operations are in flight.
 
-use std::{io::Write, time::Instant};
+use std::{
+    io::Write,
+    net::{TcpListener, TcpStream},
+    time::Instant,
+};
 
 use super::*;
 
@@ -117,4 +121,36 @@ fn a_ring_that_ends_cancels_what_waits_for_ever() {
         drop((user, file, ring));
         assert!(begun.elapsed() < Ring::CLOSE_WAIT, "{mode:?}: the end of the ring waited in vain");
     }
+}
+
+#[test]
+fn a_stream_of_which_nobody_takes_anything_waits_in_the_kernel() {
+    const BACKLOG: u32 = 4;
+    in_every_mode(|ring| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        near.set_nodelay(true).unwrap();
+        let (far, _) = listener.accept().unwrap();
+        let user = ring.stream_user(1, BACKLOG).unwrap();
+        let into = memory(&[0; 128]);
+        let mut window = ring.window().unwrap();
+        window.offer(into);
+        user.submit(1, &Operation::Receive { socket: far.as_fd(), window: &window }).unwrap();
+        ring.submit();
+        let bytes: Vec<u8> = (1..=64).collect();
+        for byte in &bytes {
+            near.write_all(&[*byte]).unwrap();
+            ring.reap();
+            assert!(user.outstanding() <= 1 + BACKLOG as usize, "{user:?}");
+        }
+        let mut received = 0;
+        while received < bytes.len() {
+            let completion = next(ring, &user);
+            assert!(completion.more, "{completion:?}");
+            received += completion.result.unwrap() as usize;
+        }
+        assert_eq!(contents(into.read_only())[..bytes.len()], bytes);
+        drop(near);
+        assert_eq!(next(ring, &user), Completion { token: 1, result: Ok(0), more: false });
+    });
 }
