@@ -9,7 +9,8 @@ use crate::config::{Config, EngineName, Reactors, Topology};
 use crate::tune::inspect;
 use crate::tune::setup::Machine;
 
-/// Whether `auto` tries io_uring, and falls back where that is not to be had. Decided by measurement: `benches/README.md`.
+/// Whether `auto` tries io_uring, and falls back where that is not to be had. Not while a measurement shows no gain, and a
+/// longer way for a single command: see `benches/README.md`.
 const AUTO_IS_IO_URING: bool = false;
 
 /// What serves the sockets of I/O queues.
