@@ -204,6 +204,7 @@ fn loads(
             address,
             identity: host.identity.clone(),
             io_queues: 1,
+            queues_elsewhere: 0,
             depth,
             header_digest: false,
             data_digest: false,

@@ -5,6 +5,11 @@ use crate::config::{Config, CorePlace};
 
 const BOTH: [EngineName; 2] = [EngineName::Epoll, EngineName::IoUring];
 
+/// Cores that may be used, those of the load, and what is tried for I/O.
+type LayoutRow = (&'static [usize], &'static [usize], &'static [&'static [usize]]);
+/// Numbers, and their median, least and most.
+type SummaryRow = (&'static [f64], Option<(f64, f64, f64)>);
+
 fn layouts(trial: &Trial) -> Vec<(usize, Vec<usize>)> {
     let mut layouts: Vec<_> = trial.candidates.iter().map(|it| (it.management, it.io.clone())).collect();
     layouts.dedup();
@@ -13,7 +18,7 @@ fn layouts(trial: &Trial) -> Vec<(usize, Vec<usize>)> {
 
 #[test]
 fn layouts_leave_cores_to_the_load() {
-    let rows: [(&[usize], &[usize], &[&[usize]]); 5] = [
+    let rows: [LayoutRow; 5] = [
         // may use     load      I/O
         (&[3], &[3], &[&[3]]),
         (&[0, 1], &[1], &[&[0], &[0, 1]]),
@@ -105,7 +110,7 @@ fn the_best_is_faster_by_more_than_runs_differ_then_sooner_then_thriftier() {
 
 #[test]
 fn medians_are_what_lies_in_the_middle() {
-    let rows: [(&[f64], Option<(f64, f64, f64)>); 4] = [
+    let rows: [SummaryRow; 4] = [
         (&[], None),
         (&[3.0], Some((3.0, 3.0, 3.0))),
         (&[3.0, 1.0, 9.0], Some((3.0, 1.0, 9.0))),

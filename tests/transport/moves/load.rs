@@ -108,7 +108,7 @@ impl Load {
             self.version += 1;
             let data: Vec<u8> = (0..blocks).flat_map(|_| content(self.version)).collect();
             let sqe = command::write(self.nsid, lba, count, false);
-            if self.rule == Rule::InOrder || blocks <= CAPSULE_BLOCKS && self.version % 2 == 0 {
+            if self.rule == Rule::InOrder || blocks <= CAPSULE_BLOCKS && self.version.is_multiple_of(2) {
                 host.in_capsule(cid, sqe, &data);
             } else {
                 host.on_request(cid, sqe, &data);

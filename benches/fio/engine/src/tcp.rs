@@ -80,6 +80,7 @@ impl TcpLane {
             address,
             identity: options.identity.clone(),
             io_queues: 1,
+            queues_elsewhere: 0,
             depth: options.depth,
             header_digest: options.header_digest,
             data_digest: options.data_digest,
