@@ -28,7 +28,7 @@ use corelane_reactors::cpu;
 
 use crate::client::Client;
 use crate::server::{SUBSYSTEM, Server};
-use crate::workload::{WORKLOADS, Workload};
+use crate::workload::WORKLOADS;
 
 /// Hosts that are connected and do nothing.
 const HOSTS: usize = 4;
@@ -131,15 +131,14 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// The parts of a round with a load, asked for from `core`.
 fn load(server: &Server, core: usize, times: Times, figures: &mut Figures) -> Result<(), Box<dyn Error>> {
     cpu::pin(core, &cpu::allowed())?;
-    let mut client = Client::connect(server.address(), 1)?;
-    client.fill()?;
-    let workload = |name: &str| -> Result<&Workload, &str> {
-        WORKLOADS.iter().find(|workload| workload.name == name).ok_or("an unknown workload")
+    Client::fill(server.address())?;
+    let run = |name: &str, time| {
+        let workload =
+            WORKLOADS.iter().find(|workload| workload.name == name).ok_or("an unknown workload")?;
+        Client::connect(server.address(), workload)?.run(workload, time)
     };
-    let full = client.run(workload("4k-random-read-qd128")?, times.full)?;
-    figures.throughput.push(full.operations_per_second);
-    figures.latency.push(client.run(workload("4k-random-read-qd1-p50")?, times.single)?.median_us);
-    drop(client);
+    figures.throughput.push(run("4k-random-read-qd128", times.full)?.operations_per_second);
+    figures.latency.push(run("4k-random-read-qd1-p50", times.single)?.median_us);
 
     let mut host = Host::connect(server.address(), &HostOptions::new(Nqn::parse(SUBSYSTEM)?))?;
     let reads = u32::try_from(times.light.as_millis())? * LIGHT / 1_000;
