@@ -192,7 +192,7 @@ impl End {
             assert!(open, "the server ends after the client");
         }
         let operations_per_second = answered as f64 / start.elapsed().as_secs_f64();
-        Figure { operations_per_second, median_us: latencies.median_us(), busy_us: 0.0 }
+        Figure { operations_per_second, median_us: latencies.median_us() }
     }
 
     /// Queues a message with `payload` bytes of the memory from `place` on.

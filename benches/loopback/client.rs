@@ -11,7 +11,6 @@ use corelane::spec::nqn::Nqn;
 use corelane_reactors::clock::Clock;
 use corelane_reactors::poll_group::{Options, PollGroup, SocketId};
 
-use crate::target::Target;
 use crate::workload::{BLOCK_BYTES, Figure, Kind, Latencies, Places, REGION_BYTES, Workload};
 
 const SUBSYSTEM: &str = "nqn.2026-11.io.corelane:disk0";
@@ -98,20 +97,13 @@ impl Client {
         Ok(())
     }
 
-    /// Asks `target` for as much as it gets, for `time`.
-    pub(crate) fn run(
-        &mut self,
-        target: &Target,
-        workload: &Workload,
-        time: Duration,
-    ) -> Result<Figure, Box<dyn Error>> {
-        let busy = target.busy();
+    /// Asks for as much as it gets, for `time`.
+    pub(crate) fn run(&mut self, workload: &Workload, time: Duration) -> Result<Figure, Box<dyn Error>> {
         let start = self.clock.now();
         let (answered, latencies) = self.drive(workload, |now| now.since(start) < time)?;
         let seconds = self.clock.now().since(start).as_secs_f64();
         let operations_per_second = answered as f64 / seconds;
-        let busy_us = (target.busy() - busy).as_secs_f64() * 1e6 / answered as f64;
-        Ok(Figure { operations_per_second, median_us: latencies.median_us(), busy_us })
+        Ok(Figure { operations_per_second, median_us: latencies.median_us() })
     }
 
     /// Keeps `depth` commands under way for as long as `go_on`, which is asked after each that is answered or turn;

@@ -70,9 +70,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             clients.push(client::Client::connect(target.address, workload)?);
         }
         let mut columns: Vec<Vec<Figure>> = vec![Vec::new(); clients.len() + 2];
+        let mut busy = vec![Vec::new(); clients.len()];
         for _ in 0..arguments.pairs {
-            for ((client, target), figures) in clients.iter_mut().zip(&targets).zip(&mut columns) {
-                figures.push(client.run(target, workload, arguments.time)?);
+            for (place, (client, target)) in clients.iter_mut().zip(&targets).enumerate() {
+                let before = target.busy();
+                let figure = client.run(workload, arguments.time)?;
+                let answered = figure.operations_per_second * arguments.time.as_secs_f64();
+                busy[place].push((target.busy() - before).as_secs_f64() * 1e6 / answered);
+                columns[place].push(figure);
             }
             if workload.connections == 1 && !arguments.alone {
                 for (figures, payloads) in columns[clients.len()..].iter_mut().zip(PAYLOADS) {
@@ -80,7 +85,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 }
             }
         }
-        report(workload, columns);
+        report(workload, columns, &busy);
     }
     for target in targets {
         target.stop()?;
@@ -91,11 +96,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// The two bare columns.
 const PAYLOADS: [Payloads; 2] = [Payloads::Dropped, Payloads::Placed];
 
-/// One line of the table; a ratio above 1 means that the target is faster.
-fn report(workload: &Workload, columns: Vec<Vec<Figure>>) {
+/// One line of the table; a ratio above 1 means that the target is faster. `busy` is the time of each target's core for a
+/// request, in microseconds: of turns in which it had something to do, the kernel's share included. It tells engines apart
+/// where the client is what limits.
+fn report(workload: &Workload, columns: Vec<Vec<Figure>>, busy: &[Vec<f64>]) {
     let latency = workload.depth == 1;
     let value = |figure: &Figure| if latency { figure.median_us } else { figure.operations_per_second };
-    let busy: Vec<_> = columns.iter().map(|figures| spread(figures, |figure| figure.busy_us)).collect();
     let columns: Vec<_> = columns.iter().map(|figures| spread(figures, value)).collect();
     print!("{:<30}", workload.name);
     for values in &columns {
@@ -108,8 +114,8 @@ fn report(workload: &Workload, columns: Vec<Vec<Figure>>) {
         };
         print!(" {text:>30}");
     }
-    for [busy, ..] in busy[..busy.len() - PAYLOADS.len()].iter().flatten() {
-        print!(" {busy:.3}");
+    for [median, ..] in busy.iter().filter_map(|values| spread(values, |&value| value)) {
+        print!(" {median:.3}");
     }
     let (targets, bare) = columns.split_at(columns.len() - PAYLOADS.len());
     for target in targets.iter().flatten() {
@@ -121,7 +127,7 @@ fn report(workload: &Workload, columns: Vec<Vec<Figure>>) {
 }
 
 /// Median, least and most, if there are any.
-fn spread(figures: &[Figure], value: impl Fn(&Figure) -> f64) -> Option<[f64; 3]> {
+fn spread<T>(figures: &[T], value: impl Fn(&T) -> f64) -> Option<[f64; 3]> {
     let mut values: Vec<f64> = figures.iter().map(value).collect();
     values.sort_by(f64::total_cmp);
     Some([*values.get(values.len() / 2)?, *values.first()?, *values.last()?])

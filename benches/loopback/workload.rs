@@ -73,9 +73,6 @@ pub(crate) struct Figure {
     pub(crate) operations_per_second: f64,
     /// Median time from request to answer in microseconds; measured at depth 1 only, else 0.
     pub(crate) median_us: f64,
-    /// Time of the target's core for a request, in microseconds: of turns in which it had something to do, the kernel's
-    /// share included. Tells engines apart where the client is what limits. 0 for a bare socket.
-    pub(crate) busy_us: f64,
 }
 
 /// Which blocks are asked for next.
