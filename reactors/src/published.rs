@@ -5,9 +5,9 @@
 //! the group has ended the turn it was in, or was parked or stopped, at the time of the
 //! replacement: see [`Grace`].
 
-#![expect(unsafe_code, reason = "the current snapshot is an atomic pointer to a boxed value")]
+#![expect(unsafe_code, reason = "the current snapshot is an atomic pointer to an owned value")]
 
-use std::{fmt, ptr};
+use std::{fmt, ptr, sync::Arc as Owned};
 
 use crate::{
     quiescence::{Sample, SharedQuiescence},
@@ -28,8 +28,9 @@ pub struct Subscriber<T: Send + Sync + 'static> {
 }
 
 struct Cell<T: Send + Sync + 'static> {
-    /// Made by `Box::into_raw`, never null; the box is owned by the cell while it is current, then
-    /// by `quiescence`, which keeps it until no turn that could have loaded it is left.
+    /// Made by `Owned::into_raw`, never null; owned by the cell while it is current, then by `quiescence`, which keeps it
+    /// until no turn that could have loaded it is left. Not a `Box`: moving one promises that nobody else refers to its
+    /// value, and turns still do when it is handed on.
     ///
     /// Partner: the swap in `publish` (Release) and the load in `read` (Acquire) hand over the
     /// value's contents. When an old value is freed is decided by `quiescence`.
@@ -41,7 +42,7 @@ pub(crate) fn published<T: Send + Sync + 'static>(
     quiescence: &SharedQuiescence,
     value: T,
 ) -> (Publisher<T>, Subscriber<T>) {
-    let current = AtomicPtr::new(Box::into_raw(Box::new(value)));
+    let current = AtomicPtr::new(Owned::into_raw(Owned::new(value)).cast_mut());
     let cell = Arc::new(Cell { current, quiescence: Arc::clone(quiescence) });
     (Publisher { cell: Arc::clone(&cell) }, Subscriber { cell })
 }
@@ -55,12 +56,12 @@ impl<T: Send + Sync + 'static> Publisher<T> {
     /// reader takes it. Values that are due are dropped by the calling thread.
     pub fn publish(&mut self, value: T) -> Grace {
         let quiescence = &self.cell.quiescence;
-        let new = Box::into_raw(Box::new(value));
+        let new = Owned::into_raw(Owned::new(value)).cast_mut();
         // Partner: the load in `Subscriber::read`. Acquire, because the old value is dropped here.
         let old = self.cell.current.swap(new, Ordering::AcqRel);
         let sample = quiescence.sample();
-        // SAFETY: `current` held a pointer of `Box::into_raw`, which the swap has handed to us alone.
-        let old = unsafe { Box::from_raw(old) };
+        // SAFETY: `current` held a pointer of `Owned::into_raw`, whose ownership the swap has handed to us alone.
+        let old = unsafe { Owned::from_raw(old) };
         quiescence.defer(sample.clone(), old);
         quiescence.reclaim();
         Grace { quiescence: Arc::clone(quiescence), sample }
@@ -109,8 +110,8 @@ impl<T: Send + Sync + 'static> Drop for Cell<T> {
         // Acquire through the reference count of the cell: nobody can load from it any more, but a
         // turn that did may still be running.
         let current = self.current.load(Ordering::Relaxed);
-        // SAFETY: a pointer of `Box::into_raw` that the cell owns (field invariant) and gives up here.
-        let current = unsafe { Box::from_raw(current) };
+        // SAFETY: a pointer of `Owned::into_raw` that the cell owns (field invariant) and gives up here.
+        let current = unsafe { Owned::from_raw(current) };
         self.quiescence.defer(self.quiescence.sample(), current);
     }
 }

@@ -6,7 +6,7 @@
 //! loaded, and used, only while the loading reactor's counter is odd, and within one turn, that is,
 //! between two steps of the counter.
 
-use std::{fmt, mem};
+use std::{fmt, mem, sync::Arc as Owned};
 
 use crossbeam::utils::CachePadded;
 
@@ -28,8 +28,9 @@ pub(crate) struct Quiescence {
 
 struct Deferred {
     sample: Sample,
-    /// Only ever dropped.
-    _value: Box<dyn Send>,
+    /// Only ever dropped. The one owner; an `Arc`, because readers may still refer to the value while it waits here, which a
+    /// `Box` rules out.
+    _value: Owned<dyn Send + Sync>,
 }
 
 /// One for the group, its reactors and its published values.
@@ -53,7 +54,7 @@ impl Quiescence {
     }
 
     /// Drops `value` once every reactor has passed the point of `sample`.
-    pub(crate) fn defer(&self, sample: Sample, value: Box<dyn Send>) {
+    pub(crate) fn defer(&self, sample: Sample, value: Owned<dyn Send + Sync>) {
         self.lock().push(Deferred { sample, _value: value });
     }
 
