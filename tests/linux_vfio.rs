@@ -5,6 +5,9 @@
 mod device;
 #[path = "vfio/driver.rs"]
 mod driver;
+#[path = "guest/emulator.rs"]
+mod emulator;
+mod guest;
 #[cfg(test)]
 #[path = "nvme/suite/mod.rs"]
 #[expect(unused_imports, reason = "the emulated controller is tested with more of it")]
@@ -19,22 +22,17 @@ use std::process::{Command, ExitStatus};
 use std::thread;
 use std::time::Duration;
 
-use serde_json::Value;
 use tempfile::TempDir;
 
-/// Times that a story is told from its beginning, on a fresh machine, because QEMU crashed: the controller of QEMU 7.2 frees
-/// its queues at a reset, and completes what was in flight into the freed memory.
-const ATTEMPTS: usize = 3;
-
-/// The status with which `vm` says that.
-const EMULATOR_CRASHED: i32 = 126;
+use emulator::{told, unit_tests};
+use guest::{Guest, wanted};
 
 /// Devices that `vfio_removal.sh` has pulled out; the last one it cuts off itself.
 const PULLED: usize = 4;
 
 #[test]
 fn a_device_is_driven_and_served_from_user_space() {
-    if wanted() {
+    if wanted("a PCI NVMe device driven in a virtual machine", "linux_vfio") {
         told(drive_and_serve);
     }
 }
@@ -81,12 +79,12 @@ fn drive_and_serve() -> ExitStatus {
         "-device",
         "nvme,serial=TWIN1,drive=twin1,bus=twins,addr=0.1",
     ]);
-    vm.status().expect("starting the virtual machine")
+    ended(&mut vm)
 }
 
 #[test]
 fn devices_are_taken_away_under_load() {
-    if wanted() {
+    if wanted("a PCI NVMe device driven in a virtual machine", "linux_vfio") {
         told(take_away);
     }
 }
@@ -105,10 +103,10 @@ fn take_away() -> ExitStatus {
         vm.arg("-device")
             .arg(format!("nvme,id=pull{number},serial=PULL{number},drive={name},bus=port{number}"));
     }
-    let mut vm = vm.spawn().expect("starting the virtual machine");
+    let mut vm = Guest(vm.spawn().expect("starting the virtual machine"));
     let mut left: Vec<_> = (0..PULLED).map(|number| format!("pull{number}")).collect();
     loop {
-        if let Some(status) = vm.try_wait().expect("the virtual machine") {
+        if let Some(status) = vm.0.try_wait().expect("the virtual machine") {
             return status;
         }
         if let Some(at) = left.iter().position(|name| Path::new(&machine.path(name)).exists()) {
@@ -120,7 +118,7 @@ fn take_away() -> ExitStatus {
 
 #[test]
 fn a_device_without_an_iommu_is_refused() {
-    if wanted() {
+    if wanted("a PCI NVMe device driven in a virtual machine", "linux_vfio") {
         told(refuse_without_an_iommu);
     }
 }
@@ -131,7 +129,7 @@ fn refuse_without_an_iommu() -> ExitStatus {
     let mut vm = machine.vm("", "vfio_no_iommu.sh", &[]);
     vm.arg("-drive").arg(format!("file={},if=none,id=disk,format=raw", machine.path("disk")));
     vm.args(["-device", "nvme,serial=EMULATED0,drive=disk"]);
-    vm.status().expect("starting the virtual machine")
+    ended(&mut vm)
 }
 
 /// What a virtual machine and this one share.
@@ -168,20 +166,9 @@ impl Machine {
     }
 }
 
-/// Tells a story to its end, which must be a good one; see [`ATTEMPTS`].
-fn told(story: fn() -> ExitStatus) {
-    for attempt in 1..=ATTEMPTS {
-        let status = story();
-        if status.code() != Some(EMULATOR_CRASHED) {
-            assert!(
-                status.success(),
-                "the virtual machine ended with {status}; its output says which step failed"
-            );
-            return;
-        }
-        eprintln!("the emulator crashed (attempt {attempt} of {ATTEMPTS})");
-    }
-    panic!("the emulator crashed {ATTEMPTS} times");
+/// Runs a virtual machine to its end.
+fn ended(vm: &mut Command) -> ExitStatus {
+    Guest(vm.spawn().expect("starting the virtual machine")).0.wait().expect("the virtual machine")
 }
 
 /// The example, built as this program was, and where it lies then.
@@ -217,24 +204,6 @@ fn ioengine() -> Option<PathBuf> {
     Some(target.join("libcorelane_fio.so"))
 }
 
-/// The library's own tests, built as this program was.
-fn unit_tests() -> PathBuf {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let profile: &[&str] = if cfg!(debug_assertions) { &[] } else { &["--release"] };
-    let built = Command::new(cargo)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args(["test", "--quiet", "--lib", "--no-run", "--message-format=json"])
-        .args(profile)
-        .output()
-        .expect("running cargo");
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    let messages =
-        built.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
-    let program =
-        messages.filter_map(|message: Value| Some(message["executable"].as_str()?.to_owned())).next_back();
-    program.expect("cargo says where it is").into()
-}
-
 /// Has QEMU take a device out of its slot, as an operator would: the guest is asked.
 fn pull(socket: &str, device: &str) {
     let mut stream = UnixStream::connect(socket).expect("QEMU's monitor");
@@ -247,14 +216,4 @@ fn pull(socket: &str, device: &str) {
         // Events of other devices may come before it.
         while !line().contains("\"return\"") {}
     }
-}
-
-/// Whether to boot the virtual machine. Says so when not, past the test runner, which hides what a passing test prints.
-fn wanted() -> bool {
-    if env::var_os("CORELANE_VM").is_some_and(|value| value == "1") {
-        return true;
-    }
-    let line = "\nskipped: a PCI NVMe device driven in a virtual machine; run it with\n    CORELANE_VM=1 cargo test --test linux_vfio\n";
-    stderr().write_all(line.as_bytes()).expect("writing to the standard error output");
-    false
 }
