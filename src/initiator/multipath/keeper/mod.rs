@@ -136,12 +136,16 @@ impl Keeping {
             backoff: Backoff { give_up_after: Duration::MAX, ..options.backoff },
         };
         let association = Association::new(options.clone()).map_err(io::Error::other)?;
+        // There may have been a keeper before, and lanes that go on.
+        let path = &paths.0.board.paths()[number];
+        let generation = path.standing().generation;
+        path.set_standing(Standing { generation, cntlid: 0, access: Access::Down });
         Ok(Self {
             number,
             options,
             association,
             upkeep: None,
-            generation: 0,
+            generation,
             anew: None,
             shown: Access::Down,
             told: false,
