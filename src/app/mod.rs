@@ -193,7 +193,7 @@ pub fn bdev_target(config: &Config, name: &str, allowed: &[usize]) -> Result<Opt
     let Some(entry) = config.bdev(name) else { return Ok(None) };
     let ring = entry.kind.needs_ring().then(|| engine::options(config, allowed, false));
     let Some(bdev) = assemble::bdev(entry)? else { return Err(ServeError::Served { name: name.to_owned() }) };
-    Ok(Some(BdevTarget { bdev, ring }))
+    Ok(Some(BdevTarget { bdev, ring, upkeep: None, memory: None }))
 }
 
 /// A stream with a byte for each SIGINT and SIGTERM.

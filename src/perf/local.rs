@@ -7,6 +7,7 @@ use std::io;
 use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use corelane_reactors::clock::Time;
@@ -24,6 +25,22 @@ pub struct BdevTarget {
     pub bdev: Arc<dyn Bdev>,
     /// The io_uring of each reactor, for a device that needs one.
     pub ring: Option<ring::Options>,
+    /// What has to be polled beside it.
+    pub upkeep: Option<Upkeep>,
+    /// Memory that the device has mapped, for one that needs that.
+    pub memory: Option<Arc<Lent>>,
+}
+
+/// Called on each core of each run: adds pollers to the reactor, where something has to be polled for the device.
+pub type Upkeep = Arc<dyn Fn(&mut Reactor) -> io::Result<()> + Send + Sync>;
+
+/// Memory that was made before any run, and is lent to one core of a run after the other.
+#[derive(Debug)]
+pub struct Lent {
+    /// For each core of a run, in their order; as long as [`crate::perf::Plan::memory_bytes`].
+    pub extents: Vec<Arc<Extent>>,
+    /// Counts what was lent. Relaxed: one thread starts the cores of a run.
+    pub next: AtomicUsize,
 }
 
 impl Target for BdevTarget {
@@ -36,13 +53,19 @@ impl Target for BdevTarget {
             ring.attach(reactor)?;
             home = home.with_ring(ring);
         }
+        if let Some(upkeep) = &self.upkeep {
+            upkeep(reactor)?;
+        }
         let channels: Result<Vec<_>, _> = (0..lanes).map(|_| self.bdev.open(&home)).collect();
         let channels = channels.map_err(io::Error::other)?;
         Ok(BdevPort { channels, memory: Arc::clone(memory), ready: Vec::new(), state: State::New })
     }
 
-    fn memory(&self, bytes: usize) -> Result<Extent, ExtentError> {
-        Extent::best(bytes)
+    fn memory(&self, bytes: usize) -> Result<Arc<Extent>, ExtentError> {
+        let Some(lent) = &self.memory else { return Extent::best(bytes).map(Arc::new) };
+        let extent = &lent.extents[lent.next.fetch_add(1, Ordering::Relaxed) % lent.extents.len()];
+        assert!(extent.len() >= bytes, "it was made for the plan");
+        Ok(Arc::clone(extent))
     }
 }
 

@@ -28,7 +28,7 @@ mod tcp;
 #[cfg(test)]
 mod tests;
 
-pub use local::BdevTarget;
+pub use local::{BdevTarget, Lent, Upkeep};
 pub use plan::{Pattern, Plan, PlanError, Space};
 pub use port::{Failure, Io, Outage, Port, Sink, Submission, Target};
 pub use report::{Report, Verified};

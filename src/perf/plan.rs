@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// What the memory of a command is a multiple of.
+const STRIDE: usize = 4096;
+
 /// Which blocks are read and written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pattern {
@@ -127,6 +130,26 @@ impl Plan {
     /// Writes are among the commands.
     pub fn writes(&self) -> bool {
         self.verify || self.reads_percent < 100
+    }
+
+    /// Bytes of memory for the data of the commands of one core, by its place in `cores`.
+    pub fn memory_bytes(&self, core: usize) -> usize {
+        self.lane_bytes() * self.lanes(core).count()
+    }
+
+    /// The connections of one core.
+    pub(super) fn lanes(&self, core: usize) -> impl Iterator<Item = usize> {
+        (core..self.connections.into()).step_by(self.cores.len())
+    }
+
+    /// Bytes of memory for the data of the commands of one connection.
+    pub(super) fn lane_bytes(&self) -> usize {
+        self.stride() * usize::from(self.depth)
+    }
+
+    /// From the data of one command to that of the next.
+    pub(super) fn stride(&self) -> usize {
+        (self.block_bytes as usize).next_multiple_of(STRIDE)
     }
 
     /// Logical blocks of one command.

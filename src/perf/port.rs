@@ -29,8 +29,8 @@ pub trait Target: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`ExtentError`].
-    fn memory(&self, bytes: usize) -> Result<Extent, ExtentError> {
-        Extent::ordinary(bytes)
+    fn memory(&self, bytes: usize) -> Result<Arc<Extent>, ExtentError> {
+        Extent::ordinary(bytes).map(Arc::new)
     }
 }
 

@@ -19,8 +19,6 @@ use crate::perf::{Plan, PlanError, Report, Space, Target};
 const TICK: Duration = Duration::from_millis(10);
 /// Between two reports of progress.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
-/// What the memory of a slot is a multiple of.
-const STRIDE: usize = 4096;
 
 /// Who waits for a run.
 pub trait Watch {
@@ -91,12 +89,11 @@ pub fn run<T: Target>(
     let target = Arc::new(target);
     let mut cores = Vec::new();
     for (index, &reactor) in group.io().iter().enumerate() {
-        let lanes: Vec<usize> = (index..plan.connections.into()).step_by(plan.cores.len()).collect();
+        let lanes: Vec<usize> = plan.lanes(index).collect();
         let core = Arc::new(CoreShared::new(lanes.len()));
         cores.push(Arc::clone(&core));
-        let stride = (plan.block_bytes as usize).next_multiple_of(STRIDE);
-        let lane_bytes = stride * usize::from(plan.depth);
-        let memory = Arc::new(target.memory(lane_bytes * lanes.len())?);
+        let (stride, lane_bytes) = (plan.stride(), plan.lane_bytes());
+        let memory = target.memory(plan.memory_bytes(index))?;
         let (target, shared, plan, space) = (Arc::clone(&target), Arc::clone(&shared), plan.clone(), *space);
         let clock = group.clock().clone();
         let name = format!("perf-{index}");
