@@ -41,7 +41,7 @@ pub(super) fn bdevs(config: &Config, mut there: Bdevs) -> Result<Bdevs, ServeErr
     Ok(there)
 }
 
-/// Makes one block device; `None` for a device of the machine.
+/// Makes one block device; `None` for a device of the machine, and for one far away.
 ///
 /// # Errors
 /// [`ServeError::Bdev`].
@@ -64,7 +64,7 @@ pub(super) fn bdev(entry: &config::Bdev) -> Result<Option<Arc<dyn Bdev>>, ServeE
             };
             Arc::new(File::open(name, &options).map_err(|error| failed(error.into()))?)
         }
-        BdevKind::Nvme { .. } => return Ok(None),
+        BdevKind::Nvme { .. } | BdevKind::Nvmf(_) => return Ok(None),
     }))
 }
 

@@ -8,7 +8,7 @@ use corelane_reactors::cpu;
 
 use crate::app;
 use crate::config::{
-    self, Accepted, BdevKind, ByteSize, Config, Memory, Subsystem, TEXT_BYTES_MAX, Topology,
+    self, Accepted, BdevKind, ByteSize, Config, Memory, Remote, Subsystem, TEXT_BYTES_MAX, Topology,
 };
 
 use super::Failure;
@@ -96,11 +96,19 @@ fn subsystem_summary(config: &Config, subsystem: &Subsystem, output: &mut dyn Wr
             BdevKind::Nvme { address, namespace: Some(nsid) } => {
                 ("nvme", format!("namespace {nsid} of {address}"))
             }
+            BdevKind::Nvmf(remote) => ("nvmf", far(remote)),
         };
         let (nsid, uuid) = (namespace.nsid, namespace.uuid);
         writeln!(output, "  namespace {nsid}: {kind} {}, {shape}, UUID {uuid}", bdev.name)?;
     }
     Ok(())
+}
+
+/// `namespace 1 of nqn... at 10.0.0.2:4420, 10.0.1.2:4420`
+fn far(remote: &Remote) -> String {
+    let namespace = remote.namespace.map_or("the namespace".to_owned(), |nsid| format!("namespace {nsid}"));
+    let paths: Vec<String> = remote.paths.iter().map(ToString::to_string).collect();
+    format!("{namespace} of {} at {}", remote.nqn, paths.join(", "))
 }
 
 fn counted(count: usize, noun: &str) -> String {

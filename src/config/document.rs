@@ -11,6 +11,9 @@ use super::cores::CoreListText;
 use super::finding::{Finding, Place, Severity};
 use super::limits::LimitsEntry;
 use super::memory::MemoryEntry;
+use super::remote::{
+    FAST_IO_FAIL_MS, IO_TIMEOUT_MS, KEEP_ALIVE_MS, QUEUE_DEPTH, RECONNECT_DELAY_MS, WAIT_MS,
+};
 use super::size::SizeText;
 use super::{CORE_MAX, TEXT_BYTES_MAX};
 
@@ -180,7 +183,7 @@ pub struct MetricsEntry {
 
 /// A block device. Which keys beside `name` and `type` it takes depends on its type: `malloc` and `null` need `size`;
 /// `file` needs `path`, and may have `size` and `preallocate`; these may have `block_size`; `nvme` needs `address`, and
-/// may have `namespace`.
+/// may have `namespace`; `nvmf` needs `address` and `nqn`, and may have `port`, `namespace` and all that follow.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "an object that describes a bdev")]
 #[schemars(rename = "Bdev")]
@@ -191,11 +194,11 @@ pub struct BdevEntry {
     /// What it is made of.
     #[serde(rename = "type")]
     pub kind: BdevType,
-    /// Capacity, not of `nvme`: a positive multiple of `block_size`, at most 4194304 TiB. Of a `file` the size it is made with or
+    /// Capacity, not of `nvme` and `nvmf`: a positive multiple of `block_size`, at most 4194304 TiB. Of a `file` the size it is made with or
     /// grows to; default: the size it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<SizeText>,
-    /// Logical block size in bytes, not of `nvme`: a power of two from 512 to 65536. Default 4096: a page, so whole blocks
+    /// Logical block size in bytes, not of `nvme` and `nvmf`: a power of two from 512 to 65536. Default 4096: a page, so whole blocks
     /// are whole pages; 512 for hosts that need it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block_size: Option<SizeText>,
@@ -207,14 +210,82 @@ pub struct BdevEntry {
     /// a block takes storage when it is first written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preallocate: Option<bool>,
-    /// PCI address of the controller, of `nvme`: such as `0000:00:05.0`, or `00:05.0` for the same in domain 0.
+    /// Of `nvme`: PCI address of the controller, such as `0000:00:05.0`, or `00:05.0` for the same in domain 0. Of `nvmf`:
+    /// IPv4 or IPv6 address of the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^([0-9A-Fa-f]{4,8}:)?[0-9A-Fa-f]{2}:[01][0-9A-Fa-f]\.[0-7]$"))]
+    #[schemars(length(min = 1))]
     pub address: Option<String>,
-    /// Namespace of the controller, of `nvme`: 1 to 4294967294. Default: the only one that it has.
+    /// Namespace of the controller, of `nvme` and `nvmf`: 1 to 4294967294. Default: the only one that it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 4_294_967_294_u64))]
     pub namespace: Option<u64>,
+    /// TCP port of the target, of `nvmf`: 1 to 65535. Default 4420.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65_535))]
+    pub port: Option<u64>,
+    /// Name of the remote subsystem, of `nvmf`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 223))]
+    pub nqn: Option<String>,
+    /// More ways to the same namespace, of `nvmf`: at most 7. Default none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 7))]
+    pub paths: Vec<PathEntry>,
+    /// Name that the target knows this host by, of `nvmf`. Default: a new one at each start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 223))]
+    pub hostnqn: Option<String>,
+    /// Host identifier, of `nvmf`: a UUID. Default: that of `hostnqn` where it is made of one, else a new one at each start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostid: Option<String>,
+    /// Whether headers carry digests, of `nvmf`. Default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header_digest: Option<bool>,
+    /// Whether data carries digests, of `nvmf`. Default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_digest: Option<bool>,
+    /// Commands on the queue of each I/O reactor and path at a time, of `nvmf`. 1 to 1024, default 127: what a target with
+    /// queues of 128 entries takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = QUEUE_DEPTH.min, max = QUEUE_DEPTH.max))]
+    pub queue_depth: Option<u64>,
+    /// Milliseconds without a sign of life after which the target gives this host up, of `nvmf` (KATO). 1000 to 600000,
+    /// default 5000, as Linux has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = KEEP_ALIVE_MS.min, max = KEEP_ALIVE_MS.max))]
+    pub keep_alive_ms: Option<u64>,
+    /// Milliseconds after which a connection with a command that is not answered is given up, of `nvmf`. 100 to 600000,
+    /// default 10000: longer than healthy disks take, shorter than the 30 seconds of Linux hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = IO_TIMEOUT_MS.min, max = IO_TIMEOUT_MS.max))]
+    pub io_timeout_ms: Option<u64>,
+    /// Milliseconds that commands wait for a path to come back before they fail, of `nvmf`. 0 to 3600000, default 10000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = FAST_IO_FAIL_MS.min, max = FAST_IO_FAIL_MS.max))]
+    pub fast_io_fail_ms: Option<u64>,
+    /// Milliseconds between two attempts to connect, of `nvmf`: at first 10, then twice as many each time, up to this. 10
+    /// to 600000, default 2000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = RECONNECT_DELAY_MS.min, max = RECONNECT_DELAY_MS.max))]
+    pub reconnect_delay_ms: Option<u64>,
+    /// Milliseconds that the start waits for the target to answer, of `nvmf`. 0 to 3600000, default 10000: appliances are
+    /// switched on together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = WAIT_MS.min, max = WAIT_MS.max))]
+    pub wait_ms: Option<u64>,
+}
+
+/// One more way to a remote namespace.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "an object such as {\"address\": \"10.0.1.2\", \"port\": 4420}")]
+#[schemars(rename = "Path")]
+pub struct PathEntry {
+    /// IPv4 or IPv6 address of the target.
+    pub address: String,
+    /// TCP port of the target: 1 to 65535. Default 4420.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65_535))]
+    pub port: Option<u64>,
 }
 
 /// Types of block devices.
@@ -230,6 +301,8 @@ pub enum BdevType {
     FileBacked,
     /// A namespace of a local NVMe controller, which is bound to vfio-pci and driven from this process.
     Nvme,
+    /// A namespace of a remote subsystem, over NVMe/TCP.
+    Nvmf,
 }
 
 /// A subsystem.
@@ -317,6 +390,35 @@ pub struct ReservationsEntry {
     /// the namespace's `uuid` is given, false where it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub persist: Option<bool>,
+}
+
+impl BdevEntry {
+    /// A bdev of which nothing else is said.
+    pub(super) fn new(name: String, kind: BdevType) -> Self {
+        Self {
+            name,
+            kind,
+            size: None,
+            block_size: None,
+            path: None,
+            preallocate: None,
+            address: None,
+            namespace: None,
+            port: None,
+            nqn: None,
+            paths: Vec::new(),
+            hostnqn: None,
+            hostid: None,
+            header_digest: None,
+            data_digest: None,
+            queue_depth: None,
+            keep_alive_ms: None,
+            io_timeout_ms: None,
+            fast_io_fail_ms: None,
+            reconnect_delay_ms: None,
+            wait_ms: None,
+        }
+    }
 }
 
 impl Document {

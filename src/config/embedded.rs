@@ -68,16 +68,8 @@ impl Embedded {
             listeners: vec![listener],
             namespaces: vec![namespace],
         };
-        let bdev = BdevEntry {
-            name: BDEV.to_owned(),
-            kind: BdevType::Malloc,
-            size: Some(self.size.into()),
-            block_size: None,
-            path: None,
-            preallocate: None,
-            address: None,
-            namespace: None,
-        };
+        let bdev =
+            BdevEntry { size: Some(self.size.into()), ..BdevEntry::new(BDEV.to_owned(), BdevType::Malloc) };
         Document {
             reactors: ReactorsEntry::default(),
             state_dir: None,

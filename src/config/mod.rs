@@ -28,6 +28,7 @@ pub use fuzz::fuzz;
 pub use limits::{Knob, Limits, LimitsEntry};
 pub use listen::{AddressError, METRICS_PORT_DEFAULT, PORT_DEFAULT, parse_address, parse_listen};
 pub use memory::{HugepagesName, Memory, MemoryEntry};
+pub use remote::Remote;
 pub use size::{ByteSize, SizeError, SizeText};
 pub use topology::{Place as CorePlace, Topology};
 pub use validate::{
@@ -43,6 +44,7 @@ mod fuzz;
 pub mod limits;
 mod listen;
 pub mod memory;
+pub mod remote;
 mod serialize;
 mod size;
 mod topology;
@@ -168,6 +170,8 @@ pub enum BdevKind {
         /// NSID, 1 to 4,294,967,294; `None` for the only one.
         namespace: Option<u32>,
     },
+    /// A namespace of a remote subsystem.
+    Nvmf(Box<Remote>),
 }
 
 /// An NVM subsystem.
@@ -319,7 +323,7 @@ impl BdevKind {
         match *self {
             Self::Malloc { size, .. } | Self::Null { size, .. } => Some(size),
             Self::FileBacked { size, .. } => size,
-            Self::Nvme { .. } => None,
+            Self::Nvme { .. } | Self::Nvmf(_) => None,
         }
     }
 
@@ -327,7 +331,7 @@ impl BdevKind {
     #[must_use]
     pub fn uses_callers_memory(&self) -> bool {
         match self {
-            Self::Malloc { .. } | Self::Null { .. } => false,
+            Self::Malloc { .. } | Self::Null { .. } | Self::Nvmf(_) => false,
             // The kernel pins pages for each operation; it needs no more of them than it is given.
             Self::FileBacked { .. } => false,
             Self::Nvme { .. } => true,
@@ -347,7 +351,7 @@ impl BdevKind {
             Self::Malloc { block_size, .. }
             | Self::Null { block_size, .. }
             | Self::FileBacked { block_size, .. } => Some(block_size),
-            Self::Nvme { .. } => None,
+            Self::Nvme { .. } | Self::Nvmf(_) => None,
         }
     }
 }

@@ -1,12 +1,14 @@
 //! The way back: the document that validates to a given configuration, with every default written out.
 
+use std::time::Duration;
+
 use super::cores::CoreListText;
 use super::document::{
     BdevEntry, BdevType, Document, IdleEntry, IdlePolicyName, ListenerEntry, MetricsEntry, NamespaceEntry,
-    OverrideEntry, PlacementName, ReactorsEntry, RebalanceName, ReservationsEntry, SubsystemEntry,
+    OverrideEntry, PathEntry, PlacementName, ReactorsEntry, RebalanceName, ReservationsEntry, SubsystemEntry,
 };
 use super::size::SizeText;
-use super::{Bdev, BdevKind, Config, Idle, Listener, Namespace, Placement, Reactors, Subsystem};
+use super::{Bdev, BdevKind, Config, Idle, Listener, Namespace, Placement, Reactors, Remote, Subsystem};
 
 impl From<&Config> for Document {
     fn from(config: &Config) -> Self {
@@ -69,28 +71,53 @@ impl From<&Bdev> for BdevEntry {
             BdevKind::Null { .. } => BdevType::Null,
             BdevKind::FileBacked { .. } => BdevType::FileBacked,
             BdevKind::Nvme { .. } => BdevType::Nvme,
+            BdevKind::Nvmf(_) => BdevType::Nvmf,
         };
-        let (path, preallocate) = match &bdev.kind {
-            // A validated path came from a JSON string.
-            BdevKind::FileBacked { path, preallocate, .. } => {
-                (Some(path.to_string_lossy().into_owned()), Some(*preallocate))
-            }
-            BdevKind::Malloc { .. } | BdevKind::Null { .. } | BdevKind::Nvme { .. } => (None, None),
-        };
-        let (address, namespace) = match &bdev.kind {
-            BdevKind::Nvme { address, namespace } => (Some(address.to_string()), namespace.map(u64::from)),
-            BdevKind::Malloc { .. } | BdevKind::Null { .. } | BdevKind::FileBacked { .. } => (None, None),
-        };
-        Self {
-            name: bdev.name.clone(),
-            kind,
+        let mut entry = Self {
             size: bdev.kind.size().map(Into::into),
             block_size: bdev.kind.block_size().map(|bytes| SizeText::Bytes(bytes.into())),
-            path,
-            preallocate,
-            address,
-            namespace,
+            ..Self::new(bdev.name.clone(), kind)
+        };
+        match &bdev.kind {
+            BdevKind::Malloc { .. } | BdevKind::Null { .. } => {}
+            // A validated path came from a JSON string.
+            BdevKind::FileBacked { path, preallocate, .. } => {
+                entry.path = Some(path.to_string_lossy().into_owned());
+                entry.preallocate = Some(*preallocate);
+            }
+            BdevKind::Nvme { address, namespace } => {
+                entry.address = Some(address.to_string());
+                entry.namespace = namespace.map(u64::from);
+            }
+            BdevKind::Nvmf(remote) => entry.set_remote(remote),
         }
+        entry
+    }
+}
+
+impl BdevEntry {
+    fn set_remote(&mut self, remote: &Remote) {
+        let ms = |time: Duration| Some(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        let mut paths = remote
+            .paths
+            .iter()
+            .map(|path| PathEntry { address: path.ip().to_string(), port: Some(path.port().into()) });
+        let first = paths.next();
+        self.address = first.as_ref().map(|first| first.address.clone());
+        self.port = first.and_then(|first| first.port);
+        self.paths = paths.collect();
+        self.nqn = Some(remote.nqn.to_string());
+        self.namespace = remote.namespace.map(u64::from);
+        self.hostnqn = remote.hostnqn.as_ref().map(ToString::to_string);
+        self.hostid = remote.hostid.map(|id| id.to_string());
+        self.header_digest = Some(remote.header_digest);
+        self.data_digest = Some(remote.data_digest);
+        self.queue_depth = Some(remote.queue_depth.into());
+        self.keep_alive_ms = ms(remote.keep_alive);
+        self.io_timeout_ms = ms(remote.io_timeout);
+        self.fast_io_fail_ms = ms(remote.fast_io_fail);
+        self.reconnect_delay_ms = ms(remote.reconnect_delay);
+        self.wait_ms = ms(remote.wait);
     }
 }
 

@@ -1,9 +1,10 @@
-//! Local NVMe controllers: opened and brought up before anything listens, polled by the management reactor, shut down
-//! after the last command.
+//! Local NVMe controllers, and remote ones: opened and brought up before anything listens, polled by the management
+//! reactor, shut down after the last command.
 //!
-//! Each controller appears once, however many of its namespaces are bdevs. It has a queue pair for each I/O reactor and
+//! Each local controller appears once, however many of its namespaces are bdevs. It has a queue pair for each I/O reactor and
 //! bdev, so that a reactor that opens a bdev always gets one.
 
+mod remote;
 #[cfg(test)]
 mod tests;
 
@@ -20,8 +21,10 @@ use crate::app::ServeError;
 use crate::app::assemble::Bdevs;
 use crate::bdev::Bdev;
 use crate::bdev::nvme::{AttachError, Nvme, Queues};
+use crate::bdev::nvmf::{Keeper, KeeperPoller, Nvmf, SharedKeeper};
 use crate::config::{BdevKind, Config};
-use crate::mem::Extent;
+use crate::initiator::multipath::{LookError, Paths};
+use crate::mem::{Extent, ExtentError};
 use crate::nvme::{Condition, Controller, ControllerPoller, MapError, Options, SharedController, StartError};
 use crate::spec::pci::PciAddress;
 use crate::vfio::{OpenError, VfioDevice};
@@ -69,6 +72,12 @@ pub enum DeviceError {
         /// NSIDs of the active ones.
         active: Vec<u32>,
     },
+    /// There is no memory for the data of commands.
+    #[error("no memory for the data of commands: {0}")]
+    Memory(#[source] ExtentError),
+    /// The remote namespace cannot be used.
+    #[error(transparent)]
+    Remote(#[from] LookError),
     /// The namespace cannot be served.
     #[error("{address}: {source}")]
     Attach {
@@ -83,6 +92,7 @@ pub enum DeviceError {
 #[derive(Default)]
 pub(super) struct Devices {
     controllers: Vec<Controller<VfioDevice>>,
+    remotes: Vec<Paths>,
 }
 
 /// A bdev that is a namespace of a controller.
@@ -124,6 +134,14 @@ impl Devices {
             }
             devices.controllers.push(controller);
         }
+        for bdev in &config.bdevs {
+            let BdevKind::Nvmf(wanted) = &bdev.kind else { continue };
+            let paths = remote::find(wanted, config.reactors.io.len())
+                .map_err(|source| ServeError::Device { name: bdev.name.clone(), source })?;
+            let remote = Nvmf::new(&bdev.name, paths.clone(), clock.clone());
+            bdevs.insert(bdev.name.clone(), Arc::new(remote) as Arc<dyn Bdev>);
+            devices.remotes.push(paths);
+        }
         Ok((devices, bdevs))
     }
 
@@ -137,26 +155,38 @@ impl Devices {
         for controller in &controllers {
             reactor.add_poller(Phase::Completions, Box::new(ControllerPoller::new(Rc::clone(controller))))?;
         }
-        Ok(Attached { controllers })
+        let mut keepers = Vec::new();
+        for paths in self.remotes {
+            let keeper = Rc::new(RefCell::new(Keeper::new(paths)?));
+            reactor.add_poller(Phase::Ingress, Box::new(KeeperPoller::new(Rc::clone(&keeper))?))?;
+            keepers.push(keeper);
+        }
+        Ok(Attached { controllers, keepers })
     }
 }
 
 /// Controllers that the management reactor polls.
 pub(super) struct Attached {
     controllers: Vec<SharedController<VfioDevice>>,
+    keepers: Vec<SharedKeeper>,
 }
 
 impl Attached {
-    /// Tells every controller that it will be disabled. Commands that are outstanding end when it is.
+    /// Tells every controller that it will be disabled, or left. Commands that are outstanding end when it is.
     pub(super) fn shut_down(&self, now: Time) {
         for controller in &self.controllers {
             controller.borrow_mut().shutdown(now);
+        }
+        for keeper in &self.keepers {
+            keeper.borrow_mut().leave(now);
         }
     }
 
     /// Whether no controller works any more.
     pub(super) fn are_down(&self) -> bool {
-        self.controllers.iter().all(|controller| controller.borrow().condition() == Condition::Failed)
+        let failed =
+            |controller: &SharedController<VfioDevice>| controller.borrow().condition() == Condition::Failed;
+        self.controllers.iter().all(failed) && self.keepers.iter().all(|keeper| keeper.borrow().has_left())
     }
 }
 

@@ -337,7 +337,7 @@ fn the_schema_closes_every_object_and_describes_every_key() {
     }
     let mut objects = 0;
     walk(&schema(), "", &mut objects);
-    assert_eq!(objects, 13);
+    assert_eq!(objects, 14);
     assert_eq!(schema()["required"], json!(["bdevs", "subsystems"]));
 }
 

@@ -34,8 +34,9 @@ fn every_key_of_the_schema_has_a_row() {
 
 #[test]
 fn the_examples_are_taken_without_a_warning() {
-    let [example, embedded] = examples()[..] else { panic!("{:?}", examples()) };
+    let [example, far, embedded] = examples()[..] else { panic!("{:?}", examples()) };
     assert_eq!(accepted(example).warnings, []);
+    assert_eq!(accepted(far).warnings, []);
     assert_eq!(accepted(embedded).config, Config::embedded_default(&ALLOWED).unwrap());
 }
 
@@ -55,6 +56,12 @@ fn the_limits_are_documented_as_they_are() {
     check("preempt_abort_after_ms", limits::PREEMPT_ABORT_AFTER_MS);
     check("preempt_reset_after_ms", limits::PREEMPT_RESET_AFTER_MS);
     check("preempt_retire_after_ms", limits::PREEMPT_RETIRE_AFTER_MS);
+    check("queue_depth", remote::QUEUE_DEPTH);
+    check("keep_alive_ms", remote::KEEP_ALIVE_MS);
+    check("io_timeout_ms", remote::IO_TIMEOUT_MS);
+    check("fast_io_fail_ms", remote::FAST_IO_FAIL_MS);
+    check("reconnect_delay_ms", remote::RECONNECT_DELAY_MS);
+    check("wait_ms", remote::WAIT_MS);
     check("messages_per_turn", budgets::MESSAGES_PER_TURN);
     check("sockets_per_turn", budgets::SOCKETS_PER_TURN);
     check("accepts_per_turn", budgets::ACCEPTS_PER_TURN);

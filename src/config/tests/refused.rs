@@ -33,7 +33,12 @@ fn wrong_types_and_keys_are_refused_at_their_place() {
     let rows = [
         ("/bdevs", json!({}), "bdevs", "expected a list"),
         ("/bdevs/0", json!(1), "bdevs[0]", "expected an object that describes a bdev"),
-        ("/bdevs/0/type", json!("disk"), "bdevs[0].type", "expected one of `malloc`, `null`, `file`, `nvme`"),
+        (
+            "/bdevs/0/type",
+            json!("disk"),
+            "bdevs[0].type",
+            "expected one of `malloc`, `null`, `file`, `nvme`, `nvmf`",
+        ),
         ("/bdevs/1/size", json!(1.5), "bdevs[1].size", "expected bytes as a whole number"),
         ("/bdevs/1/sise", json!(1), "bdevs[1].sise", "unknown field `sise`"),
         ("/reactors/io", json!(1), "reactors.io", "expected a list of core numbers"),
@@ -175,6 +180,8 @@ fn wrong_bdevs_are_refused() {
         ("/bdevs/1/preallocate", json!(false), "bdevs[1].preallocate", "is for bdevs of the type \"file\""),
         ("/bdevs/1/address", json!("00:05.0"), "bdevs[1].address", "is for bdevs of the type \"nvme\""),
         ("/bdevs/1/namespace", json!(1), "bdevs[1].namespace", "is for bdevs of the type \"nvme\""),
+        ("/bdevs/1/nqn", json!("a"), "bdevs[1].nqn", "is for bdevs of the type \"nvmf\""),
+        ("/bdevs/1/data_digest", json!(true), "bdevs[1].data_digest", "is for bdevs of the type \"nvmf\""),
     ];
     for (pointer, value, place, part) in rows {
         refused(&example_with(pointer, value), place, part);
@@ -203,6 +210,43 @@ fn wrong_devices_are_refused() {
     for (mut entry, place, part) in rows {
         entry["name"] = json!("void");
         entry["type"] = json!("nvme");
+        refused(&example_with("/bdevs/1", entry), place, part);
+    }
+}
+
+#[test]
+fn wrong_remotes_are_refused() {
+    let rows = [
+        ("address", Value::Null, "bdevs[1].address", "is missing: where the remote subsystem is reached"),
+        ("address", json!("disk.example"), "bdevs[1].address", "\"disk.example\""),
+        ("address", json!("0.0.0.0"), "bdevs[1].address", "is 0.0.0.0, which no target has"),
+        ("nqn", Value::Null, "bdevs[1].nqn", "is missing: the name of the remote subsystem"),
+        ("nqn", json!(""), "bdevs[1].nqn", "\"\""),
+        ("port", json!(0), "bdevs[1].port", "from 1 to 65535"),
+        ("size", json!("1GiB"), "bdevs[1].size", "the namespace has its own; leave it out"),
+        ("block_size", json!(512), "bdevs[1].block_size", "the namespace has its own; leave it out"),
+        ("path", json!("/disk"), "bdevs[1].path", "is for bdevs of the type \"file\""),
+        ("namespace", json!(0), "bdevs[1].namespace", "from 1 to 4294967294"),
+        ("hostid", json!("x"), "bdevs[1].hostid", "must be a UUID"),
+        ("hostid", json!(Uuid::nil()), "bdevs[1].hostid", "other than all zeros"),
+        ("queue_depth", json!(0), "bdevs[1].queue_depth", "from 1 to 1024"),
+        ("keep_alive_ms", json!(999), "bdevs[1].keep_alive_ms", "from 1000 to 600000"),
+        ("io_timeout_ms", json!(1), "bdevs[1].io_timeout_ms", "from 100 to 600000"),
+        ("fast_io_fail_ms", json!(9_999_999), "bdevs[1].fast_io_fail_ms", "from 0 to 3600000"),
+        ("reconnect_delay_ms", json!(9), "bdevs[1].reconnect_delay_ms", "from 10 to 600000"),
+        ("wait_ms", json!(9_999_999), "bdevs[1].wait_ms", "from 0 to 3600000"),
+        ("paths", json!([{"address": "10.0.0.1"}]), "bdevs[1].paths[0]", "as bdevs[1] is; name a path once"),
+        ("paths", json!([{"address": "::", "port": 1}]), "bdevs[1].paths[0].address", "which no target has"),
+        ("paths", json!([{"address": "10.0.0.2", "port": 0}]), "bdevs[1].paths[0].port", "from 1 to 65535"),
+        ("paths", json!([{"adress": "10.0.0.2"}]), "bdevs[1].paths[0].adress", "unknown field"),
+    ];
+    for (key, value, place, part) in rows {
+        let mut entry =
+            json!({"name": "void", "type": "nvmf", "address": "10.0.0.1", "nqn": "nqn.2026-11.a:b"});
+        match value {
+            Value::Null => drop(entry.as_object_mut().unwrap().remove(key)),
+            value => entry[key] = value,
+        }
         refused(&example_with("/bdevs/1", entry), place, part);
     }
 }

@@ -1,11 +1,13 @@
 //! What is taken survives serialising, and no text panics.
 
 use super::*;
+use crate::config::document::PathEntry;
 
 prop_compose! {
     fn bdev(index: usize)(
         kind in prop_oneof![
-            Just(BdevType::Malloc), Just(BdevType::Null), Just(BdevType::FileBacked), Just(BdevType::Nvme)
+            Just(BdevType::Malloc), Just(BdevType::Null), Just(BdevType::FileBacked), Just(BdevType::Nvme),
+            Just(BdevType::Nvmf)
         ],
         sized in any::<bool>(),
         preallocate in proptest::option::of(any::<bool>()),
@@ -14,20 +16,44 @@ prop_compose! {
         block_shift in 9u32..=16,
         blocks in 1u64..1 << 40,
         text in any::<bool>(),
+        ports in proptest::collection::vec(proptest::option::of(1u64..65_536), 1..9),
+        hostid in proptest::option::of(1u128..),
+        digests in proptest::option::of(any::<bool>()),
+        numbers in proptest::option::of(1_000u64..600_001),
     ) -> BdevEntry {
         let size = ByteSize::new(blocks << block_shift);
         let size = if text { size.into() } else { SizeText::Bytes(size.bytes()) };
         let block_size = Some(SizeText::Bytes(1 << block_shift));
         let (file, device) = (kind == BdevType::FileBacked, kind == BdevType::Nvme);
+        let far = kind == BdevType::Nvmf;
+        let path_at = |(place, port): (usize, &Option<u64>)| PathEntry {
+            address: format!("10.{index}.0.{place}"),
+            port: *port,
+        };
+        let mut paths: Vec<_> = ports.iter().enumerate().map(path_at).collect();
+        let first = paths.remove(0);
+        let number = numbers.filter(|_| far);
         BdevEntry {
-            name: format!("bdev-{index}"),
-            kind,
-            size: (!device && (sized || !file)).then_some(size),
-            block_size: block_size.filter(|_| !device),
+            size: (!device && !far && (sized || !file)).then_some(size),
+            block_size: block_size.filter(|_| !device && !far),
             path: file.then(|| format!("{path}{index}")),
             preallocate: preallocate.filter(|_| file && sized),
-            address: device.then(|| format!("{index:02x}:1f.7")),
-            namespace: namespace.filter(|_| device),
+            address: if far { Some(first.address) } else { device.then(|| format!("{index:02x}:1f.7")) },
+            namespace: namespace.filter(|_| device || far),
+            port: first.port.filter(|_| far),
+            nqn: far.then(|| format!("nqn.2026-11.com.example:{path}")),
+            paths: if far { paths } else { Vec::new() },
+            hostnqn: hostid.filter(|_| far).map(|_| "any name".to_owned()),
+            hostid: hostid.filter(|_| far).map(|id| Uuid::from_u128(id).to_string()),
+            header_digest: digests.filter(|_| far),
+            data_digest: digests.filter(|_| far),
+            queue_depth: number.map(|number| number % 1024 + 1),
+            keep_alive_ms: number,
+            io_timeout_ms: number,
+            fast_io_fail_ms: number,
+            reconnect_delay_ms: number,
+            wait_ms: number,
+            ..BdevEntry::new(format!("bdev-{index}"), kind)
         }
     }
 }

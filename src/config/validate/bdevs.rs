@@ -8,7 +8,7 @@ use crate::config::size::{ByteSize, SizeText};
 use crate::config::{Bdev, BdevKind};
 
 use super::devices::Devices;
-use super::{BDEVS_MAX, Unique, count};
+use super::{BDEVS_MAX, Unique, count, remotes};
 
 /// Longest name of a bdev in bytes.
 const NAME_BYTES_MAX: usize = 63;
@@ -36,12 +36,19 @@ pub(super) fn check(entries: &[BdevEntry], place: &Place, findings: &mut Finding
         let kind = match entry.kind {
             BdevType::Malloc | BdevType::Null | BdevType::FileBacked => {
                 refuse_keys(&of_devices(entry), "nvme", &place, findings);
+                refuse_keys(&remotes::keys(entry), "nvmf", &place, findings);
                 let block_size = block_size(entry.block_size.as_ref(), &place.key("block_size"), findings);
                 kind(entry, block_size, &place, findings)
             }
             BdevType::Nvme => {
                 refuse_keys(&of_files(entry), "file", &place, findings);
+                refuse_keys(&remotes::keys(entry), "nvmf", &place, findings);
                 devices.check(entry, &place, findings)
+            }
+            BdevType::Nvmf => {
+                refuse_keys(&of_files(entry), "file", &place, findings);
+                let remote = remotes::check(entry, &place, findings);
+                remote.map(|remote| BdevKind::Nvmf(Box::new(remote)))
             }
         };
         bdevs.extend(kind.map(|kind| Bdev { name: entry.name.clone(), kind }));
@@ -79,7 +86,9 @@ fn kind(
     let (size, block_size) = (size.flatten()?, block_size?);
     Some(match entry.kind {
         BdevType::Null => BdevKind::Null { size, block_size },
-        BdevType::Malloc | BdevType::FileBacked | BdevType::Nvme => BdevKind::Malloc { size, block_size },
+        BdevType::Malloc | BdevType::FileBacked | BdevType::Nvme | BdevType::Nvmf => {
+            BdevKind::Malloc { size, block_size }
+        }
     })
 }
 

@@ -9,7 +9,7 @@ use crate::config::limits::Knob;
 use crate::spec::pci::PciAddress;
 
 /// Range of a controller's namespace identifier.
-const NSID: Knob<u32> = Knob {
+pub(super) const NSID: Knob<u32> = Knob {
     min: 1,
     max: u32::MAX - 1,
     default: 1,

@@ -19,6 +19,7 @@ mod listeners;
 mod metrics;
 mod namespaces;
 mod reactors;
+mod remotes;
 mod subsystems;
 
 /// Most block devices.

@@ -130,7 +130,7 @@ fn reservations(
 fn survives_restart(kind: BdevType) -> bool {
     match kind {
         BdevType::Malloc | BdevType::Null => false,
-        BdevType::FileBacked | BdevType::Nvme => true,
+        BdevType::FileBacked | BdevType::Nvme | BdevType::Nvmf => true,
     }
 }
 
