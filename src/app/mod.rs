@@ -34,11 +34,12 @@ use corelane_reactors::ring::RingError;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::bdev::CreateError;
-use crate::config::Config;
+use crate::config::{BdevKind, Config};
 use crate::mem::ExtentError;
 use crate::nvmf::subsystem::SubsystemError;
-use crate::perf::BdevTarget;
+use crate::perf::{BdevTarget, Plan};
 use crate::persist::{OpenError, StateError};
+use crate::spec::pci::PciAddress;
 use crate::transport::ListenError;
 
 pub use appliance::{Appliance, Served};
@@ -59,14 +60,6 @@ pub struct Options {
 /// Why an appliance does not serve (any more).
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// A local NVMe device is driven by an appliance only.
-    #[error(
-        "bdev `{name}` is a local NVMe device: serve it, and put the load on the target (tcp://HOST:PORT/NQN)"
-    )]
-    Served {
-        /// Name of the block device.
-        name: String,
-    },
     /// The state directory cannot be used.
     #[error("cannot use the state directory")]
     State(#[from] StateError),
@@ -92,7 +85,7 @@ pub enum ServeError {
         /// Why.
         source: CreateError,
     },
-    /// A local device cannot be served.
+    /// A local device, or a remote one, cannot be served.
     #[error("cannot use the device of the bdev {name}")]
     Device {
         /// The bdev's name.
@@ -184,16 +177,38 @@ pub fn serve(what: impl Into<Builder>) -> Result<(), ServeError> {
     Ok(())
 }
 
-/// Makes block device `name` of a configuration, outside of any appliance, to put a load on; `None` when it has none of
-/// this name.
+/// Makes block device `name` of a configuration, outside of any appliance, to put the load of `plan` on; `None` when it
+/// has none of this name.
 ///
 /// # Errors
-/// [`ServeError::Bdev`], and [`ServeError::Served`] for a local NVMe device.
-pub fn bdev_target(config: &Config, name: &str, allowed: &[usize]) -> Result<Option<BdevTarget>, ServeError> {
+/// [`ServeError::Bdev`], [`ServeError::Device`].
+pub fn bdev_target(
+    config: &Config,
+    name: &str,
+    allowed: &[usize],
+    plan: &Plan,
+) -> Result<Option<BdevTarget>, ServeError> {
     let Some(entry) = config.bdev(name) else { return Ok(None) };
+    let failed = |source| ServeError::Device { name: name.to_owned(), source };
+    match &entry.kind {
+        BdevKind::Nvme { address, namespace } => {
+            return devices::load::local(*address, *namespace, plan).map(Some).map_err(failed);
+        }
+        BdevKind::Nvmf(remote) => return devices::load::far(name, remote, plan).map(Some).map_err(failed),
+        BdevKind::Malloc { .. } | BdevKind::Null { .. } | BdevKind::FileBacked { .. } => {}
+    }
     let ring = entry.kind.needs_ring().then(|| engine::options(config, allowed, false));
-    let Some(bdev) = assemble::bdev(entry)? else { return Err(ServeError::Served { name: name.to_owned() }) };
-    Ok(Some(BdevTarget { bdev, ring, upkeep: None, memory: None }))
+    let made = assemble::bdev(entry)?;
+    Ok(made.map(|bdev| BdevTarget { nsid: 0, bdev, ring, upkeep: None, memory: None }))
+}
+
+/// Drives the NVMe controller at `address` from this process, to put the load of `plan` on its namespace `nsid`, or on the
+/// only one.
+///
+/// # Errors
+/// [`DeviceError`].
+pub fn pcie_target(address: PciAddress, nsid: Option<u32>, plan: &Plan) -> Result<BdevTarget, DeviceError> {
+    devices::load::local(address, nsid, plan)
 }
 
 /// A stream with a byte for each SIGINT and SIGTERM.

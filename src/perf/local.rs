@@ -21,6 +21,8 @@ use crate::perf::{Failure, Io, Outage, Port, Sink, Submission, Target};
 /// A block device.
 #[derive(Clone)]
 pub struct BdevTarget {
+    /// NSID, for messages and stamps; 0 for a device that is no namespace.
+    pub nsid: u32,
     /// The device.
     pub bdev: Arc<dyn Bdev>,
     /// The io_uring of each reactor, for a device that needs one.

@@ -77,11 +77,10 @@ pub enum Meaning {
 impl fmt::Display for Mismatch {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { nsid, lba, offset, expected, got, .. } = self;
-        write!(
-            out,
-            "namespace {nsid}, LBA {lba}, byte {offset}: expected {expected:#04x}, got {got:#04x} ({}",
-            self.meaning
-        )?;
+        if *nsid > 0 {
+            write!(out, "namespace {nsid}, ")?;
+        }
+        write!(out, "LBA {lba}, byte {offset}: expected {expected:#04x}, got {got:#04x} ({}", self.meaning)?;
         write!(out, "; {} of the block's bytes are wrong)", self.wrong_bytes)
     }
 }

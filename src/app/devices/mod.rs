@@ -4,6 +4,7 @@
 //! Each local controller appears once, however many of its namespaces are bdevs. It has a queue pair for each I/O reactor and
 //! bdev, so that a reactor that opens a bdev always gets one.
 
+pub(super) mod load;
 mod remote;
 #[cfg(test)]
 mod tests;
@@ -53,8 +54,8 @@ pub enum DeviceError {
     },
     /// It has too few queues.
     #[error(
-        "{address} grants {granted} queue pairs, and {needed} are needed, one for each I/O reactor and namespace: \
-         use fewer cores (reactors.io)"
+        "{address} grants {granted} queue pairs, and {needed} are needed, one for each I/O reactor and namespace, \
+         or for each connection of a load: use fewer cores (reactors.io), or fewer connections"
     )]
     Queues {
         /// Where it is.

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use crate::cli::remote::{HostArguments, Remote, parse_remote};
 use crate::config::ByteSize;
 use crate::perf::{self, Plan};
+use crate::spec::pci::PciAddress;
 
 /// What `perf` does, for its `--help`.
 pub(in crate::cli) const ABOUT: &str = "\
@@ -24,8 +25,10 @@ A load that writes overwrites the namespace. It is refused where somebody else s
 pub(in crate::cli) const AFTER: &str = "\
 TARGETS:
   tcp://HOST[:PORT]/NQN   A namespace of a subsystem over NVMe/TCP (--nsid; else the first).
+  pcie://ADDRESS          A namespace of a local NVMe controller, driven from this process
+                          (`corelane setup bind ADDRESS` takes it from the kernel).
   bdev:NAME               A block device of the configuration file that --config names, made
-                          in this process, without a network.
+                          in this process.
 
 SIGNALS:
   SIGINT, SIGTERM   End the load, and print what was measured so far. The second one leaves
@@ -48,12 +51,15 @@ EXAMPLES:
         --mix 50 --verify --duration 60s
   How does latency grow with load?
       corelane perf --target tcp://10.0.0.2/nqn.2026-11.io.corelane:disk0 \\
-        --sweep --plot load.svg";
+        --sweep --plot load.svg
+  What does the local SSD do?
+      corelane perf --target pcie://0000:01:00.0";
 
 /// What the load is put on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum PerfTarget {
     Tcp(Remote),
+    Pcie(PciAddress),
     Bdev(String),
 }
 
@@ -80,7 +86,7 @@ pub(super) enum Digest {
 /// Options of `perf`.
 #[derive(Args, Debug)]
 pub(in crate::cli) struct PerfArguments {
-    /// What to put the load on: tcp://HOST[:PORT]/NQN or bdev:NAME.
+    /// What to put the load on: tcp://HOST[:PORT]/NQN, pcie://ADDRESS or bdev:NAME.
     #[arg(long, value_name = "TARGET", value_parser = parse_target)]
     pub(super) target: PerfTarget,
     /// Configuration file that has the block device of a target bdev:NAME.
@@ -131,7 +137,7 @@ pub(in crate::cli) struct PerfArguments {
     /// Keep SQ flow control: every read then needs a response of its own.
     #[arg(long)]
     pub(super) sq_flow_control: bool,
-    /// The namespace. Default: the first one.
+    /// The namespace. Default: the first one; of pcie://ADDRESS the only one.
     #[arg(long, value_name = "NSID", value_parser = clap::value_parser!(u32).range(1..=0xffff_fffe))]
     pub(super) nsid: Option<u32>,
     /// Time limit of each command, and of connecting.
@@ -160,6 +166,22 @@ pub(in crate::cli) struct PerfArguments {
 }
 
 impl PerfArguments {
+    /// An option that would say nothing about such a target, told.
+    pub(super) fn out_of_place(&self) -> Option<String> {
+        let remote = matches!(self.target, PerfTarget::Tcp(_));
+        let bdev = matches!(self.target, PerfTarget::Bdev(_));
+        let rows = [
+            ("--config", self.config.is_some() && !bdev, "bdev:NAME"),
+            ("--nsid", self.nsid.is_some() && bdev, "tcp://HOST[:PORT]/NQN and pcie://ADDRESS"),
+            ("--digests", self.digests != [Digest::None] && !remote, "tcp://HOST[:PORT]/NQN"),
+            ("--sq-flow-control", self.sq_flow_control && !remote, "tcp://HOST[:PORT]/NQN"),
+            ("--hostnqn", self.host.hostnqn.is_some() && !remote, "tcp://HOST[:PORT]/NQN"),
+            ("--hostid", self.host.hostid.is_some() && !remote, "tcp://HOST[:PORT]/NQN"),
+        ];
+        let found = rows.into_iter().find(|(_, wrong, _)| *wrong);
+        found.map(|(option, _, targets)| format!("{option} is for targets {targets}"))
+    }
+
     pub(super) fn pattern(&self) -> perf::Pattern {
         match self.pattern {
             Pattern::Random => perf::Pattern::Random,
@@ -176,10 +198,13 @@ fn parse_target(text: &str) -> Result<PerfTarget, String> {
             Ok(PerfTarget::Bdev(name.to_owned()))
         };
     }
+    if let Some(address) = text.strip_prefix("pcie://") {
+        return address.parse().map(PerfTarget::Pcie).map_err(|problem| format!("{address:?} {problem}"));
+    }
     if text.starts_with("tcp://") {
         return parse_remote(text).map(PerfTarget::Tcp);
     }
-    Err("is neither tcp://HOST[:PORT]/NQN nor bdev:NAME".to_owned())
+    Err("is none of tcp://HOST[:PORT]/NQN, pcie://ADDRESS and bdev:NAME".to_owned())
 }
 
 pub(in crate::cli) fn parse_positive(text: &str) -> Result<Duration, String> {

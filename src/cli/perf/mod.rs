@@ -41,6 +41,9 @@ pub(super) fn run(
     output: &mut dyn Write,
     errors: &mut dyn Write,
 ) -> Result<(), Failure> {
+    if let Some(message) = arguments.out_of_place() {
+        return Err(Failure::Usage(message));
+    }
     let mut plan = plan(arguments, allowed)?;
     let mut console = Console::new(arguments.progress, errors)?;
     match &arguments.target {
@@ -54,11 +57,23 @@ pub(super) fn run(
             };
             measure(arguments, &plan, &space, &heading, &target, &mut console, output)
         }
+        PerfTarget::Pcie(address) => {
+            let name = format!("pcie://{address}");
+            let refuse = |message: String| Failure::Refused(vec![format!("{name}: {message}")]);
+            let target =
+                app::pcie_target(*address, arguments.nsid, &plan).map_err(|error| refuse(chain(&error)))?;
+            let space = space(&target, &name, &plan, arguments, &refuse)?;
+            let bytes = space.blocks.saturating_mul(space.block_size.into());
+            let nsid = Some(space.nsid);
+            let heading = Heading { target: name, nsid, bytes, block_size: space.block_size };
+            measure(arguments, &plan, &space, &heading, &target, &mut console, output)
+        }
         PerfTarget::Bdev(name) => {
             let (target, space) = open(arguments, name, &plan, allowed)?;
             let bytes = space.blocks.saturating_mul(space.block_size.into());
+            let nsid = (space.nsid > 0).then_some(space.nsid);
             let heading =
-                Heading { target: format!("bdev:{name}"), nsid: None, bytes, block_size: space.block_size };
+                Heading { target: format!("bdev:{name}"), nsid, bytes, block_size: space.block_size };
             measure(arguments, &plan, &space, &heading, &target, &mut console, output)
         }
     }
@@ -166,11 +181,23 @@ fn open(
     };
     let config = check::load(file, &Topology::flat(allowed))?.config;
     let refuse = |message: String| Failure::Refused(vec![format!("{}: {message}", file.display())]);
-    let target = app::bdev_target(&config, name, allowed).map_err(|error| refuse(chain(&error)))?;
+    let target = app::bdev_target(&config, name, allowed, plan).map_err(|error| refuse(chain(&error)))?;
     let target = target.ok_or_else(|| refuse(format!("has no block device {name:?}")))?;
+    let space = space(&target, name, plan, arguments, &refuse)?;
+    Ok((target, space))
+}
+
+/// The room on a block device; refused where the plan does not fit, and where somebody may need what is there.
+fn space(
+    target: &BdevTarget,
+    name: &str,
+    plan: &Plan,
+    arguments: &PerfArguments,
+    refuse: &dyn Fn(String) -> Failure,
+) -> Result<Space, Failure> {
     let geometry = *target.bdev.geometry();
     let space = Space {
-        nsid: 0,
+        nsid: target.nsid,
         block_size: geometry.block_size,
         blocks: geometry.blocks,
         transfer_bytes_max: u32::MAX,
@@ -181,7 +208,7 @@ fn open(
             format!("this load overwrites the block device {name:?}; if that may be, add --yes-overwrite");
         return Err(refuse(message));
     }
-    Ok((target, space))
+    Ok(space)
 }
 
 /// One run, or one for each depth; then the plot, the report and the verdict.

@@ -9,12 +9,13 @@ const TARGET: &str = "tcp://127.0.0.1/nqn.2026-11.io.corelane:disk0";
 
 #[test]
 fn wrong_values_are_refused_before_anything_is_connected() {
-    let rows: [(&[&str], &str); 17] = [
+    let rows: [(&[&str], &str); 22] = [
         (&["perf"], "--target"),
-        (&["perf", "--target", "disk0"], "is neither tcp://HOST[:PORT]/NQN nor bdev:NAME"),
+        (&["perf", "--target", "disk0"], "is none of tcp://HOST[:PORT]/NQN, pcie://ADDRESS and bdev:NAME"),
         (&["perf", "--target", "tcp://127.0.0.1"], "has no subsystem"),
         (&["perf", "--target", "tcp://127.0.0.1:0/nqn.2026-11.io.corelane:disk0"], "has no port"),
         (&["perf", "--target", "tcp:///nqn.2026-11.io.corelane:disk0"], "names no host"),
+        (&["perf", "--target", "pcie://nvme0"], "\"nvme0\" is not a PCI address"),
         (&["perf", "--target", "bdev:"], "names no block device"),
         (&["perf", "--target", TARGET, "--depth", "0"], "--depth"),
         (&["perf", "--target", TARGET, "--mix", "101"], "--mix"),
@@ -25,6 +26,13 @@ fn wrong_values_are_refused_before_anything_is_connected() {
         (&["perf", "--target", TARGET, "--digests", "tail"], "--digests"),
         (&["perf", "--target", TARGET, "--cores", "3"], "--cores 3: this process may use 2"),
         (&["perf", "--target", TARGET, "--hostid", "x"], "--hostid"),
+        (&["perf", "--target", TARGET, "--config", "a"], "--config is for targets bdev:NAME"),
+        (&["perf", "--target", "bdev:a", "--nsid", "1"], "--nsid is for targets tcp://"),
+        (&["perf", "--target", "pcie://00:05.0", "--digests", "data"], "--digests is for targets tcp://"),
+        (
+            &["perf", "--target", "pcie://00:05.0", "--sq-flow-control"],
+            "--sq-flow-control is for targets tcp://",
+        ),
         (&["discover", "[::1]:x"], "has no port"),
         (&["identify", "127.0.0.1"], "does not begin with tcp://"),
     ];
@@ -71,5 +79,5 @@ fn every_example_of_the_help_is_a_command_line() {
         assert!(parsed.is_ok(), "{command}: {parsed:?}");
         tried += 1;
     }
-    assert_eq!(tried, 4);
+    assert_eq!(tried, 5);
 }
