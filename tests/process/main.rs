@@ -4,6 +4,7 @@
 //! Ports are the kernel's choice, every wait has a deadline, and nothing sleeps but where time itself is measured.
 
 mod budgets;
+mod chained;
 mod crowd;
 mod engines;
 mod files;
