@@ -3,8 +3,11 @@
 
 use std::mem::offset_of;
 
+use bitfield_struct::bitfield;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::status::Status;
 
 /// LSP of the log page, bit 0 (RGO): groups without their namespaces.
 pub const GROUPS_ONLY: u8 = 1;
@@ -66,4 +69,38 @@ impl AnaState {
     pub const PERSISTENT_LOSS: Self = Self(0x4);
     /// Change: on its way from one state to another.
     pub const CHANGE: Self = Self(0xf);
+
+    /// What a command is answered that needs the namespace, without DNR: the host tries another path.
+    ///
+    /// # Errors
+    /// A path related status in every state but the optimized and the non-optimized one.
+    pub const fn check(self) -> Result<(), Status> {
+        match self {
+            Self::OPTIMIZED | Self::NON_OPTIMIZED => Ok(()),
+            Self::PERSISTENT_LOSS => Err(Status::ANA_PERSISTENT_LOSS),
+            Self::CHANGE => Err(Status::ANA_TRANSITION),
+            _ => Err(Status::ANA_INACCESSIBLE),
+        }
+    }
+}
+
+/// ANACAP of Identify Controller.
+#[bitfield(u8)]
+#[derive(PartialEq, Eq)]
+pub struct Anacap {
+    /// The optimized state is reported.
+    pub optimized: bool,
+    /// The non-optimized state is.
+    pub non_optimized: bool,
+    /// The inaccessible state is.
+    pub inaccessible: bool,
+    /// Persistent loss is.
+    pub persistent_loss: bool,
+    /// The change state is.
+    pub change: bool,
+    __: bool,
+    /// ANAGRPID of a namespace does not change while it is attached.
+    pub fixed_group: bool,
+    /// Namespaces have an ANAGRPID other than 0.
+    pub group: bool,
 }

@@ -27,6 +27,10 @@ impl LogPageId {
     pub const COMMAND_EFFECTS: Self = Self(0x05);
     /// Asymmetric Namespace Access.
     pub const ANA: Self = Self(0x0c);
+    /// Feature Identifiers Supported and Effects.
+    pub const FEATURE_EFFECTS: Self = Self(0x12);
+    /// NVMe-MI Commands Supported and Effects.
+    pub const MANAGEMENT_EFFECTS: Self = Self(0x13);
     /// Discovery.
     pub const DISCOVERY: Self = Self(0x70);
     /// Reservation Notification.
@@ -269,6 +273,45 @@ pub struct CommandEffects {
 }
 
 const _: () = assert!(size_of::<CommandEffects>() == 4096 && offset_of!(CommandEffects, io) == 1024);
+
+/// One entry of Feature Identifiers Supported and Effects; the page has 256 (section 5.1.12.1.18).
+#[bitfield(u32)]
+#[derive(PartialEq, Eq)]
+pub struct FeatureEffect {
+    /// FSUPP: the feature is supported.
+    pub fsupp: bool,
+    /// UDCC: it may change the contents of blocks.
+    pub udcc: bool,
+    /// NCC: it may change the capabilities of one namespace.
+    pub ncc: bool,
+    /// NIC: it may change the inventory of namespaces.
+    pub nic: bool,
+    /// CCC: it may change the capabilities of the controller.
+    pub ccc: bool,
+    #[bits(14)]
+    __: u16,
+    /// USS: UUID selection is supported.
+    pub uss: bool,
+    /// FSP: the scope, as in [`Scope`].
+    #[bits(12)]
+    pub fsp: u16,
+}
+
+/// What a command or a feature acts on: CSP of [`CommandEffect`] and FSP of [`FeatureEffect`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scope;
+
+impl Scope {
+    /// One namespace.
+    pub const NAMESPACE: u16 = 1 << 0;
+    /// One controller.
+    pub const CONTROLLER: u16 = 1 << 1;
+    /// The NVM subsystem.
+    pub const SUBSYSTEM: u16 = 1 << 5;
+}
+
+/// Bytes of the 256 entries of [`LogPageId::FEATURE_EFFECTS`]; of [`LogPageId::MANAGEMENT_EFFECTS`], too.
+pub const EFFECTS_BYTES: usize = 1024;
 
 /// Entries of Changed Attached Namespace List (section 5.1.12.1.5); the first FFFFFFFFh means "too many".
 pub const CHANGED_NAMESPACES_MAX: usize = 1024;
