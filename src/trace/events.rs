@@ -1,12 +1,9 @@
 //! A ring of rare events: small records of one size, of which the newest overwrite the oldest. One reactor writes;
 //! others read at any time, without holding it up.
-//!
-//! Invariants: event `n` lies in record `n % EVENTS_KEPT`; a record's stamp is `2 * (n + 1)` while it holds event `n`,
-//! and odd while it is written. A reader that sees the same even stamp before and after has read one whole event.
-
-use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use corelane_reactors::clock::Time;
+
+use super::ring::Ring;
 
 /// Events that a ring keeps.
 pub const EVENTS_KEPT: usize = 1024;
@@ -103,75 +100,33 @@ pub struct Event {
     pub values: [u64; 3],
 }
 
-/// A record. Relaxed accesses throughout: the stamps and the fences beside them order what lies between.
-#[derive(Default)]
-#[repr(align(64))]
-struct Record {
-    stamp: AtomicU64,
-    time: AtomicU64,
-    what: AtomicU64,
-    values: [AtomicU64; 3],
-}
-
 /// The newest [`EVENTS_KEPT`] events of one reactor: 64 KiB.
-pub struct EventRing {
-    records: Box<[Record]>,
-    /// Events that were written. Only the writer stores.
-    written: AtomicU64,
-}
+pub struct EventRing(Ring<5>);
 
 impl EventRing {
     /// Writes an event. Only the owning reactor may call it.
-    pub fn write(&self, time: Time, what: What, values: [u64; 3]) {
-        let number = self.written.load(Ordering::Relaxed);
-        let record = &self.records[place(number)];
-        record.stamp.store(2 * number + 1, Ordering::Relaxed);
-        // Partner: the Acquire fence in `read`. Who has seen a field of this event sees that the record is written.
-        fence(Ordering::Release);
-        record.time.store(time.as_nanos(), Ordering::Relaxed);
-        record.what.store(what as u64, Ordering::Relaxed);
-        for (place, value) in record.values.iter().zip(values) {
-            place.store(value, Ordering::Relaxed);
-        }
-        // Partner: the Acquire load in `read`. Who sees this stamp sees the fields.
-        record.stamp.store(2 * (number + 1), Ordering::Release);
-        // Partner: the load in `events`, which then finds the record.
-        self.written.store(number + 1, Ordering::Release);
+    pub fn write(&self, time: Time, what: What, [first, second, third]: [u64; 3]) {
+        self.0.write([time.as_nanos(), what as u64, first, second, third]);
     }
 
     /// Events that were written since the ring was made, those that were overwritten included.
     pub fn written(&self) -> u64 {
-        self.written.load(Ordering::Acquire)
+        self.0.written()
     }
 
     /// The events that are kept, oldest first. Those that are overwritten meanwhile are left out.
     pub fn events(&self) -> Vec<Event> {
-        let written = self.written();
-        let first = written.saturating_sub(EVENTS_KEPT as u64);
-        (first..written).filter_map(|number| self.read(number)).collect()
-    }
-
-    fn read(&self, number: u64) -> Option<Event> {
-        let record = &self.records[place(number)];
-        let stamp = 2 * (number + 1);
-        if record.stamp.load(Ordering::Acquire) != stamp {
-            return None;
-        }
-        let time = Time::from_nanos(record.time.load(Ordering::Relaxed));
-        let what = record.what.load(Ordering::Relaxed);
-        let values = record.values.each_ref().map(|value| value.load(Ordering::Relaxed));
-        fence(Ordering::Acquire);
-        if record.stamp.load(Ordering::Relaxed) != stamp {
-            return None;
-        }
-        let what = What::ALL.into_iter().find(|known| *known as u64 == what)?;
-        Some(Event { number, time, what, values })
+        let event = |(number, [time, what, first, second, third]): (u64, [u64; 5])| {
+            let what = What::ALL.into_iter().find(|known| *known as u64 == what)?;
+            Some(Event { number, time: Time::from_nanos(time), what, values: [first, second, third] })
+        };
+        self.0.since(0).into_iter().filter_map(event).collect()
     }
 }
 
 impl Default for EventRing {
     fn default() -> Self {
-        Self { records: (0..EVENTS_KEPT).map(|_| Record::default()).collect(), written: AtomicU64::new(0) }
+        Self(Ring::new(EVENTS_KEPT))
     }
 }
 
@@ -179,10 +134,6 @@ impl std::fmt::Debug for EventRing {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("EventRing").field("written", &self.written()).finish_non_exhaustive()
     }
-}
-
-fn place(number: u64) -> usize {
-    usize::try_from(number % EVENTS_KEPT as u64).unwrap_or(0)
 }
 
 #[cfg(test)]

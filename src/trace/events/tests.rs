@@ -1,6 +1,6 @@
 //! What a ring keeps, and that readers beside a writer see whole events only.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::*;
