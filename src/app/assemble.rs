@@ -16,6 +16,7 @@ use crate::nvmf::host::Hosts;
 use crate::nvmf::io::Counts;
 use crate::nvmf::namespace::Namespace;
 use crate::nvmf::options::Options;
+use crate::nvmf::policy::Policy;
 use crate::nvmf::subsystem::Subsystem;
 use crate::nvmf::target::Target;
 use crate::transport::{IN_CAPSULE_BYTES, Nearest, Placement, QueueBuffers, Settings, listen};
@@ -143,7 +144,7 @@ fn subsystem(entry: &config::Subsystem, bdevs: &Bdevs, sockets: &Sockets, counts
         nqn: entry.nqn.clone(),
         serial: entry.serial.clone(),
         model: entry.model.clone(),
-        hosts,
+        policy: Policy::of(hosts),
         listeners: entry.listeners.iter().map(|listener| bound(sockets, listener.address)).collect(),
         namespaces: namespaces.collect(),
         counting: Arc::<Counts>::clone(counts),

@@ -16,10 +16,12 @@ use crate::nvmf::controller::{AERL_Z, ControllerId};
 use crate::nvmf::host::{HostId, Hosts};
 use crate::nvmf::namespace::Namespace;
 use crate::nvmf::options::Options;
+use crate::nvmf::policy::{Ana, Policy};
 use crate::nvmf::subsystem::{Counting, IoCounts, Subsystem};
 use crate::nvmf::target::{Action, Arrival, Connected, Target};
 use crate::reservation::{Notice, NoticeKind};
 use crate::spec::NSID_ALL;
+use crate::spec::ana::AnaState;
 use crate::spec::fabrics::{CNTLID_DYNAMIC, Connect, ConnectData, FabricsHeader, PropertySize};
 use crate::spec::feature::FeatureId;
 use crate::spec::nqn::Nqn;
@@ -29,6 +31,16 @@ use crate::spec::sqe::Sqe;
 use crate::spec::status::Status;
 
 const NQN: &str = "nqn.2026-11.io.corelane:fuzz";
+
+/// Some policy with ANA.
+fn policy(choice: u8) -> Policy {
+    let states = [AnaState::OPTIMIZED, AnaState::INACCESSIBLE, AnaState::CHANGE, AnaState::PERSISTENT_LOSS];
+    let state = states[usize::from(choice >> 3 & 3)];
+    let masks =
+        if choice & 0x20 == 0 { BTreeMap::new() } else { [(1, Hosts::Listed(BTreeSet::new()))].into() };
+    let ana = Some(Ana { groups: BTreeMap::new(), states: [((0, 1), state)].into() });
+    Policy { masks, ana, ..Policy::of(Hosts::Any) }
+}
 
 /// Commands of one run.
 const STEPS_MAX: usize = 256;
@@ -54,6 +66,10 @@ struct Peer {
     asked: BTreeSet<(ControllerId, Option<u16>)>,
     /// Set Features of Reservation Persistence that wait for an answer.
     saves: VecDeque<(ControllerId, u16, bool)>,
+    /// Abort commands that wait for an answer.
+    aborts: VecDeque<(ControllerId, u16)>,
+    /// What I/O queues were given and have not taken.
+    given: VecDeque<(ControllerId, u64)>,
 }
 
 /// Reads `bytes` as steps: a byte that says what to do, and a command of 64 bytes that some steps use. What
@@ -95,7 +111,7 @@ impl Peer {
             nqn: Nqn::lenient(NQN).ok()?,
             serial: "CL0001".to_owned(),
             model: "Corelane".to_owned(),
-            hosts: Hosts::Any,
+            policy: policy(0),
             listeners: vec![local],
             namespaces: vec![Namespace { nsid: 1, uuid: Uuid::from_u128(1), bdev }],
             counting: Arc::new(Nothing),
@@ -112,6 +128,8 @@ impl Peer {
             to_close: Vec::new(),
             asked: BTreeSet::new(),
             saves: VecDeque::new(),
+            aborts: VecDeque::new(),
+            given: VecDeque::new(),
         })
     }
 
@@ -193,6 +211,7 @@ impl Peer {
                 assert!(data.is_empty() || status.is_success());
             }
             Reply::Deferred if sqe.opcode == AdminOpcode::SET_FEATURES.0 => {}
+            Reply::Deferred if sqe.opcode == AdminOpcode::ABORT.0 => {}
             Reply::Deferred => {
                 deferred.insert(sqe.cid.get());
                 assert!(deferred.len() <= usize::from(AERL_Z) + 1);
@@ -204,7 +223,16 @@ impl Peer {
     fn save_one(&mut self, choice: u8) {
         if let Some((controller, cid, ptpl)) = self.saves.pop_front() {
             self.target.set_persistence_known(0, 1, ptpl);
-            self.target.complete_deferred(controller, cid, Status::SUCCESS);
+            self.target.complete_deferred(controller, cid, Status::SUCCESS, 0);
+        }
+        if let Some((controller, cid)) = self.aborts.pop_front() {
+            self.target.complete_deferred(controller, cid, Status::SUCCESS, 1);
+        }
+        if let Some((controller, number)) = self.given.pop_front() {
+            self.target.access_taken(controller, number);
+        }
+        if choice & 6 == 2 {
+            self.target.set_policy(self.now, 0, policy(choice));
         }
         if choice & 1 == 0 {
             let mut host = HostId([0; 16]);
@@ -236,6 +264,14 @@ impl Peer {
                 Action::SetPersistence { controller, cid, nsids, ptpl } => {
                     assert!(self.controllers.contains(&controller) && nsids == [1]);
                     self.saves.push_back((controller, cid, ptpl));
+                }
+                Action::Access { controller, number, .. } => {
+                    assert!(self.controllers.contains(&controller));
+                    self.given.push_back((controller, number));
+                }
+                Action::Abort { controller, cid, qid, .. } => {
+                    assert!(self.queues.contains(&(controller, qid)));
+                    self.aborts.push_back((controller, cid));
                 }
                 Action::Complete { controller, cid, .. } => {
                     assert!(self.controllers.contains(&controller));

@@ -5,15 +5,17 @@
 //! asks for. I/O queues are accepted here ([`target::IoTicket`]) and served elsewhere.
 //!
 //! What must hold: every admin command is answered exactly once, at once by its [`admin::Reply`], or later by
-//! [`target::Action::Complete`] (Asynchronous Event Request, and Set Features of Reservation Persistence, which
-//! [`target::Action::SetPersistence`] hands out and [`target::Target::complete_deferred`] ends); a controller says that it is disabled or
+//! [`target::Action::Complete`] (Asynchronous Event Request; Abort of a command on another queue; Set Features of
+//! Reservation Persistence; the last two are handed out by an action, and end with [`target::Target::complete_deferred`]); a controller says that it is disabled or
 //! shut down only when the transport has reported all its I/O queues as closed; a CNTLID is free again only
 //! when its admin queue and all its I/O queues are closed.
 
+pub mod access;
 pub mod admin;
 mod connect;
 pub mod controller;
-mod discovery;
+pub mod discovery;
+pub mod errors;
 pub mod fence;
 #[doc(hidden)]
 pub mod fuzz;
@@ -22,6 +24,7 @@ pub mod io;
 pub mod namespace;
 pub mod options;
 mod persistence;
+pub mod policy;
 pub mod subsystem;
 pub mod target;
 

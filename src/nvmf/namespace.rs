@@ -53,6 +53,12 @@ impl NamespaceTable {
         Self { namespaces, nsid_max: nsid_max.max(last) }
     }
 
+    /// Those of the namespaces that have a property; NN stays.
+    pub(super) fn only(&self, has: impl Fn(u32) -> bool) -> Self {
+        let namespaces = self.namespaces.iter().filter(|namespace| has(namespace.nsid)).cloned().collect();
+        Self { namespaces, nsid_max: self.nsid_max }
+    }
+
     /// NN: the largest NSID that is valid.
     pub fn nsid_max(&self) -> u32 {
         self.nsid_max

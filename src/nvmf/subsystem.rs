@@ -1,14 +1,17 @@
 //! An NVM subsystem as it is configured, and the part of it that controllers share.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::nvmf::host::Hosts;
+use crate::nvmf::access::{Access, Way};
+use crate::nvmf::controller::paths::{Group, Paths};
 use crate::nvmf::io::LaneCounts;
 use crate::nvmf::namespace::{Namespace, NamespaceTable};
 use crate::nvmf::persistence::Reservations;
+use crate::nvmf::policy::Policy;
 use crate::spec::NSID_ALL;
+use crate::spec::ana::AnaState;
 use crate::spec::fabrics::CNTLID_MAX;
 use crate::spec::nqn::Nqn;
 
@@ -25,8 +28,8 @@ pub struct Subsystem {
     pub serial: String,
     /// MN: 1 to 40 printable ASCII characters.
     pub model: String,
-    /// Who may connect.
-    pub hosts: Hosts,
+    /// Who may use what of it.
+    pub policy: Policy,
     /// Addresses and ports at which it is reached, as they were bound: no port 0. Addresses may be wildcards.
     pub listeners: Vec<SocketAddr>,
     /// Its namespaces.
@@ -106,9 +109,63 @@ impl Served {
         Ok(Self { subsystem, namespaces, reservations: None })
     }
 
-    /// Whether it is reached at this local address of a connection.
-    pub(super) fn listens_at(&self, local: SocketAddr) -> bool {
-        self.subsystem.listeners.iter().any(|listener| reaches(*listener, local))
+    /// The listener by which it is reached at this local address of a connection: its place in the list.
+    pub(super) fn listener_at(&self, local: SocketAddr) -> Option<usize> {
+        self.subsystem.listeners.iter().position(|listener| reaches(*listener, local))
+    }
+
+    /// Whether a host has a namespace.
+    fn shows(&self, host: &Nqn, nsid: u32) -> bool {
+        self.subsystem.policy.masks.get(&nsid).is_none_or(|hosts| hosts.allow(host))
+    }
+
+    /// The namespaces that a host has.
+    pub(super) fn seen_by(&self, host: &Nqn) -> Arc<NamespaceTable> {
+        if self.namespaces.iter().all(|namespace| self.shows(host, namespace.nsid)) {
+            return Arc::clone(&self.namespaces);
+        }
+        Arc::new(self.namespaces.only(|nsid| self.shows(host, nsid)))
+    }
+
+    /// What a controller of this host, which came by this listener, may do.
+    pub(super) fn access(&self, host: &Nqn, listener: Option<usize>, advanced_retry: bool) -> Access {
+        let ways = (1..=self.namespaces.nsid_max()).map(|nsid| {
+            let there = self.namespaces.find(nsid).is_ok() && self.shows(host, nsid);
+            if there {
+                Way::Attached { state: self.state(nsid, listener), protected: false }
+            } else {
+                Way::Hidden
+            }
+        });
+        Access::new(ways, advanced_retry)
+    }
+
+    /// How a listener reaches a namespace.
+    pub(super) fn state(&self, nsid: u32, listener: Option<usize>) -> AnaState {
+        let ana = self.subsystem.policy.ana.as_ref().zip(listener);
+        ana.map_or(AnaState::OPTIMIZED, |(ana, listener)| ana.state(listener, ana.group(nsid)))
+    }
+
+    /// The groups of the namespaces that a host has; none without ANA.
+    pub(super) fn groups(&self, host: &Nqn, listener: Option<usize>) -> BTreeMap<u32, Group> {
+        let mut groups = BTreeMap::new();
+        let Some(ana) = &self.subsystem.policy.ana else { return groups };
+        for Namespace { nsid, .. } in self.namespaces.iter().filter(|it| self.shows(host, it.nsid)) {
+            let state = self.state(*nsid, listener);
+            let group = groups.entry(ana.group(*nsid)).or_insert_with(|| Group {
+                state,
+                nsids: Vec::new(),
+                changed_at: 0,
+            });
+            group.nsids.push(*nsid);
+        }
+        groups
+    }
+
+    /// What a controller of this host starts with.
+    pub(super) fn paths(&self, host: &Nqn, listener: Option<usize>) -> Paths {
+        let access = Arc::new(self.access(host, listener, false));
+        Paths::new(listener, self.groups(host, listener), access)
     }
 }
 

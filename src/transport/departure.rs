@@ -26,6 +26,7 @@ use corelane_reactors::poll_group::SocketId;
 use corelane_reactors::reactor::Turn;
 
 use crate::connection::controller::{self, Connection};
+use crate::nvmf::access::Access;
 use crate::nvmf::controller::ControllerId;
 use crate::nvmf::io::{Limits, Namespaces};
 use crate::nvmf::target::IoTicket;
@@ -69,6 +70,15 @@ enum Look {
     Holds,
     Waits,
     Stays { refused: bool },
+}
+
+impl Berth {
+    /// What a controller may do has changed, perhaps that of the queue.
+    pub(super) fn take_access(&mut self, controller: ControllerId, access: &Arc<Access>) {
+        if self.io.controller == controller {
+            self.io.namespaces.set_access(Arc::clone(access));
+        }
+    }
 }
 
 impl Leaving {
@@ -150,7 +160,13 @@ impl Endpoint {
             host: ticket.host,
         });
         let lane = ticket.counting.lane(self.lane);
-        let namespaces = Namespaces::open(&ticket.namespaces, fence.is_some(), &mut services.channels, &lane);
+        let namespaces = Namespaces::open(
+            &ticket.namespaces,
+            fence.is_some(),
+            Arc::clone(&ticket.access),
+            &mut services.channels,
+            &lane,
+        );
         let transfer_bytes_max = services.settings.transfer_bytes_max;
         let classes = services.settings.buffers.classes(entries, transfer_bytes_max);
         let share = services.pool.as_ref().and_then(|pool| Share::take(pool, classes));

@@ -95,6 +95,7 @@ impl Endpoint {
             views: Views::default(),
             reservations,
             fences: Vec::new(),
+            aborts: Vec::new(),
             draining: false,
             management,
             pool,
@@ -146,10 +147,10 @@ impl Endpoint {
 
     /// When something is due.
     pub(super) fn next_alarm(&mut self) -> Option<Time> {
-        let fence = self.queues.next_fence();
+        let (fence, abort) = (self.queues.next_fence(), self.queues.next_abort());
         let leaving = self.leaving.as_ref().map(Leaving::deadline);
         let management = self.queues.services.management.as_mut();
-        [self.alarms.next(), fence, leaving, management.and_then(Management::next_deadline)]
+        [self.alarms.next(), fence, abort, leaving, management.and_then(Management::next_deadline)]
             .into_iter()
             .flatten()
             .min()
@@ -208,6 +209,8 @@ impl Endpoint {
             IoMail::Adopt(handover) => self.adopt(turn, *handover),
             IoMail::Reserved { tag, status, data } => self.queues.reserved(tag, status, data),
             IoMail::Fence(order) => self.queues.fence(*order),
+            IoMail::Access(order) => self.take_access(*order),
+            IoMail::Abort(order) => self.queues.abort(*order),
             IoMail::Close { controller, qid } => {
                 if let Some(socket) = self.queues.socket_of(controller, qid) {
                     if let Some(queue) = self.queues.table[socket.index()].as_mut() {
@@ -296,7 +299,7 @@ impl Endpoint {
         let queues = &mut self.queues;
         let now = turn.now();
         let rung = self.alarms.expire(now, ALARMS_PER_TURN, |socket| queues.ring(socket));
-        let rung = rung + queues.escalate();
+        let rung = rung + queues.escalate() + queues.give_up_aborts();
         let Some(management) = self.queues.services.management.as_mut() else { return rung > 0 };
         let due = management.tick(now);
         let fencing = management.fence(now);

@@ -8,6 +8,7 @@ use corelane_reactors::buffer::{Segment, SegmentMut};
 use crate::mem::Buffer;
 use crate::nvmf::io::{Operation, Request, Transfer};
 use crate::spec::status::Status;
+use crate::transport::answers::worded;
 use crate::transport::data::Data;
 use crate::transport::io_queue::{Command, IoQueue, Stage, executing, tag};
 use crate::transport::link::Link;
@@ -109,6 +110,7 @@ impl IoQueue {
         status: Status,
     ) {
         let cid = mark.cid;
+        let status = worded(status, self.namespaces.access());
         self.tally(services, mark, request, u64::from(request.transfer.bytes()), status);
         match (request.transfer, buffer) {
             (Transfer::ToHost(bytes), Some(buffer)) if status.is_success() => {

@@ -22,6 +22,7 @@ use crate::spec::host::HostId;
 use crate::spec::sqe::{Psdt, Sqe};
 use crate::spec::status::Status;
 use crate::trace::What;
+use crate::transport::answers::worded;
 use crate::transport::data::Data;
 use crate::transport::escalation::Escalation;
 use crate::transport::io_queue::{Command, IoQueue, Stage, tag};
@@ -133,8 +134,11 @@ impl FenceWait {
 }
 
 impl IoQueue {
-    /// Judges a command at its hand-over: its host's right, by the rules of this turn.
+    /// Judges a command at its hand-over: whether its controller reaches the namespace, and its host's right, by the rules
+    /// of this turn.
     pub(super) fn judge(&self, services: &Services, request: &Request) -> Result<(), Status> {
+        let writes = request.operation.writes();
+        self.namespaces.access().judge(request.namespace.nsid, writes)?;
         let Some(fence) = self.fence else { return Ok(()) };
         let snapshot = services.views.get(fence.view);
         let nsid = request.namespace.nsid;
@@ -142,7 +146,7 @@ impl IoQueue {
             let fenced = snapshot.rules(nsid).is_some_and(|rules| rules.is_fenced());
             return if fenced { Err(Status::INTERNAL_ERROR.with_dnr()) } else { Ok(()) };
         }
-        snapshot.judge(nsid, fence.slot, request.operation.writes())
+        snapshot.judge(nsid, fence.slot, writes)
     }
 
     /// Hands a reservation command to the management reactor; `from` is its data. It stays in a slot until it is back.
@@ -179,7 +183,7 @@ impl IoQueue {
             // Too many wait already: the host tries again.
             return self.refuse(link, services, mark, &request, Status::INTERRUPTED);
         }
-        self.slots.insert(Command { mark, request, stage: Stage::Reserving, fenced: false });
+        self.slots.insert(Command::new(mark, request, Stage::Reserving));
         self.executing += 1;
     }
 
@@ -195,6 +199,7 @@ impl IoQueue {
         let Some(command) = self.slots.remove(slot) else { unreachable!("a command comes back once") };
         self.executing -= 1;
         let Command { mark, request, .. } = command;
+        let status = worded(status, self.namespaces.access());
         self.tally(services, mark, &request, u64::from(request.transfer.bytes()), status);
         if data.is_empty() || !status.is_success() {
             return self.respond(link, mark.cid, status);

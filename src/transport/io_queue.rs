@@ -21,12 +21,14 @@ use corelane_reactors::poll_group::{SocketId, Taken};
 use crate::connection::controller::Event;
 use crate::mem::{self, Buffer};
 use crate::nvmf::controller::ControllerId;
+use crate::nvmf::errors::Failures;
 use crate::nvmf::io::{self, Limits, Namespaces, Operation, Request, Transfer};
 use crate::nvmf::target::IoTicket;
-use crate::spec::opcode::{FabricsType, NvmOpcode};
+use crate::spec::opcode::NvmOpcode;
 use crate::spec::sqe::Sqe;
 use crate::spec::status::Status;
 use crate::trace::{CommandTrace, What};
+use crate::transport::answers::{fabrics_status, interrupted, preempted};
 use crate::transport::data::Data;
 use crate::transport::fencing::Fence;
 use crate::transport::link::Link;
@@ -55,6 +57,15 @@ pub(super) struct Command {
     pub(super) stage: Stage,
     /// A preempting command waits for its end.
     pub(super) fenced: bool,
+    /// Its host wants it aborted.
+    pub(super) aborted: bool,
+}
+
+impl Command {
+    /// A command that just came.
+    pub(super) fn new(mark: Mark, request: Request, stage: Stage) -> Self {
+        Self { mark, request, stage, fenced: false, aborted: false }
+    }
 }
 
 /// An I/O queue pair.
@@ -71,6 +82,8 @@ pub(super) struct IoQueue {
     pub(super) answered: Vec<Answered>,
     /// Where the rights of its host are found; none where the subsystem has no reservations.
     pub(super) fence: Option<Fence>,
+    /// Where commands are noted that fail.
+    pub(super) failures: Arc<Failures>,
     pub(super) slots: Slots<Command>,
     /// Wait for a buffer, and for nothing else.
     pub(super) waiting: VecDeque<u16>,
@@ -120,6 +133,7 @@ impl IoQueue {
             trace,
             answered: Vec::with_capacity(ANSWERED_MAX),
             fence,
+            failures: Arc::clone(&ticket.failures),
             slots: Slots::new(entries),
             waiting: VecDeque::with_capacity(usize::from(entries)),
             asking: VecDeque::with_capacity(usize::from(entries)),
@@ -239,7 +253,14 @@ impl IoQueue {
             services.counters.completed_late.add(1);
         }
         let fenced = command.fenced.then_some(command.request.namespace.nsid);
-        let status = if command.fenced { preempted(status) } else { interrupted(status) };
+        if command.aborted {
+            services.aborted(link.socket, slot, status.is(Status::ABORT_REQUESTED));
+        }
+        let status = match status {
+            status if command.fenced => preempted(status),
+            status if command.aborted => status,
+            status => interrupted(status),
+        };
         self.answer(link, services, command.mark, &command.request, buffer, status);
         self.serve_waiting(link, services);
         fenced
@@ -342,15 +363,11 @@ impl IoQueue {
             Transfer::InCapsule(_) => {
                 let lease = bytes.slice(data);
                 let from = lease.segment();
-                self.execute(
-                    link,
-                    services,
-                    Command { mark, request, stage: executing(None, Some(lease)), fenced: false },
-                    from,
-                );
+                let command = Command::new(mark, request, executing(None, Some(lease)));
+                self.execute(link, services, command, from);
             }
             Transfer::None => {
-                let command = Command { mark, request, stage: executing(None, None), fenced: false };
+                let command = Command::new(mark, request, executing(None, None));
                 self.execute(link, services, command, Segment::empty());
             }
         }
@@ -402,7 +419,7 @@ impl IoQueue {
         request: Request,
         lease: Option<Lease>,
     ) {
-        let slot = self.slots.insert(Command { mark, request, stage: Stage::Waiting(lease), fenced: false });
+        let slot = self.slots.insert(Command::new(mark, request, Stage::Waiting(lease)));
         match request.transfer {
             Transfer::FromHost(_) => self.asking.push_back(slot),
             _ => self.waiting.push_back(slot),
@@ -450,38 +467,19 @@ impl IoQueue {
             unreachable!("only data from the host is transferred");
         };
         self.buffers.received(&buffer);
-        if intact {
-            return self.execute_slot(link, services, ttag, buffer, bytes);
-        }
+        let refused = match (intact, command.aborted) {
+            (true, false) => return self.execute_slot(link, services, ttag, buffer, bytes),
+            (_, true) => Status::ABORT_REQUESTED,
+            (false, false) => Status::TRANSIENT_TRANSPORT_ERROR,
+        };
         let (mark, request) = (command.mark, command.request);
         self.slots.remove(ttag);
         self.buffers.put(buffer);
-        self.refuse(link, services, mark, &request, Status::TRANSIENT_TRANSPORT_ERROR);
+        self.refuse(link, services, mark, &request, refused);
         self.serve_waiting(link, services);
     }
 }
 
-/// What a victim's command is answered. One that was not carried out says why, however its device was brought to end it.
-fn preempted(status: Status) -> Status {
-    let ended = status.is(Status::ABORT_REQUESTED) || status.is(Status::INTERNAL_ERROR);
-    if ended { Status::ABORTED_PREEMPT } else { status }
-}
-
-/// What another command is answered. One that a reset of its channel ended did nothing wrong, and its host did not ask
-/// for the end: Namespace Not Ready without DNR is the status that any host may get and tries again after (base 2.1,
-/// section 4.2.3.1). Command Interrupted is for hosts that enabled advanced retries.
-fn interrupted(status: Status) -> Status {
-    if status.is(Status::ABORT_REQUESTED) { Status::NAMESPACE_NOT_READY } else { status }
-}
-
 pub(super) fn executing(buffer: Option<Buffer>, lease: Option<Lease>) -> Stage {
     Stage::Executing { buffer, _lease: lease }
-}
-
-/// What a fabrics command is answered on an I/O queue that is connected (base 2.1, section 3.3.2).
-fn fabrics_status(sqe: &Sqe) -> Status {
-    match sqe.fabrics_type() {
-        Some(FabricsType::CONNECT) => Status::COMMAND_SEQUENCE_ERROR.with_dnr(),
-        _ => Status::INVALID_OPCODE.with_dnr(),
-    }
 }

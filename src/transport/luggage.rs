@@ -18,6 +18,8 @@ struct Parcel {
     request: Request,
     /// The host was asked for the data.
     receiving: bool,
+    /// Its host wants it aborted.
+    aborted: bool,
 }
 
 /// The commands of a queue on its way.
@@ -43,7 +45,8 @@ impl IoQueue {
         assert!(self.answered.is_empty());
         let parcels = self.slots.iter().map(|(slot, command)| {
             let receiving = matches!(command.stage, Stage::Receiving(_));
-            Parcel { slot, mark: command.mark, request: command.request, receiving }
+            let Command { mark, request, aborted, .. } = *command;
+            Parcel { slot, mark, request, receiving, aborted }
         });
         let parcels = parcels.collect();
         let Self { submission, waiting, asking, asked_last, .. } = self;
@@ -58,8 +61,8 @@ impl IoQueue {
         // The largest first: what is large enough for one is large enough for all that follow, so there is a buffer for
         // each as there was before.
         parcels.sort_by_key(|parcel| std::cmp::Reverse(parcel.request.transfer.bytes()));
-        for Parcel { slot, mark, mut request, receiving } in parcels {
-            let Ok(namespace) = self.namespaces.find(request.namespace.nsid) else {
+        for Parcel { slot, mark, mut request, receiving, aborted } in parcels {
+            let Some(namespace) = self.namespaces.attached(request.namespace.nsid) else {
                 unreachable!("both reactors have the namespaces of the subsystem")
             };
             request.namespace = *namespace;
@@ -71,7 +74,7 @@ impl IoQueue {
             } else {
                 Stage::Waiting(None)
             };
-            self.slots.insert_at(slot, Command { mark, request, stage, fenced: false });
+            self.slots.insert_at(slot, Command { mark, request, stage, fenced: false, aborted });
         }
     }
 }

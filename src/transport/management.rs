@@ -16,11 +16,14 @@ use rustix::net::sockopt;
 use crate::nvmf::controller::ControllerId;
 use crate::nvmf::fence::NamespaceKey;
 use crate::nvmf::target::{Action, Association, FenceWork, Target};
+use crate::spec::abort::AbortResult;
 use crate::spec::host::HostId;
+use crate::spec::status::Status;
 use crate::trace::What;
 use crate::transport::balance::Balance;
 use crate::transport::connections::Assigned;
 use crate::transport::message::{FenceOrder, Handover, IoMail, ManagementMail, Reserve};
+use crate::transport::orders::Orders;
 use crate::transport::relocation::Relocation;
 use crate::transport::{Counters, Placement};
 
@@ -52,6 +55,7 @@ pub struct Management {
     undrained: Vec<(usize, NamespaceKey, Vec<HostId>)>,
     /// Orders to end commands: I/O reactors that have not reported.
     fencing: HashMap<NamespaceKey, usize>,
+    pub(super) orders: Orders,
     /// I/O reactors that have finished.
     drained: usize,
     /// None where queues stay where they are.
@@ -82,6 +86,7 @@ impl Management {
             reserved: 0,
             undrained: Vec::new(),
             fencing: HashMap::new(),
+            orders: Orders::default(),
             drained: 0,
             balance: None,
             relocation: None,
@@ -205,6 +210,11 @@ impl Management {
             ManagementMail::Prepared { ready } => self.prepared(ready),
             ManagementMail::Departed(departure) => self.departed(departure),
             ManagementMail::Stayed => self.stayed(),
+            ManagementMail::AccessTaken { controller, number } => self.access_taken(controller, number),
+            ManagementMail::Aborted { controller, cid, aborted } => {
+                let dw0 = AbortResult::new().with_not_aborted(!aborted).into();
+                self.target().complete_deferred(controller, cid, Status::SUCCESS, dw0);
+            }
             ManagementMail::Drained => self.drained += 1,
         }
     }
@@ -229,13 +239,14 @@ impl Management {
         for (lane, mail) in std::mem::take(&mut self.unsent) {
             self.send(lane, mail);
         }
+        let ordered = self.send_orders();
         self.balance(now);
-        due || waiting > 0
+        due || waiting > 0 || ordered
     }
 
     /// When something is due.
     pub(super) fn next_deadline(&mut self) -> Option<Time> {
-        if !self.unsent.is_empty() {
+        if !self.unsent.is_empty() || !self.orders.is_sent() {
             return Some(Time::ORIGIN);
         }
         [self.target_deadline(), self.next_look()].into_iter().flatten().min()

@@ -9,6 +9,7 @@ use corelane_reactors::clock::Time;
 use corelane_reactors::mailbox::Slot;
 
 use crate::connection::controller::Moved;
+use crate::nvmf::access::Access;
 use crate::nvmf::controller::ControllerId;
 use crate::nvmf::fence::NamespaceKey;
 use crate::nvmf::target::IoTicket;
@@ -56,6 +57,10 @@ pub enum IoMail {
         /// Room for the answer.
         reply: Slot<ManagementMail>,
     },
+    /// What a controller may do has changed; [`ManagementMail::AccessTaken`] follows. Boxed: it is rare.
+    Access(Box<AccessOrder>),
+    /// Abort a command; [`ManagementMail::Aborted`] follows. Boxed: it is rare.
+    Abort(Box<AbortOrder>),
     /// Finish what is in flight and close every queue; [`ManagementMail::Drained`] follows.
     Drain,
 }
@@ -83,6 +88,22 @@ pub enum ManagementMail {
     Departed(Box<Departure>),
     /// A queue that was to leave did not.
     Stayed,
+    /// The queues of a controller on this I/O reactor have what they were given under this number.
+    AccessTaken {
+        /// The controller.
+        controller: ControllerId,
+        /// The number.
+        number: u64,
+    },
+    /// An Abort command is done.
+    Aborted {
+        /// The controller.
+        controller: ControllerId,
+        /// CID of the Abort command.
+        cid: u16,
+        /// The other command was aborted: its answer is on the way, and nothing more happens for it.
+        aborted: bool,
+    },
     /// An I/O reactor has no queue left and takes none any more.
     Drained,
 }
@@ -106,6 +127,30 @@ pub struct Reserve {
 pub struct FenceOrder {
     pub(super) key: NamespaceKey,
     pub(super) hosts: Vec<HostId>,
+    /// Room for the answer.
+    pub(super) reply: Slot<ManagementMail>,
+}
+
+/// What the I/O queues of a controller judge by from now on.
+#[derive(Debug)]
+pub struct AccessOrder {
+    pub(super) controller: ControllerId,
+    pub(super) number: u64,
+    pub(super) access: Arc<Access>,
+    /// Room for the answer.
+    pub(super) reply: Slot<ManagementMail>,
+}
+
+/// Which command is to be aborted, and whose Abort command waits.
+#[derive(Debug)]
+pub struct AbortOrder {
+    pub(super) controller: ControllerId,
+    /// CID of the Abort command.
+    pub(super) cid: u16,
+    /// QID of the command's queue.
+    pub(super) qid: u16,
+    /// CID of the command.
+    pub(super) victim: u16,
     /// Room for the answer.
     pub(super) reply: Slot<ManagementMail>,
 }

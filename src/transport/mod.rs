@@ -7,7 +7,10 @@
 //! What must hold: the socket index of a queue is not reused before every command of the queue has come back from its
 //! bdev; a queue that ends tells the management reactor, which closes what depends on it.
 
+mod aborting;
+mod access;
 mod admin_queue;
+mod answers;
 mod balance;
 mod connections;
 mod counters;
@@ -23,6 +26,7 @@ mod listener;
 mod luggage;
 mod management;
 mod message;
+mod orders;
 mod placement;
 mod pollers;
 mod queues;

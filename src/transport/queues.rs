@@ -18,6 +18,7 @@ use crate::nvmf::io::Channels;
 use crate::nvmf::target::Action;
 use crate::spec::status::Status;
 use crate::trace::What;
+use crate::transport::aborting::AbortWait;
 use crate::transport::admin_queue::{AdminQueue, Stage};
 use crate::transport::data::Data;
 use crate::transport::fencing::{FenceWait, ReservationMail, Views};
@@ -45,6 +46,8 @@ pub(super) struct Services {
     pub(super) reservations: Option<ReservationMail>,
     /// Orders to end the commands of preempted hosts.
     pub(super) fences: Vec<FenceWait>,
+    /// Abort commands that wait for bdevs; at most as many as the mailbox of the management reactor has room for answers.
+    pub(super) aborts: Vec<AbortWait>,
     /// Nothing more is taken: the appliance stops.
     pub(super) draining: bool,
     /// On the management reactor only.
@@ -264,6 +267,20 @@ impl Queues {
                         queue.link.end();
                         self.mark(socket);
                     }
+                }
+                Action::Access { controller, number, access } => {
+                    for queue in self.table.iter_mut().flatten() {
+                        if let Role::Admin(AdminQueue { stage: Stage::Leaving { ticket, .. }, .. }) =
+                            &mut queue.role
+                            && ticket.controller == controller
+                        {
+                            ticket.access = Arc::clone(&access);
+                        }
+                    }
+                    management.give_access(controller, number, &access);
+                }
+                Action::Abort { controller, cid, qid, victim } => {
+                    management.abort(controller, cid, qid, victim);
                 }
                 Action::SetPersistence { controller, cid, nsids, ptpl } => {
                     management.target().persist(controller, cid, &nsids, ptpl);

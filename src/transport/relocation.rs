@@ -209,6 +209,11 @@ impl Management {
         }
     }
 
+    /// Where a queue of this controller is going.
+    pub(super) fn heads_for(&self, controller: ControllerId) -> Option<usize> {
+        self.relocation.filter(|relocation| relocation.queue.0 == controller).map(|relocation| relocation.to)
+    }
+
     /// A queue is to be closed: where it is, and where it may be going.
     pub(super) fn closes(&mut self, queue: (ControllerId, u16)) {
         if let Some(relocation) = self.relocation.as_mut().filter(|relocation| relocation.queue == queue) {

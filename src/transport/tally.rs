@@ -12,11 +12,13 @@
 use corelane_reactors::clock::Time;
 use corelane_reactors::stats::Sample;
 
+use crate::nvmf::errors::Failed;
 use crate::nvmf::io::{self, Request};
 use crate::spec::opcode::NvmOpcode;
 use crate::spec::sqe::Sqe;
 use crate::spec::status::Status;
 use crate::trace::{Class, Fault, Kind, What};
+use crate::transport::answers::worded;
 use crate::transport::io_queue::IoQueue;
 use crate::transport::link::Link;
 use crate::transport::queues::Services;
@@ -49,8 +51,9 @@ impl IoQueue {
         bytes: u64,
         status: Status,
     ) {
-        let nsid = request.namespace.nsid;
-        self.tally_as(services, mark, io::kind_of(request.operation), nsid, bytes, status);
+        let (nsid, operation) = (request.namespace.nsid, request.operation);
+        self.note_failure(services, mark, (operation.opcode(), operation.first_block()), nsid, status);
+        self.tally_as(services, mark, io::kind_of(operation), nsid, bytes, status);
     }
 
     /// Answers a command of which nothing was done.
@@ -62,18 +65,43 @@ impl IoQueue {
         request: &Request,
         status: Status,
     ) {
+        let status = worded(status, self.namespaces.access());
         self.tally(services, mark, request, 0, status);
         self.respond(link, mark.cid, status);
     }
 
     /// A command that was refused before anything was known of it.
     pub(super) fn tally_refused(&mut self, services: &mut Services, mark: Mark, sqe: &Sqe, status: Status) {
-        self.tally_as(services, mark, io::kind_of_refused(sqe.nvm_opcode()), sqe.nsid.get(), 0, status);
+        let (opcode, nsid) = (sqe.nvm_opcode(), sqe.nsid.get());
+        let kind = io::kind_of_refused(opcode);
+        let first = if matches!(kind, Kind::Read | Kind::Write | Kind::Compare | Kind::WriteZeroes) {
+            sqe.starting_lba()
+        } else {
+            0
+        };
+        self.note_failure(services, mark, (opcode, first), nsid, status);
+        self.tally_as(services, mark, kind, nsid, 0, status);
     }
 
     /// A fabrics command.
     pub(super) fn tally_fabrics(&mut self, services: &mut Services, mark: Mark, status: Status) {
+        self.note_failure(services, mark, (NvmOpcode::FABRICS, 0), 0, status);
         self.tally_as(services, mark, io::kind_of_refused(NvmOpcode::FABRICS), 0, 0, status);
+    }
+
+    /// For the error log of the controller: a command with this opcode, which begins at this block.
+    fn note_failure(
+        &self,
+        services: &Services,
+        mark: Mark,
+        (opcode, lba): (NvmOpcode, u64),
+        nsid: u32,
+        status: Status,
+    ) {
+        if !status.is_success() {
+            let failed = Failed { cid: mark.cid, status, nsid, lba, opcode: opcode.0 };
+            self.failures.note(services.latest, &failed);
+        }
     }
 
     fn tally_as(

@@ -17,6 +17,7 @@ use corelane::nvmf::host::Hosts;
 use corelane::nvmf::io::{Channels, Counts};
 use corelane::nvmf::namespace::Namespace;
 use corelane::nvmf::options::Options;
+use corelane::nvmf::policy::Policy;
 use corelane::nvmf::subsystem::Subsystem;
 use corelane::nvmf::target::Target;
 use corelane::persist::{Answer, StateDirectory, StateFiles, Store, Worker, Writer};
@@ -390,7 +391,7 @@ fn target(address: SocketAddr, bdevs: Vec<(u32, Arc<dyn Bdev>)>) -> Target {
         nqn: Nqn::parse(NQN).expect("a name"),
         serial: "CL0001".to_owned(),
         model: "Corelane".to_owned(),
-        hosts: Hosts::Any,
+        policy: Policy::of(Hosts::Any),
         listeners: vec![address],
         namespaces,
         counting: Arc::new(Counts::new(REACTORS - 1, [1])),

@@ -2,6 +2,7 @@
 //! device, and hosts that are a `connection::host` each. Nothing sleeps: where bytes are on their way, turns are taken
 //! until they are there.
 
+mod aborts;
 mod access;
 mod commands;
 mod counting;
@@ -17,6 +18,7 @@ mod lifetime;
 mod log;
 mod manual;
 mod moves;
+mod paths;
 mod pending;
 mod reservations;
 mod rig;

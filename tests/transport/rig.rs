@@ -14,6 +14,7 @@ use corelane::nvmf::host::Hosts;
 use corelane::nvmf::io::{Channels, Counts};
 use corelane::nvmf::namespace::Namespace;
 use corelane::nvmf::options::Options;
+use corelane::nvmf::policy::{Ana, Policy};
 use corelane::nvmf::subsystem::Subsystem;
 use corelane::nvmf::target::Target;
 use corelane::spec::fabrics::CNTLID_DYNAMIC;
@@ -24,6 +25,7 @@ use corelane::transport::{
     Counters, Endpoint, EndpointRole, Listener, Mail, Management, ReservationMail, Settings, attach, listen,
 };
 use corelane_reactors::clock::{Clock, Time};
+use corelane_reactors::mailbox::Sender;
 use corelane_reactors::poller::Phase;
 use corelane_reactors::reactor::{Activity, Reactor};
 use corelane_reactors::ring::{self, Ring};
@@ -56,7 +58,11 @@ pub(crate) struct Rig {
     pub(crate) address: SocketAddr,
     pub(crate) hosts: Vec<Host>,
     cntlid: u16,
+    changes: Sender<Change>,
 }
+
+/// Something that an operator wants of the target.
+type Change = Box<dyn FnOnce(&mut Target) + Send>;
 
 /// Settings with little memory.
 pub(crate) fn settings() -> Settings {
@@ -129,7 +135,13 @@ impl Rig {
         let listener =
             Listener::new(socket, Rc::clone(&management), settings.connections_max).expect("a listener");
         sim.reactor(MANAGEMENT).add_poller(Phase::Ingress, Box::new(listener)).expect("a poller");
-        Self { sim, management, io, counters, live, address, hosts: Vec::new(), cntlid: 0 }
+        let (changes, mailbox) = sim.group().mailbox::<Change>(MANAGEMENT, 4);
+        let manager = Rc::clone(&management);
+        let poller = mailbox.into_poller("changes", 1, move |turn, change| {
+            manager.borrow_mut().manage(turn, change);
+        });
+        sim.reactor(MANAGEMENT).add_poller(Phase::Mailbox, poller).expect("a poller");
+        Self { sim, management, io, counters, live, address, hosts: Vec::new(), cntlid: 0, changes }
     }
 
     /// A rig with an admin queue, host 0, whose controller is enabled, and an I/O queue, host 1.
@@ -193,6 +205,11 @@ impl Rig {
     pub(crate) fn cqe(&mut self, host: usize) -> corelane::spec::cqe::Cqe {
         self.until("a completion", |rig| !rig.hosts[host].completions.is_empty());
         self.hosts[host].completions.pop_front().expect("waited for")
+    }
+
+    /// Has the management reactor change something, at its next turn.
+    pub(crate) fn change(&mut self, change: impl FnOnce(&mut Target) + Send + 'static) {
+        assert!(self.changes.send(Box::new(change)).is_ok());
     }
 
     /// Connections that count.
@@ -272,7 +289,7 @@ fn target(address: SocketAddr, bdev: Arc<dyn Bdev>) -> Target {
         nqn: Nqn::parse(NQN).expect("a name"),
         serial: "CL0001".to_owned(),
         model: "Corelane".to_owned(),
-        hosts: Hosts::Any,
+        policy: Policy { ana: Some(Ana::default()), ..Policy::of(Hosts::Any) },
         listeners: vec![address],
         namespaces: vec![Namespace { nsid: 1, uuid: Uuid::from_u128(1), bdev }],
         counting: Arc::new(Counts::new(1, [1])),

@@ -33,6 +33,10 @@ pub(super) fn read(controller: &Controller, context: &Context<'_>, sqe: &Sqe) ->
         Select::DEFAULT | Select::SAVED if fid == FeatureId::RESERVATION_PERSISTENCE => {
             reservation::persistence(false, controller, context, sqe.nsid.get()).map(Reply::value)
         }
+        // That of a keep alive timer is what Connect has asked for.
+        Select::DEFAULT | Select::SAVED if fid == FeatureId::KEEP_ALIVE => {
+            Ok(Reply::value(controller.keep_alive.kato_default()))
+        }
         Select::DEFAULT | Select::SAVED => value(fid, &Values::default(), controller, context, sqe),
         Select::SUPPORTED => Ok(Reply::value(capabilities.into())),
         _ => Err(Status::INVALID_FIELD),
@@ -42,7 +46,7 @@ pub(super) fn read(controller: &Controller, context: &Context<'_>, sqe: &Sqe) ->
 /// What can be done with a feature.
 ///
 /// Interrupts are not configured over fabrics; what is not named here does not exist on this controller.
-fn capabilities(
+pub(super) fn capabilities(
     fid: FeatureId,
     controller: &Controller,
     context: &Context<'_>,
@@ -100,6 +104,7 @@ fn value(
                 return Err(Status::INVALID_FIELD);
             }
             namespaces.find(nsid)?;
+            reach(controller, context, nsid)?;
             values.error_recovery.get(&nsid).map_or(0, |value| value.into_bits())
         }
         FeatureId::VOLATILE_WRITE_CACHE => VolatileWriteCache::new().with_wce(true).into_bits(),
@@ -155,6 +160,7 @@ pub(super) fn write(
         FeatureId::ERROR_RECOVERY => {
             let (_, namespaces) = context.served(controller).ok_or(Status::INVALID_FIELD)?;
             let recovery = error_recovery(namespaces, nsid, dword)?;
+            reach(controller, context, nsid)?;
             controller.values.error_recovery.extend(recovery);
         }
         FeatureId::VOLATILE_WRITE_CACHE => {
@@ -167,9 +173,12 @@ pub(super) fn write(
         FeatureId::WRITE_ATOMICITY => {
             controller.values.write_atomicity = WriteAtomicity::from_bits(dword & 1)
         }
-        FeatureId::ASYNC_EVENT_CONFIGURATION => set_async_events(controller, dword)?,
+        FeatureId::ASYNC_EVENT_CONFIGURATION => set_async_events(controller, context, dword)?,
         FeatureId::KEEP_ALIVE => controller.keep_alive.set(context.now, dword),
-        FeatureId::HOST_BEHAVIOR => controller.values.host_behavior = host_behavior(data)?,
+        FeatureId::HOST_BEHAVIOR => {
+            controller.values.host_behavior = host_behavior(data)?;
+            controller.update_in(context.subsystems, context.actions);
+        }
         FeatureId::RESERVATION_NOTIFICATION_MASK => reservation::set_mask(controller, context, nsid, dword)?,
         FeatureId::RESERVATION_PERSISTENCE => return reservation::set_persistence(controller, context, sqe),
         // Connect has set it (section 5.1.25.1.28.2).
@@ -222,8 +231,21 @@ fn set_queues(controller: &mut Controller, context: &Context<'_>, dword: u32) ->
 }
 
 /// Only events that Identify says are supported can be enabled; critical warnings always are.
-fn set_async_events(controller: &mut Controller, dword: u32) -> Result<(), Status> {
-    let supported = AsyncEventConfiguration::new().with_smart(0x3f).with_discovery(controller.is_discovery());
+/// Refuses a feature of a namespace, or of all, that the controller does not reach now (section 8.1.1.10).
+pub(super) fn reach(controller: &Controller, context: &Context<'_>, nsid: u32) -> Result<(), Status> {
+    let Some((served, namespaces)) = context.served(controller) else { return Ok(()) };
+    let mut meant = namespaces.iter().filter(|namespace| matches!(nsid, NSID_ALL) || namespace.nsid == nsid);
+    meant.try_for_each(|namespace| controller.reaches(served, namespace.nsid))
+}
+
+fn set_async_events(controller: &mut Controller, context: &Context<'_>, dword: u32) -> Result<(), Status> {
+    let supported = match context.served(controller) {
+        None => AsyncEventConfiguration::new().with_discovery(true),
+        Some((served, _)) => AsyncEventConfiguration::new()
+            .with_smart(0x3f)
+            .with_namespace_attributes(true)
+            .with_ana(served.subsystem.policy.ana.is_some()),
+    };
     only(dword & !supported.into_bits() == 0)?;
     controller.values.async_events = AsyncEventConfiguration::from_bits(dword);
     Ok(())
@@ -233,5 +255,7 @@ fn host_behavior(data: &[u8]) -> Result<HostBehavior, Status> {
     let (behavior, _) = HostBehavior::read_from_prefix(data).map_err(|_| Status::DATA_SGL_LENGTH_INVALID)?;
     let switches = [behavior.acre, behavior.etdas, behavior.lbafee, behavior.hdisns];
     only(switches.iter().all(|switch| *switch <= 1))?;
+    // No Copy descriptor formats are offered that a host could enable (CDFS of Identify).
+    only(behavior.cdfe == [0; 2])?;
     Ok(behavior)
 }

@@ -4,11 +4,14 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use crate::bdev::{Features, Geometry};
 use crate::nvmf::admin::{Context, Reply};
-use crate::nvmf::controller::{AERL_Z, Controller, KAS, VERSION};
+use crate::nvmf::controller::{ACL_Z, AERL_Z, Controller, KAS, VERSION};
+use crate::nvmf::errors::ENTRIES_MAX;
 use crate::nvmf::io::{DATASET_RANGE_BYTES_MAX, DATASET_RANGES_MAX, WRITE_ZEROES_SIZE_LOG2_PAGES};
 use crate::nvmf::namespace::{Namespace, NamespaceTable};
 use crate::nvmf::options::Options;
+use crate::nvmf::policy::{ANA_GROUP_MAX, ANA_TRANSITION_SECONDS};
 use crate::nvmf::subsystem::Served;
+use crate::spec::ana::Anacap;
 use crate::spec::identify::command_set::{CommandSets, NvmController};
 use crate::spec::identify::controller::{
     Cmic, ControllerType, Ctratt, Frmw, IdentifyController, Lpa, Oaes, Oncs, Sgls, Vwc,
@@ -23,8 +26,8 @@ use crate::spec::sqe::Sqe;
 use crate::spec::status::Status;
 use crate::spec::{NSID_ALL, text};
 
-/// ACL: outstanding Abort commands, 0-based. They complete at once, so this is no limit.
-const ACL_Z: u8 = 3;
+/// CRDT1 in units of 100 ms: what a host with ACRE waits before it repeats a command that was interrupted.
+const RETRY_DELAY: u16 = 1;
 
 /// CNTID FFFFh: the controller that is asked.
 const THIS_CONTROLLER: u16 = 0xffff;
@@ -116,11 +119,13 @@ impl Io<'_> {
         let mut page = identity(self.controller, options, &subsystem.nqn);
         page.sn = text::space_padded(&subsystem.serial);
         page.mn = text::space_padded(&subsystem.model);
-        page.cmic = Cmic::new().with_mports(true).with_mctrs(true).into_bits();
         page.cntrltype = ControllerType::IO;
         page.acl_z = ACL_Z;
         page.frmw = Frmw::new().with_slot_1_read_only(true).with_slots(1).into_bits();
-        page.lpa = Lpa::new().with_command_effects(true).with_extended_data(true).into_bits();
+        page.lpa = log_pages().into_bits();
+        page.oaes.set(Oaes::new().with_namespace_attributes(true).into_bits());
+        page.crdt[0].set(RETRY_DELAY);
+        self.announce_ana(&mut page);
         page.sqes = 0x66;
         page.cqes = 0x44;
         page.nn.set(self.namespaces.nsid_max());
@@ -134,13 +139,38 @@ impl Io<'_> {
         page
     }
 
+    /// CMIC, and the fields of asymmetric access.
+    fn announce_ana(&self, page: &mut IdentifyController) {
+        let reported = self.served.subsystem.policy.ana.is_some();
+        page.cmic = Cmic::new().with_mports(true).with_mctrs(true).with_anars(reported).into_bits();
+        if !reported {
+            return;
+        }
+        let events = Oaes::from_bits(page.oaes.get()).with_ana(true);
+        page.oaes.set(events.into_bits());
+        page.anatt = ANA_TRANSITION_SECONDS;
+        let states = Anacap::new().with_optimized(true).with_non_optimized(true).with_inaccessible(true);
+        page.anacap = states.with_persistent_loss(true).with_change(true).with_group(true).into_bits();
+        page.anagrpmax.set(ANA_GROUP_MAX);
+        page.nanagrpid.set(ANA_GROUP_MAX);
+    }
+
+    /// ANAGRPID; 0 where there are no groups.
+    fn group(&self, nsid: u32) -> u32 {
+        self.served.subsystem.policy.ana.as_ref().map_or(0, |ana| ana.group(nsid))
+    }
+
     fn namespace(&self, namespace: &Namespace) -> IdentifyNamespace {
         let geometry = namespace.bdev.geometry();
         let mut page = IdentifyNamespace::new_zeroed();
         page.nsze.set(geometry.blocks);
         page.ncap.set(geometry.blocks);
-        page.nuse.set(geometry.blocks);
-        page.nvmcap.set(u128::from(geometry.bytes()));
+        // What is used is not known where the namespace cannot be reached (section 8.1.1.6).
+        if self.controller.reaches(self.served, namespace.nsid).is_ok() {
+            page.nuse.set(geometry.blocks);
+            page.nvmcap.set(u128::from(geometry.bytes()));
+        }
+        page.anagrpid.set(self.group(namespace.nsid));
         page.nmic = NMIC_SHARED;
         let features = geometry.features;
         let zeros = features.deallocate && features.deallocated_reads_zeros;
@@ -158,6 +188,7 @@ impl Io<'_> {
         page.nsfeat = IndependentNsfeat::new().with_no_volatile_write_cache(!cached).into_bits();
         page.nmic = NMIC_SHARED;
         page.nstat = NSTAT_READY;
+        page.anagrpid.set(self.group(namespace.nsid));
         page.rescap = self.rescap(namespace);
         page
     }
@@ -176,7 +207,7 @@ fn discovery_controller(controller: &Controller, options: &Options) -> IdentifyC
     page.mn = text::space_padded("Corelane discovery");
     page.oaes.set(Oaes::new().with_discovery(true).into_bits());
     page.cntrltype = ControllerType::DISCOVERY;
-    page.lpa = Lpa::new().with_extended_data(true).into_bits();
+    page.lpa = log_pages().into_bits();
     page
 }
 
@@ -190,6 +221,7 @@ fn identity(controller: &Controller, options: &Options, subnqn: &Nqn) -> Identif
     page.ver.set(VERSION.into_bits());
     page.ctratt.set(Ctratt::new().with_hids(true).into_bits());
     page.aerl_z = AERL_Z;
+    page.elpe_z = u8::try_from(ENTRIES_MAX - 1).unwrap_or(u8::MAX);
     page.kas.set(KAS);
     page.maxcmd.set(u16::try_from(entries).unwrap_or(u16::MAX));
     page.sgls.set(
@@ -198,6 +230,11 @@ fn identity(controller: &Controller, options: &Options, subnqn: &Nqn) -> Identif
     page.subnqn = subnqn.to_wire();
     page.msdbd = 1;
     page
+}
+
+/// LPA: pages 00h, 05h, 12h and 13h, and offsets.
+fn log_pages() -> Lpa {
+    Lpa::new().with_command_effects(true).with_extended_data(true).with_supported_pages(true)
 }
 
 /// ONCS: what the devices of all namespaces can do, and what needs no device.

@@ -5,43 +5,41 @@ use zerocopy::little_endian::U32;
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::nvmf::admin::identify::optional_commands;
-use crate::nvmf::admin::{Context, Reply};
+use crate::nvmf::admin::{Context, Reply, ana, effects};
 use crate::nvmf::controller::Controller;
 use crate::nvmf::discovery::{Viewer, log_page};
 use crate::nvmf::options::Options;
 use crate::nvmf::subsystem::IoCounts;
 use crate::spec::NSID_ALL;
-use crate::spec::identify::controller::Oncs;
+use crate::spec::ana::GROUPS_ONLY;
+use crate::spec::identify::Csi;
 use crate::spec::log_page::{
-    CommandEffect, CommandEffects, ErrorEntry, FirmwareSlots, LogPageId, Smart, SupportedLogPage,
+    CHANGED_NAMESPACES_MAX, EFFECTS_BYTES, FirmwareSlots, LogPageId, Smart, SupportedLogPage,
 };
-use crate::spec::opcode::{AdminOpcode, NvmOpcode};
 use crate::spec::reservation::NotificationPage;
 use crate::spec::sqe::Sqe;
 use crate::spec::status::Status;
 use crate::spec::text;
 
-/// Pages of I/O controllers.
-const IO_PAGES: [LogPageId; 5] = [
+/// Pages of every I/O controller.
+const IO_PAGES: [LogPageId; 8] = [
     LogPageId::SUPPORTED,
     LogPageId::ERROR,
     LogPageId::SMART,
     LogPageId::FIRMWARE_SLOT,
+    LogPageId::CHANGED_NAMESPACES,
     LogPageId::COMMAND_EFFECTS,
+    LogPageId::FEATURE_EFFECTS,
+    LogPageId::MANAGEMENT_EFFECTS,
 ];
 
 /// Pages of discovery controllers.
-const DISCOVERY_PAGES: [LogPageId; 2] = [LogPageId::SUPPORTED, LogPageId::DISCOVERY];
-
-/// Admin commands of I/O controllers.
-const ADMIN_COMMANDS: [AdminOpcode; 7] = [
-    AdminOpcode::GET_LOG_PAGE,
-    AdminOpcode::IDENTIFY,
-    AdminOpcode::ABORT,
-    AdminOpcode::SET_FEATURES,
-    AdminOpcode::GET_FEATURES,
-    AdminOpcode::ASYNC_EVENT_REQUEST,
-    AdminOpcode::KEEP_ALIVE,
+const DISCOVERY_PAGES: [LogPageId; 5] = [
+    LogPageId::SUPPORTED,
+    LogPageId::ERROR,
+    LogPageId::COMMAND_EFFECTS,
+    LogPageId::FEATURE_EFFECTS,
+    LogPageId::DISCOVERY,
 ];
 
 /// Section 5.1.12: the part of a page that is asked for, filled up with zeros behind the page's end.
@@ -99,35 +97,75 @@ fn asked(length: usize, sqe: &Sqe, options: &Options) -> Result<(usize, usize), 
 
 fn page(
     lid: LogPageId,
-    controller: &Controller,
+    controller: &mut Controller,
     context: &Context<'_>,
     sqe: &Sqe,
 ) -> Result<Vec<u8>, Status> {
-    let Some((served, _)) = context.served(controller) else {
-        return match lid {
-            LogPageId::SUPPORTED => Ok(supported(DISCOVERY_PAGES)),
-            LogPageId::DISCOVERY => Ok(discovery(controller, context)),
-            _ => Err(Status::INVALID_LOG_PAGE),
-        };
-    };
+    if !pages(controller, context).any(|known| known == lid) {
+        return Err(Status::INVALID_LOG_PAGE);
+    }
+    // Commands and features are those of the one command set that there is.
+    let of_command_set = matches!(lid, LogPageId::COMMAND_EFFECTS | LogPageId::FEATURE_EFFECTS);
+    if of_command_set && Csi(sqe.log_page_options().csi()) != Csi::NVM {
+        return Err(Status::INVALID_FIELD);
+    }
     match lid {
-        LogPageId::SUPPORTED => {
-            let reservation = served.reservations.is_some().then_some(LogPageId::RESERVATION);
-            Ok(supported(IO_PAGES.into_iter().chain(reservation)))
-        }
-        // Nothing is entered: statuses tell hosts all there is to know.
-        LogPageId::ERROR => Ok(ErrorEntry::new_zeroed().as_bytes().to_vec()),
-        LogPageId::SMART => {
+        LogPageId::SUPPORTED => Ok(supported(pages(controller, context))),
+        LogPageId::ERROR => Ok(controller.errors.page()),
+        LogPageId::FEATURE_EFFECTS => Ok(effects::features(controller, context)),
+        LogPageId::MANAGEMENT_EFFECTS => Ok(vec![0; EFFECTS_BYTES]),
+        LogPageId::DISCOVERY => Ok(discovery(controller, context)),
+        _ => Ok(io_page(lid, controller, context, sqe)?),
+    }
+}
+
+/// A page that says something of the subsystem or its namespaces.
+fn io_page(
+    lid: LogPageId,
+    controller: &mut Controller,
+    context: &Context<'_>,
+    sqe: &Sqe,
+) -> Result<Vec<u8>, Status> {
+    let optional = context.served(controller).map(|(served, _)| optional_commands(served));
+    if lid == LogPageId::COMMAND_EFFECTS {
+        return Ok(effects::commands(optional).as_bytes().to_vec());
+    }
+    let errors = controller.errors.count();
+    let (served, _) = context.served(controller).ok_or(Status::INVALID_LOG_PAGE)?;
+    match (lid, &controller.paths) {
+        (LogPageId::SMART, _) => {
             // Health is that of the controller: LPA says so.
             if !matches!(sqe.nsid.get(), 0 | NSID_ALL) {
                 return Err(Status::INVALID_FIELD);
             }
-            Ok(smart(served.subsystem.counting.counts(), context.now).as_bytes().to_vec())
+            let counts = served.subsystem.counting.counts();
+            Ok(smart(counts, errors, context.now).as_bytes().to_vec())
         }
-        LogPageId::FIRMWARE_SLOT => Ok(firmware_slots(context.options).as_bytes().to_vec()),
-        LogPageId::COMMAND_EFFECTS => Ok(command_effects(optional_commands(served)).as_bytes().to_vec()),
+        (LogPageId::FIRMWARE_SLOT, _) => Ok(firmware_slots(context.options).as_bytes().to_vec()),
+        (LogPageId::CHANGED_NAMESPACES, Some(paths)) => Ok(changed_namespaces(paths.changed())),
+        (LogPageId::ANA, Some(paths)) => Ok(ana::page(paths, sqe.log_page().lsp() & GROUPS_ONLY != 0)),
         _ => Err(Status::INVALID_LOG_PAGE),
     }
+}
+
+/// The pages of a controller.
+fn pages(controller: &Controller, context: &Context<'_>) -> impl Iterator<Item = LogPageId> {
+    let served = context.served(controller).map(|(served, _)| served);
+    let always: &'static [LogPageId] = if served.is_some() { &IO_PAGES } else { &DISCOVERY_PAGES };
+    let ana = served.is_some_and(|served| served.subsystem.policy.ana.is_some());
+    let reservations = served.is_some_and(|served| served.reservations.is_some());
+    let optional = [(ana, LogPageId::ANA), (reservations, LogPageId::RESERVATION)];
+    always.iter().copied().chain(optional.into_iter().filter_map(|(there, lid)| there.then_some(lid)))
+}
+
+/// Section 5.1.12.1.5: the changed namespaces, or that there are too many to tell.
+fn changed_namespaces(changed: impl Iterator<Item = u32>) -> Vec<u8> {
+    let mut nsids: Vec<u32> = changed.take(CHANGED_NAMESPACES_MAX + 1).collect();
+    if nsids.len() > CHANGED_NAMESPACES_MAX {
+        nsids = vec![NSID_ALL];
+    }
+    nsids.resize(CHANGED_NAMESPACES_MAX, 0);
+    nsids.into_iter().flat_map(u32::to_le_bytes).collect()
 }
 
 fn supported(pages: impl IntoIterator<Item = LogPageId>) -> Vec<u8> {
@@ -144,12 +182,12 @@ fn discovery(controller: &Controller, context: &Context<'_>) -> Vec<u8> {
         local: controller.local,
         admin_entries_max: context.options.admin_entries_max,
     };
-    log_page(&viewer, context.generation, context.subsystems)
+    log_page(&viewer, context.generation, context.subsystems, context.referrals)
 }
 
 /// What is known of the health: the counts of the I/O side, and how long the process has run. Nothing wears
 /// out, so all the spare is there. Everything else is zero, which the specification reads as "not reported".
-fn smart(counts: IoCounts, now: Time) -> Smart {
+fn smart(counts: IoCounts, errors: u64, now: Time) -> Smart {
     const SECONDS_PER_HOUR: u64 = 3600;
     let units = |bytes: u64| u128::from(bytes.div_ceil(512_000));
     let mut page = Smart::new_zeroed();
@@ -159,6 +197,7 @@ fn smart(counts: IoCounts, now: Time) -> Smart {
     page.host_read_commands.set(counts.read_commands.into());
     page.host_write_commands.set(counts.write_commands.into());
     page.media_errors.set(counts.media_errors.into());
+    page.error_log_entries.set(errors.into());
     page.power_on_hours.set((now.since(Time::ORIGIN).as_secs() / SECONDS_PER_HOUR).into());
     page
 }
@@ -167,31 +206,5 @@ fn firmware_slots(options: &Options) -> FirmwareSlots {
     let mut page = FirmwareSlots::new_zeroed();
     page.afi = 1;
     page.revisions[0] = text::space_padded(&options.firmware);
-    page
-}
-
-fn command_effects(optional: Oncs) -> CommandEffects {
-    let reservations = optional.reservations();
-    // Whether the command is there, its opcode, and whether it changes blocks.
-    let io = [
-        (true, NvmOpcode::FLUSH, false),
-        (true, NvmOpcode::WRITE, true),
-        (true, NvmOpcode::READ, false),
-        (optional.compare(), NvmOpcode::COMPARE, false),
-        (optional.write_zeroes(), NvmOpcode::WRITE_ZEROES, true),
-        (optional.dataset_management(), NvmOpcode::DATASET_MANAGEMENT, true),
-        (reservations, NvmOpcode::RESERVATION_REGISTER, false),
-        (reservations, NvmOpcode::RESERVATION_REPORT, false),
-        (reservations, NvmOpcode::RESERVATION_ACQUIRE, false),
-        (reservations, NvmOpcode::RESERVATION_RELEASE, false),
-    ];
-    let effect = CommandEffect::new().with_csupp(true);
-    let mut page = CommandEffects::new_zeroed();
-    for opcode in ADMIN_COMMANDS {
-        page.admin[usize::from(opcode.0)].set(effect.into());
-    }
-    for (_, opcode, changes) in io.iter().filter(|(supported, ..)| *supported) {
-        page.io[usize::from(opcode.0)].set(effect.with_lbcc(*changes).into());
-    }
     page
 }

@@ -1,7 +1,10 @@
 //! Commands of an admin queue: which are taken when, and what they answer (NVMe base 2.1, sections 5 and 6).
 //!
-//! Every command here either succeeds, or changes nothing and fails with a status that says "do not retry".
+//! Every command here either succeeds, or changes nothing and fails: with a status that says "do not retry", unless it is
+//! the path that is in the way. What fails is in the controller's error log.
 
+mod ana;
+mod effects;
 mod fabrics;
 mod features;
 mod identify;
@@ -12,7 +15,9 @@ use std::collections::VecDeque;
 
 use corelane_reactors::clock::Time;
 
-use crate::nvmf::controller::{Controller, Kind};
+use crate::nvmf::controller::{ACL_Z, Controller, Kind};
+use crate::nvmf::discovery::Referral;
+use crate::nvmf::errors::Failed;
 use crate::nvmf::namespace::NamespaceTable;
 use crate::nvmf::options::Options;
 use crate::nvmf::subsystem::Served;
@@ -20,7 +25,7 @@ use crate::nvmf::target::Action;
 use crate::spec::abort::AbortResult;
 use crate::spec::opcode::AdminOpcode;
 use crate::spec::sqe::{Fused, Psdt, Sqe};
-use crate::spec::status::Status;
+use crate::spec::status::{Status, StatusType};
 
 /// SQID of the admin queue.
 const ADMIN_QUEUE: u16 = 0;
@@ -75,6 +80,7 @@ pub(super) struct Context<'a> {
     pub(super) now: Time,
     pub(super) options: &'a Options,
     pub(super) subsystems: &'a [Served],
+    pub(super) referrals: &'a [Referral],
     /// GENCTR of the discovery log.
     pub(super) generation: u64,
     pub(super) actions: &'a mut VecDeque<Action>,
@@ -100,7 +106,13 @@ pub(super) fn execute(
     data: &[u8],
 ) -> Reply {
     controller.keep_alive.command(context.now);
-    dispatch(controller, context, sqe, data).unwrap_or_else(|status| Reply::failed(status.with_dnr()))
+    dispatch(controller, context, sqe, data).unwrap_or_else(|status| {
+        // Another path may do, and hosts do not look for one where they read "do not retry".
+        let status = if status.kind() == StatusType::PATH { status } else { status.with_dnr() };
+        let (cid, nsid) = (sqe.cid.get(), sqe.nsid.get());
+        controller.errors.add(&Failed { cid, status, nsid, lba: 0, opcode: sqe.opcode });
+        Reply::failed(status)
+    })
 }
 
 fn dispatch(
@@ -125,7 +137,7 @@ fn dispatch(
         AdminOpcode::GET_FEATURES => features::read(controller, context, sqe),
         AdminOpcode::SET_FEATURES => features::write(controller, context, sqe, data),
         AdminOpcode::ASYNC_EVENT_REQUEST => event_request(controller, sqe),
-        AdminOpcode::ABORT => Ok(abort(controller, context, sqe)),
+        AdminOpcode::ABORT => abort(controller, context, sqe),
         AdminOpcode::KEEP_ALIVE => {
             controller.keep_alive.restart(context.now);
             Ok(Reply::success())
@@ -140,9 +152,23 @@ fn event_request(controller: &mut Controller, sqe: &Sqe) -> Result<Reply, Status
     Ok(event.map_or(Reply::Deferred, |event| Reply::value(event.into())))
 }
 
-/// Section 5.1.1. Everything but an Asynchronous Event Request ends by itself, and is let run.
-fn abort(controller: &mut Controller, context: &mut Context<'_>, sqe: &Sqe) -> Reply {
+/// Section 5.1.1. On the admin queue only Asynchronous Event Requests wait long enough to be aborted; a command of an I/O
+/// queue is aborted where the queue is.
+fn abort(controller: &mut Controller, context: &mut Context<'_>, sqe: &Sqe) -> Result<Reply, Status> {
     let abort = sqe.abort();
-    let aborted = abort.sqid() == ADMIN_QUEUE && controller.abort_event_request(abort.cid(), context.actions);
-    Reply::value(AbortResult::new().with_not_aborted(!aborted).into())
+    let done = |aborted: bool| Ok(Reply::value(AbortResult::new().with_not_aborted(!aborted).into()));
+    if abort.sqid() == ADMIN_QUEUE {
+        return done(controller.abort_event_request(abort.cid(), context.actions));
+    }
+    if !controller.has_queue(abort.sqid()) {
+        return done(false);
+    }
+    if controller.aborts() > usize::from(ACL_Z) {
+        return Err(Status::ABORT_LIMIT_EXCEEDED);
+    }
+    controller.defer(sqe);
+    let (id, cid) = (controller.id, sqe.cid.get());
+    let (qid, victim) = (abort.sqid(), abort.cid());
+    context.actions.push_back(Action::Abort { controller: id, cid, qid, victim });
+    Ok(Reply::Deferred)
 }

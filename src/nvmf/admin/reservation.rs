@@ -2,6 +2,7 @@
 //!
 //! What hosts set of 83h is not so before it is durable: the command waits, and nothing here changes.
 
+use crate::nvmf::admin::features::reach;
 use crate::nvmf::admin::{Context, Reply};
 use crate::nvmf::controller::Controller;
 use crate::nvmf::controller::values::Values;
@@ -31,6 +32,7 @@ pub(super) fn set_mask(
     dword: u32,
 ) -> Result<(), Status> {
     let nsids = if nsid == NSID_ALL {
+        reach(controller, context, nsid)?;
         attached(controller, context)
     } else {
         check_one(controller, context, nsid)?;
@@ -61,6 +63,7 @@ pub(super) fn set_persistence(
     let nsid = sqe.nsid.get();
     let ptpl = PersistenceDword::from_bits(sqe.cdw11.get()).ptpl();
     let nsids = if nsid == NSID_ALL {
+        reach(controller, context, nsid)?;
         let supported = |nsid: &u32| is_supported(controller, context, *nsid);
         attached(controller, context).into_iter().filter(supported).collect()
     } else {
@@ -74,7 +77,7 @@ pub(super) fn set_persistence(
         return Ok(Reply::success());
     }
     let cid = sqe.cid.get();
-    controller.defer(cid);
+    controller.defer(sqe);
     context.actions.push_back(Action::SetPersistence { controller: controller.id, cid, nsids, ptpl });
     Ok(Reply::Deferred)
 }
@@ -87,6 +90,7 @@ fn check_one<'a>(
 ) -> Result<&'a Reservations, Status> {
     let (served, namespaces) = context.served(controller).ok_or(Status::INVALID_FIELD)?;
     namespaces.find(nsid).map_err(|_| Status::INVALID_FIELD)?;
+    controller.reaches(served, nsid)?;
     served.reservations.as_ref().ok_or(Status::INVALID_FIELD)
 }
 

@@ -15,6 +15,10 @@ pub const AERL_Z: u8 = 3;
 /// An event that this target reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
+    /// Attributes or the list of attached namespaces changed.
+    Namespaces,
+    /// Asymmetric access to namespaces changed.
+    Ana,
     /// The discovery log changed.
     Discovery,
     /// There is a reservation notice to be read. What hosts do not want is masked before, by feature 82h.
@@ -22,10 +26,12 @@ pub enum Notice {
 }
 
 impl Notice {
-    const ALL: [Self; 2] = [Self::Discovery, Self::Reservation];
+    const ALL: [Self; 4] = [Self::Namespaces, Self::Ana, Self::Discovery, Self::Reservation];
 
     const fn event(self) -> AsyncEvent {
         match self {
+            Self::Namespaces => AsyncEvent::NAMESPACE_CHANGED,
+            Self::Ana => AsyncEvent::ANA_CHANGED,
             Self::Discovery => AsyncEvent::DISCOVERY_CHANGED,
             Self::Reservation => AsyncEvent::RESERVATION_NOTICE,
         }
@@ -38,6 +44,8 @@ impl Notice {
 
     const fn is_enabled(self, configuration: AsyncEventConfiguration) -> bool {
         match self {
+            Self::Namespaces => configuration.namespace_attributes(),
+            Self::Ana => configuration.ana(),
             Self::Discovery => configuration.discovery(),
             Self::Reservation => true,
         }

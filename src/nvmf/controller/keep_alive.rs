@@ -17,6 +17,7 @@ const DISCOVERY_IDLE: Duration = Duration::from_secs(120);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeepAlive {
     kato: u32,
+    kato_default: u32,
     idle_limit: bool,
     since: Time,
 }
@@ -25,14 +26,20 @@ impl KeepAlive {
     /// A timer of `kato` milliseconds, rounded up to whole [`KAS`] units; 0 is none. `discovery` gives a
     /// limit on idleness where there is none.
     pub fn new(now: Time, kato: u32, discovery: bool) -> Self {
-        let mut timer = Self { kato: 0, idle_limit: discovery, since: now };
+        let mut timer = Self { kato: 0, kato_default: 0, idle_limit: discovery, since: now };
         timer.set(now, kato);
+        timer.kato_default = timer.kato;
         timer
     }
 
     /// KATO in milliseconds, rounded.
     pub fn kato(&self) -> u32 {
         self.kato
+    }
+
+    /// What it was made with, rounded: the default.
+    pub fn kato_default(&self) -> u32 {
+        self.kato_default
     }
 
     /// Sets KATO, and starts the timer again.

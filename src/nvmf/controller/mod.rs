@@ -4,6 +4,7 @@
 mod events;
 mod keep_alive;
 mod lifecycle;
+pub(super) mod paths;
 mod property;
 mod queues;
 pub(super) mod values;
@@ -19,21 +20,35 @@ pub use property::{VERSION, Value, cap};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use corelane_reactors::clock::Time;
 
+use crate::nvmf::access::Access;
 use crate::nvmf::controller::events::Events;
+use crate::nvmf::controller::paths::{Paths, Untold};
 use crate::nvmf::controller::queues::Queues;
 use crate::nvmf::controller::values::Values;
+use crate::nvmf::errors::{ErrorLog, Failed, Failures};
 use crate::nvmf::host::Host;
 use crate::nvmf::namespace::NamespaceTable;
 use crate::nvmf::options::Options;
+use crate::nvmf::subsystem::Served;
 use crate::nvmf::target::Action;
 use crate::reservation::{NoticeKind, Posted};
 use crate::spec::event::AsyncEvent;
 use crate::spec::log_page::LogPageId;
+use crate::spec::opcode::AdminOpcode;
 use crate::spec::register::{Cc, Csts, Property, Shutdown};
+use crate::spec::sqe::Sqe;
 use crate::spec::status::Status;
+
+/// How long an association outlives a controller that is not enabled: no less than two minutes (NVMe base 2.1, section
+/// 3.3.2.1).
+const ASSOCIATION: Duration = Duration::from_secs(120);
+
+/// Abort commands that are under way at once, 0-based (ACL).
+pub const ACL_Z: u8 = 3;
 
 /// Names a controller for as long as the target lives; never used twice. CNTLIDs are used again, these are
 /// not.
@@ -64,6 +79,14 @@ enum AdminQueue {
     Closed,
 }
 
+/// A command that is answered when its work is done.
+#[derive(Clone, Copy, Debug)]
+struct Deferred {
+    cid: u16,
+    nsid: u32,
+    opcode: u8,
+}
+
 /// A controller. Invariant: no I/O queue is opened unless the state is [`Lifecycle::Ready`] and the admin
 /// queue is open.
 #[derive(Debug)]
@@ -76,14 +99,20 @@ pub(super) struct Controller {
     pub(super) local: SocketAddr,
     pub(super) keep_alive: KeepAlive,
     pub(super) values: Values,
+    /// The commands that failed.
+    pub(super) errors: ErrorLog,
+    /// The ways to its namespaces; none for discovery.
+    pub(super) paths: Option<Paths>,
+    /// Since when it is not enabled.
+    idle_since: Option<Time>,
     lifecycle: Lifecycle,
     cc: Cc,
     admin_queue: AdminQueue,
     queues: Queues,
     events: Events,
-    /// CIDs of commands that are answered when their work is done. The transport bounds them: it takes no more
-    /// commands than an admin queue has entries. A host may give one CID twice.
-    deferred: Vec<u16>,
+    /// Commands that are answered when their work is done. The transport bounds them: it takes no more commands than an
+    /// admin queue has entries. A host may give one CID twice.
+    deferred: Vec<Deferred>,
 }
 
 impl Controller {
@@ -103,6 +132,9 @@ impl Controller {
             local,
             keep_alive,
             values: Values::default(),
+            errors: ErrorLog::default(),
+            paths: None,
+            idle_since: None,
             lifecycle: Lifecycle::Disabled,
             cc: Cc::new(),
             admin_queue: AdminQueue::Open,
@@ -110,6 +142,11 @@ impl Controller {
             events: Events::default(),
             deferred: Vec::new(),
         }
+    }
+
+    /// As it is right after Connect, at `now`, with these ways to its namespaces.
+    pub(super) fn idle(self, now: Time, paths: Option<Paths>) -> Self {
+        Self { idle_since: Some(now), paths, ..self }
     }
 
     pub(super) fn is_discovery(&self) -> bool {
@@ -174,7 +211,12 @@ impl Controller {
         }
         if self.lifecycle == Lifecycle::Disabled && before != Lifecycle::Disabled {
             self.values = Values::default();
+            self.paths.iter_mut().for_each(Paths::reset);
         }
+        self.idle_since = match self.lifecycle {
+            Lifecycle::Ready => None,
+            _ => self.idle_since.or(Some(now)),
+        };
         Ok(())
     }
 
@@ -194,12 +236,16 @@ impl Controller {
     }
 
     /// Takes an I/O queue into the controller.
-    pub(super) fn open_queue(&mut self, qid: u16) -> Result<(), Status> {
+    pub(super) fn open_queue(&mut self, qid: u16) -> Result<Arc<Failures>, Status> {
         if !self.is_ready() || self.queues.contains(qid) {
             return Err(Status::COMMAND_SEQUENCE_ERROR);
         }
         self.queues.open(qid);
-        Ok(())
+        Ok(self.errors.open_queue(qid))
+    }
+
+    pub(super) fn has_queue(&self, qid: u16) -> bool {
+        self.queues.contains(qid)
     }
 
     pub(super) fn has_queues(&self) -> bool {
@@ -208,7 +254,11 @@ impl Controller {
 
     /// The transport closed an I/O queue.
     pub(super) fn queue_closed(&mut self, now: Time, qid: u16, actions: &mut VecDeque<Action>) {
-        if self.queues.closed(qid) && self.queues.is_empty() {
+        if !self.queues.closed(qid) {
+            return;
+        }
+        self.errors.close_queue(qid);
+        if self.queues.is_empty() {
             self.happen(now, Event::QueuesGone, actions);
         }
     }
@@ -226,23 +276,37 @@ impl Controller {
 
     /// When something must be done although nothing comes.
     pub(super) fn deadline(&self) -> Option<Time> {
-        let keep_alive = (self.admin_queue == AdminQueue::Open).then(|| self.keep_alive.deadline()).flatten();
-        keep_alive.into_iter().chain(self.lifecycle.deadline()).min()
+        let given_up = self.given_up().map(|(at, _)| at);
+        given_up.into_iter().chain(self.lifecycle.deadline()).min()
     }
 
-    /// Acts on the deadlines that have passed. Returns whether the keep alive timer expired.
-    pub(super) fn tick(&mut self, now: Time, actions: &mut VecDeque<Action>) -> bool {
+    /// When the association is given up if nothing comes, and why.
+    fn given_up(&self) -> Option<(Time, &'static str)> {
+        if self.admin_queue != AdminQueue::Open {
+            return None;
+        }
+        let silent = self.keep_alive.deadline().map(|at| (at, "the keep alive timer expired"));
+        let idle = self.idle_since.map(|since| (since + ASSOCIATION, "the controller is not enabled"));
+        silent.into_iter().chain(idle).min()
+    }
+
+    /// Acts on the deadlines that have passed. Returns why the association is given up, if it is.
+    pub(super) fn tick(&mut self, now: Time, actions: &mut VecDeque<Action>) -> Option<&'static str> {
         if self.lifecycle.deadline().is_some_and(|deadline| deadline <= now) {
             self.happen(now, Event::Overdue, actions);
         }
-        let deadline = self.keep_alive.deadline().filter(|_| self.admin_queue == AdminQueue::Open);
-        let expired = deadline.is_some_and(|deadline| deadline <= now);
-        if expired {
+        let (_, why) = self.given_up().filter(|(at, _)| *at <= now)?;
+        self.expel(now, actions);
+        Some(why)
+    }
+
+    /// Ends the association, whatever the host does.
+    pub(super) fn expel(&mut self, now: Time, actions: &mut VecDeque<Action>) {
+        if self.admin_queue == AdminQueue::Open {
             self.admin_queue = AdminQueue::Closing;
             self.happen(now, Event::AssociationLost, actions);
             actions.push_back(Action::CloseAdmin { controller: self.id });
         }
-        expired
     }
 
     /// An Asynchronous Event Request.
@@ -268,8 +332,12 @@ impl Controller {
         }
     }
 
-    /// A reservation notice about a namespace: a page, and an event that tells of it.
+    /// A reservation notice about a namespace: a page, and an event that tells of it. None where the host has no such
+    /// namespace.
     pub(super) fn notify(&mut self, nsid: u32, kind: NoticeKind, actions: &mut VecDeque<Action>) {
+        if !matches!(&self.kind, Kind::Io { namespaces, .. } if namespaces.find(nsid).is_ok()) {
+            return;
+        }
         match self.values.notices.post(nsid, kind) {
             Posted::Queued | Posted::Counted => self.raise(Notice::Reservation, actions),
             Posted::Masked => {}
@@ -277,23 +345,109 @@ impl Controller {
     }
 
     /// This command is answered later.
-    pub(super) fn defer(&mut self, cid: u16) {
-        self.deferred.push(cid);
+    pub(super) fn defer(&mut self, sqe: &Sqe) {
+        let (cid, nsid) = (sqe.cid.get(), sqe.nsid.get());
+        self.deferred.push(Deferred { cid, nsid, opcode: sqe.opcode });
+    }
+
+    /// Abort commands that are not answered.
+    pub(super) fn aborts(&self) -> usize {
+        self.deferred.iter().filter(|deferred| deferred.opcode == AdminOpcode::ABORT.0).count()
     }
 
     /// Answers a command that was deferred. Nobody is told when the admin queue has ended.
-    pub(super) fn complete_deferred(&mut self, cid: u16, status: Status, actions: &mut VecDeque<Action>) {
-        let index = self.deferred.iter().position(|deferred| *deferred == cid);
+    pub(super) fn complete_deferred(
+        &mut self,
+        cid: u16,
+        status: Status,
+        dw0: u32,
+        actions: &mut VecDeque<Action>,
+    ) {
+        let index = self.deferred.iter().position(|deferred| deferred.cid == cid);
         assert!(index.is_some(), "command {cid} waits for an answer");
-        self.deferred.remove(index.unwrap_or_default());
+        let Deferred { nsid, opcode, .. } = self.deferred.remove(index.unwrap_or_default());
+        if !status.is_success() {
+            self.errors.add(&Failed { cid, status, nsid, lba: 0, opcode });
+        }
         if self.is_connected() {
-            actions.push_back(Action::Complete { controller: self.id, cid, status, dw0: 0 });
+            actions.push_back(Action::Complete { controller: self.id, cid, status, dw0 });
+        }
+    }
+
+    /// Refuses what needs a namespace that this controller does not reach now.
+    ///
+    /// # Errors
+    /// A path related status.
+    pub(super) fn reaches(&self, served: &Served, nsid: u32) -> Result<(), Status> {
+        let listener = self.paths.as_ref().and_then(|paths| paths.listener);
+        served.state(nsid, listener).check()
+    }
+
+    /// Whether the host came by this listener.
+    pub(super) fn came_by(&self, listener: Option<usize>) -> bool {
+        self.paths.as_ref().is_some_and(|paths| paths.listener == listener)
+    }
+
+    /// What a new I/O queue judges by.
+    pub(super) fn access(&mut self, served: &Served) -> Arc<Access> {
+        let access = Arc::new(served.access(
+            &self.host.nqn,
+            self.paths.as_ref().and_then(|paths| paths.listener),
+            self.values.host_behavior.acre == 1,
+        ));
+        if let Some(paths) = &mut self.paths {
+            paths.access = Arc::clone(&access);
+        }
+        access
+    }
+
+    /// Takes what is so for its subsystem now: I/O queues are given it, and the host is told what changed.
+    pub(super) fn update(&mut self, served: &Served, actions: &mut VecDeque<Action>) {
+        let acre = self.values.host_behavior.acre == 1;
+        let Some(paths) = &mut self.paths else { return };
+        let access = Arc::new(served.access(&self.host.nqn, paths.listener, acre));
+        let groups = served.groups(&self.host.nqn, paths.listener);
+        match paths.update(groups, Arc::clone(&access), served.namespaces.nsid_max()) {
+            Some(number) => actions.push_back(Action::Access { controller: self.id, number, access }),
+            None => {
+                let untold = paths.untold();
+                self.tell(untold, actions);
+            }
+        }
+    }
+
+    /// As [`Controller::update`], by the subsystems of the target.
+    pub(super) fn update_in(&mut self, subsystems: &[Served], actions: &mut VecDeque<Action>) {
+        if let Kind::Io { subsystem, .. } = self.kind {
+            self.update(&subsystems[subsystem], actions);
+        }
+    }
+
+    /// Its I/O queues have what they were given under this number.
+    pub(super) fn access_taken(&mut self, number: u64, actions: &mut VecDeque<Action>) {
+        let untold = self.paths.as_mut().map(|paths| paths.taken(number));
+        self.tell(untold.unwrap_or_default(), actions);
+    }
+
+    fn tell(&mut self, untold: Untold, actions: &mut VecDeque<Action>) {
+        // Events of a controller that is not enabled have nobody to hear them: its pages say all when it is.
+        if !self.is_ready() {
+            return;
+        }
+        if untold.namespaces {
+            self.raise(Notice::Namespaces, actions);
+        }
+        if untold.ana {
+            self.raise(Notice::Ana, actions);
         }
     }
 
     /// A log page was read without RAE.
     pub(super) fn log_page_read(&mut self, lid: LogPageId) {
         self.events.log_page_read(lid);
+        if lid == LogPageId::CHANGED_NAMESPACES {
+            self.paths.iter_mut().for_each(Paths::changed_read);
+        }
     }
 
     /// An event that cannot be refused.

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::bdev::{Geometry, OpenError};
+use crate::nvmf::access::{Access, Way};
 use crate::nvmf::io::{Channels, LaneCounts};
 use crate::nvmf::namespace::{Namespace, NamespaceTable};
 use crate::spec::status::Status;
@@ -34,17 +35,20 @@ pub struct Namespaces {
     /// Where each is counted on this reactor.
     traces: Box<[Option<Arc<CommandTrace>>]>,
     reservations: bool,
+    /// What the controller may do with them.
+    access: Arc<Access>,
 }
 
 impl Namespaces {
     /// Opens the bdevs of all namespaces of `table` on this reactor, which counts in `counts`; `reservations` says whether
-    /// they have some.
+    /// they have some, `access` what the controller may do with them.
     ///
     /// # Errors
     /// What the bdev says that could not be opened.
     pub fn open(
         table: &NamespaceTable,
         reservations: bool,
+        access: Arc<Access>,
         channels: &mut Channels,
         counts: &LaneCounts,
     ) -> Result<Self, OpenError> {
@@ -55,7 +59,8 @@ impl Namespaces {
             by_nsid[*nsid as usize - 1] = Some(Attached { nsid: *nsid, geometry: *bdev.geometry(), channel });
             traces[*nsid as usize - 1] = Some(counts.namespace(*nsid));
         }
-        Ok(Self { by_nsid: by_nsid.into_boxed_slice(), traces: traces.into_boxed_slice(), reservations })
+        let (by_nsid, traces) = (by_nsid.into_boxed_slice(), traces.into_boxed_slice());
+        Ok(Self { by_nsid, traces, reservations, access })
     }
 
     /// They have reservations.
@@ -63,22 +68,38 @@ impl Namespaces {
         self.reservations
     }
 
+    /// What the controller may do with them.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// What the controller may do with them has changed. Commands that bdevs have go on.
+    pub fn set_access(&mut self, access: Arc<Access>) {
+        self.access = access;
+    }
+
     /// Where the namespace `nsid` is counted on this reactor; none where it is inactive.
     pub fn trace(&self, nsid: u32) -> Option<&CommandTrace> {
         self.traces.get(nsid.wrapping_sub(1) as usize)?.as_deref()
     }
 
+    /// The namespace `nsid`, whatever the controller may do with it; none where it is inactive.
+    pub fn attached(&self, nsid: u32) -> Option<&Attached> {
+        self.by_nsid.get(nsid.wrapping_sub(1) as usize)?.as_ref()
+    }
+
     /// The namespace `nsid`.
     ///
     /// # Errors
-    /// Invalid Namespace or Format for 0, FFFFFFFFh and values above NN, Invalid Field for an inactive one, both with
-    /// DNR (base 2.1, section 3.2.1).
+    /// Invalid Namespace or Format for 0, FFFFFFFFh and values above NN, Invalid Field for an inactive one and for one that
+    /// the host does not have, all with DNR (base 2.1, section 3.2.1); a path related status without DNR for one that this
+    /// controller does not reach now.
     pub fn find(&self, nsid: u32) -> Result<&Attached, Status> {
         let index = nsid.wrapping_sub(1) as usize;
-        match self.by_nsid.get(index) {
-            None => Err(Status::INVALID_NAMESPACE.with_dnr()),
-            Some(None) => Err(Status::INVALID_FIELD.with_dnr()),
-            Some(Some(attached)) => Ok(attached),
+        match (self.by_nsid.get(index), self.access.way(nsid)) {
+            (None, _) => Err(Status::INVALID_NAMESPACE.with_dnr()),
+            (Some(None), _) | (_, Way::Hidden) => Err(Status::INVALID_FIELD.with_dnr()),
+            (Some(Some(attached)), Way::Attached { state, .. }) => state.check().map(|()| attached),
         }
     }
 }

@@ -64,6 +64,30 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// The opcode of the command that it came of; hints and deallocations are both Dataset Management.
+    pub fn opcode(self) -> NvmOpcode {
+        match self {
+            Self::Read(_) => NvmOpcode::READ,
+            Self::Write { .. } => NvmOpcode::WRITE,
+            Self::Compare(_) => NvmOpcode::COMPARE,
+            Self::WriteZeroes { .. } => NvmOpcode::WRITE_ZEROES,
+            Self::Deallocate(_) | Self::Hint => NvmOpcode::DATASET_MANAGEMENT,
+            Self::Flush => NvmOpcode::FLUSH,
+            Self::Reservation { opcode, .. } => opcode,
+        }
+    }
+
+    /// The first block that it is about; 0 where it names none by itself.
+    pub fn first_block(self) -> u64 {
+        match self {
+            Self::Read(blocks)
+            | Self::Write { blocks, .. }
+            | Self::Compare(blocks)
+            | Self::WriteZeroes { blocks, .. } => blocks.first,
+            Self::Deallocate(_) | Self::Hint | Self::Flush | Self::Reservation { .. } => 0,
+        }
+    }
+
     /// It needs the right to write; others need the right to read, and reservation commands none.
     pub fn writes(self) -> bool {
         match self {

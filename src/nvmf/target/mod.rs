@@ -1,25 +1,28 @@
 //! The target: subsystems, and the controllers that hosts have with them.
 
+mod connecting;
+mod policies;
 mod reservations;
 mod reserve;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::mem::offset_of;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use corelane_reactors::clock::Time;
 use corelane_reactors::published::Subscriber;
 
+use crate::nvmf::access::Access;
 use crate::nvmf::admin::{self, Context, Reply};
 use crate::nvmf::connect::Request;
-use crate::nvmf::controller::{Controller, ControllerId, KeepAlive, Kind, Notice};
+use crate::nvmf::controller::{Controller, ControllerId, Kind, Notice};
+use crate::nvmf::discovery::Referral;
+use crate::nvmf::errors::Failures;
 use crate::nvmf::fence::{Fences, Snapshot};
 use crate::nvmf::host::{Host, HostId};
 use crate::nvmf::namespace::NamespaceTable;
 use crate::nvmf::options::Options;
 use crate::nvmf::subsystem::{CntlidCircle, Counting, Served, Subsystem, SubsystemError};
-use crate::spec::fabrics::{CNTLID_DYNAMIC, Connect, ConnectAccepted, ConnectData};
 use crate::spec::nqn::Nqn;
 use crate::spec::sqe::Sqe;
 use crate::spec::status::Status;
@@ -38,6 +41,8 @@ pub struct Target {
     /// GENCTR of the discovery log.
     generation: u64,
     actions: VecDeque<Action>,
+    /// Other discovery services that hosts are told of.
+    referrals: Vec<Referral>,
     fences: Fences,
     /// Reservation commands that were not answered at once, for the log.
     asked: HashMap<u64, reserve::Asked>,
@@ -94,8 +99,12 @@ pub struct IoTicket {
     pub flow_control: bool,
     /// Whose queue it is.
     pub host: HostId,
-    /// Where its commands find their namespaces.
+    /// Every namespace of the subsystem, those that the host does not have included.
     pub namespaces: Arc<NamespaceTable>,
+    /// What the controller may do with them, until [`Action::Access`] says otherwise.
+    pub access: Arc<Access>,
+    /// Where its commands are noted that fail.
+    pub failures: Arc<Failures>,
     /// Where the I/O reactors count for the subsystem.
     pub counting: Arc<dyn Counting>,
     /// Where the rights of its host are published, and the host's slot; none where there are no reservations.
@@ -136,6 +145,27 @@ pub enum Action {
         status: Status,
         /// DW0 of the completion.
         dw0: u32,
+    },
+    /// Give this to all I/O queues of the controller, those that are on their way included; then say so with
+    /// [`Target::access_taken`].
+    Access {
+        /// The controller.
+        controller: ControllerId,
+        /// Counts what was given to this controller: only the last is waited for.
+        number: u64,
+        /// What it may do.
+        access: Arc<Access>,
+    },
+    /// Abort a command of an I/O queue; then answer with [`Target::complete_deferred`].
+    Abort {
+        /// Of this controller.
+        controller: ControllerId,
+        /// CID of the Abort command.
+        cid: u16,
+        /// QID of the command's queue.
+        qid: u16,
+        /// CID of the command.
+        victim: u16,
     },
     /// Make PTPL of these namespaces so, durably; then say what is so with [`Target::set_persistence_known`], and
     /// answer with [`Target::complete_deferred`].
@@ -178,6 +208,7 @@ impl Target {
             created: 0,
             generation: 1,
             actions: VecDeque::new(),
+            referrals: Vec::new(),
             fences: Fences::default(),
             asked: HashMap::new(),
             persisting: HashMap::new(),
@@ -199,7 +230,7 @@ impl Target {
         if self.find_subsystem(&served.subsystem.nqn).is_some() {
             return Err(SubsystemError::Duplicate(served.subsystem.nqn));
         }
-        let hosts = served.subsystem.hosts.clone();
+        let hosts = served.subsystem.policy.hosts.clone();
         self.subsystems.push(served);
         self.cntlids.push(CntlidCircle::default());
         self.generation += 1;
@@ -227,7 +258,7 @@ impl Target {
         if request.qid == 0 {
             self.connect_admin(now, request, subsystem, arrival)
         } else {
-            self.connect_io(&request, subsystem)
+            self.connect_io(&request, subsystem, arrival)
         }
     }
 
@@ -240,6 +271,7 @@ impl Target {
             now,
             options: &self.options,
             subsystems: &self.subsystems,
+            referrals: &self.referrals,
             generation: self.generation,
             actions: &mut self.actions,
         };
@@ -269,9 +301,9 @@ impl Target {
     /// Acts on what became due.
     pub fn tick(&mut self, now: Time) {
         for controller in self.controllers.values_mut() {
-            if controller.tick(now, &mut self.actions) {
+            if let Some(why) = controller.tick(now, &mut self.actions) {
                 let (host, cntlid) = (&controller.host.nqn, controller.cntlid);
-                tracing::warn!(%host, cntlid, "keep alive timer expired");
+                tracing::warn!(%host, cntlid, why, "an association is given up");
             }
         }
     }
@@ -305,127 +337,9 @@ impl Target {
         self.subsystems.iter().position(|served| served.subsystem.nqn == *nqn)
     }
 
-    /// The index of the subsystem that a Connect names, if the host may have it here; `None` for discovery. A
-    /// subsystem that does not listen at this address is not there.
-    fn reach(&self, request: &Request, arrival: &Arrival) -> Result<Option<usize>, Refusal> {
-        if request.subnqn.is_discovery() {
-            return Ok(None);
-        }
-        let found = self.find_subsystem(&request.subnqn);
-        let here = found.filter(|index| self.subsystems[*index].listens_at(arrival.local));
-        let index = here.ok_or_else(|| Refusal::in_data(offset_of!(ConnectData, subnqn)))?;
-        if !self.subsystems[index].subsystem.hosts.allow(&request.hostnqn) {
-            return Err(Refusal::of(Status::CONNECT_INVALID_HOST));
-        }
-        Ok(Some(index))
-    }
-
-    fn connect_admin(
-        &mut self,
-        now: Time,
-        request: Request,
-        subsystem: Option<usize>,
-        arrival: &Arrival,
-    ) -> Result<Connected, Refusal> {
-        if request.entries > self.options.admin_entries_max {
-            return Err(Refusal::in_command(offset_of!(Connect, sqsize_z)));
-        }
-        if request.cntlid != CNTLID_DYNAMIC {
-            return Err(Refusal::in_data(offset_of!(ConnectData, cntlid)));
-        }
-        // An identifier of zeros could be anybody's, and reservations are kept by it.
-        if request.hostid.is_zero() && subsystem.is_some() {
-            return Err(Refusal::in_data(offset_of!(ConnectData, hostid)));
-        }
-        if self.controllers.len() >= self.options.controllers_max {
-            return Err(Refusal::of(Status::CONNECT_CONTROLLER_BUSY));
-        }
-        let cntlid =
-            self.next_cntlid(subsystem).ok_or_else(|| Refusal::of(Status::CONNECT_CONTROLLER_BUSY))?;
-        let host = Host { nqn: request.hostnqn, id: request.hostid };
-        self.warn_of_clones(&host, subsystem);
-        let kind = match subsystem {
-            None => Kind::Discovery,
-            Some(index) => {
-                Kind::Io { subsystem: index, namespaces: Arc::clone(&self.subsystems[index].namespaces) }
-            }
-        };
-        let keep_alive = KeepAlive::new(now, request.kato, subsystem.is_none());
-        self.created += 1;
-        let id = ControllerId(self.created);
-        let controller = Controller::new(id, cntlid, kind, host, arrival.local, keep_alive);
-        self.controllers.insert(id, controller);
-        let (entries, flow_control) = (request.entries, request.flow_control);
-        Ok(Connected::Admin { controller: id, entries, flow_control, dw0: accepted(cntlid) })
-    }
-
-    fn connect_io(&mut self, request: &Request, subsystem: Option<usize>) -> Result<Connected, Refusal> {
-        let wrong_controller = || Refusal::in_data(offset_of!(ConnectData, cntlid));
-        let is_named = |found: &&mut Controller| {
-            found.cntlid == request.cntlid
-                && matches!(found.kind, Kind::Io { subsystem: index, .. } if Some(index) == subsystem)
-        };
-        let controller = self.controllers.values_mut().find(is_named).ok_or_else(wrong_controller)?;
-        if controller.host.nqn != request.hostnqn {
-            return Err(Refusal::in_data(offset_of!(ConnectData, hostnqn)));
-        }
-        if !request.hostid.is_zero() && controller.host.id != request.hostid {
-            return Err(Refusal::in_data(offset_of!(ConnectData, hostid)));
-        }
-        if request.qid > self.options.io_queues_max {
-            return Err(Refusal::in_command(offset_of!(Connect, qid)));
-        }
-        if request.entries > self.options.io_entries_max {
-            return Err(Refusal::in_command(offset_of!(Connect, sqsize_z)));
-        }
-        let Kind::Io { subsystem, namespaces } = &controller.kind else {
-            return Err(wrong_controller());
-        };
-        let ticket = IoTicket {
-            controller: controller.id,
-            qid: request.qid,
-            subsystem: *subsystem,
-            entries: request.entries,
-            flow_control: request.flow_control,
-            host: controller.host.id,
-            namespaces: Arc::clone(namespaces),
-            counting: Arc::clone(&self.subsystems[*subsystem].subsystem.counting),
-            fence: self.fences.admit(*subsystem, controller.host.id),
-        };
-        controller.open_queue(request.qid).map_err(Refusal::of)?;
-        Ok(Connected::Io { ticket, dw0: accepted(controller.cntlid) })
-    }
-
-    fn next_cntlid(&mut self, subsystem: Option<usize>) -> Option<u16> {
-        let same = |controller: &&Controller| match (&controller.kind, subsystem) {
-            (Kind::Discovery, None) => true,
-            (Kind::Io { subsystem, .. }, Some(index)) => *subsystem == index,
-            (Kind::Discovery, Some(_)) | (Kind::Io { .. }, None) => false,
-        };
-        let taken: BTreeSet<u16> = self.controllers.values().filter(same).map(|found| found.cntlid).collect();
-        let circle = match subsystem {
-            None => &mut self.discovery_cntlids,
-            Some(index) => &mut self.cntlids[index],
-        };
-        circle.next(&taken)
-    }
-
-    /// Cloned machines share a HOSTID, and with it reservations: that must not happen silently.
-    fn warn_of_clones(&self, host: &Host, subsystem: Option<usize>) {
-        let other = self.controllers.values().find(|it| it.host.id == host.id && it.host.nqn != host.nqn);
-        if let Some(other) = other.filter(|_| subsystem.is_some()) {
-            let (first, second) = (&other.host.nqn, &host.nqn);
-            tracing::warn!(hostid = %host.id, %first, %second, "two hosts have one host identifier");
-        }
-    }
-
     fn forget_if_gone(&mut self, controller: ControllerId) {
         if self.controllers.get(&controller).is_some_and(Controller::is_gone) {
             self.controllers.remove(&controller);
         }
     }
-}
-
-fn accepted(cntlid: u16) -> u32 {
-    ConnectAccepted::new().with_cntlid(cntlid).into()
 }

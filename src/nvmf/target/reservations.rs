@@ -67,14 +67,14 @@ impl Target {
         found.filter(|it| it.is_connected()).map(|it| it.cntlid).min()
     }
 
-    /// Answers a command that [`Action::SetPersistence`](super::Action::SetPersistence) was made of. Nothing happens
-    /// where the controller's admin queue has ended meanwhile.
+    /// Answers a command that [`Action::SetPersistence`](super::Action::SetPersistence) or
+    /// [`Action::Abort`](super::Action::Abort) was made of. Nothing happens where the controller's admin queue has ended meanwhile.
     ///
     /// # Panics
     /// When the controller waits for no such answer.
-    pub fn complete_deferred(&mut self, controller: ControllerId, cid: u16, status: Status) {
+    pub fn complete_deferred(&mut self, controller: ControllerId, cid: u16, status: Status, dw0: u32) {
         if let Some(found) = self.controllers.get_mut(&controller) {
-            found.complete_deferred(cid, status, &mut self.actions);
+            found.complete_deferred(cid, status, dw0, &mut self.actions);
         }
     }
 

@@ -148,7 +148,7 @@ impl Target {
         if persisting.left == 0
             && let Some(Persisting { controller, cid, worst, .. }) = self.persisting.remove(&id)
         {
-            self.complete_deferred(controller, cid, worst);
+            self.complete_deferred(controller, cid, worst, 0);
         }
     }
 }

@@ -1,5 +1,9 @@
 //! Disable, shutdown, keep alive, loss of queues, Abort and Asynchronous Event Request.
 
+use std::time::Duration;
+
+use corelane_reactors::clock::Time;
+
 use super::{DISK0, ENABLE, HOST, Rig, SHUT_DOWN, Wish, command, subsystem};
 use crate::nvmf::admin::Reply;
 use crate::nvmf::controller::ControllerId;
@@ -77,9 +81,10 @@ fn queues_that_do_not_close_in_time_are_a_fatal_error() {
         assert!(!rig.csts(controller).cfs());
         rig.pass(1);
         assert!(rig.csts(controller).cfs());
-        assert_eq!(rig.target.next_deadline(), None);
         rig.target.queue_closed(rig.now, controller, 1);
         assert!(rig.csts(controller).cfs());
+        // What is left is the time in which the host may enable it again.
+        assert_eq!(rig.target.next_deadline(), Some(Time::ORIGIN + Duration::from_secs(120)));
     }
 }
 
@@ -152,6 +157,39 @@ fn a_discovery_controller_without_a_timer_is_closed_when_it_is_idle() {
 }
 
 #[test]
+fn an_association_outlives_a_disabled_controller_for_two_minutes() {
+    let cases: [(&str, &[u32]); 4] = [
+        ("never enabled", &[]),
+        ("disabled", &[ENABLE, 0]),
+        ("shut down", &[ENABLE, SHUT_DOWN]),
+        ("failed", &[ENABLE | 1 << 7]),
+    ];
+    for (name, values) in cases {
+        let mut rig = Rig::new();
+        let controller = rig.admin_queue(&Wish::admin(DISK0));
+        for value in values {
+            assert_eq!(rig.set_cc(controller, *value), Status::SUCCESS, "{name}");
+        }
+        rig.pass(119_999);
+        assert_eq!(rig.actions(), [], "{name}");
+        rig.pass(1);
+        assert_eq!(rig.actions(), [Action::CloseAdmin { controller }], "{name}");
+        assert_eq!(rig.target.next_deadline(), None, "{name}");
+    }
+    let mut rig = Rig::new();
+    let controller = rig.admin_queue(&Wish::admin(DISK0));
+    rig.pass(119_999);
+    rig.enable(controller);
+    rig.pass(10_000_000);
+    assert_eq!(rig.actions(), []);
+    assert_eq!(rig.set_cc(controller, 0), Status::SUCCESS);
+    rig.pass(119_999);
+    rig.enable(controller);
+    rig.pass(10_000_000);
+    assert_eq!(rig.actions(), []);
+}
+
+#[test]
 fn the_end_of_the_admin_queue_closes_the_others_without_completions() {
     let mut rig = Rig::new();
     let controller = rig.ready();
@@ -202,7 +240,7 @@ fn a_fifth_event_request_is_too_many() {
 }
 
 #[test]
-fn abort_ends_an_event_request_and_lets_everything_else_run() {
+fn abort_ends_an_event_request() {
     let mut rig = Rig::new();
     let controller = rig.ready();
     assert_eq!(rig.send(controller, &event_request(3)), Reply::Deferred);
@@ -213,6 +251,30 @@ fn abort_ends_an_event_request_and_lets_everything_else_run() {
         let expected = if ends { vec![aborted(controller, 3)] } else { Vec::new() };
         assert_eq!(rig.actions(), expected, "{cdw10:x}");
     }
+}
+
+#[test]
+fn abort_of_an_io_command_is_answered_when_its_queue_has_answered() {
+    let mut rig = Rig::new();
+    let controller = rig.ready();
+    rig.io_queue(controller, 2).unwrap();
+    let abort = |cid: u16, victim: u32| {
+        let mut sqe = command(AdminOpcode::ABORT, 0, victim << 16 | 2, 0);
+        sqe.cid.set(cid);
+        sqe
+    };
+    for cid in 20..24u16 {
+        assert_eq!(rig.send(controller, &abort(cid, 0x4000 + u32::from(cid))), Reply::Deferred);
+        let expected = Action::Abort { controller, cid, qid: 2, victim: 0x4000 + cid };
+        assert_eq!(rig.actions(), [expected]);
+    }
+    let limit = Status::ABORT_LIMIT_EXCEEDED.with_dnr();
+    assert_eq!(rig.status(controller, &abort(24, 1)), limit);
+    for (cid, dw0) in [(21, 0), (20, 1)] {
+        rig.target.complete_deferred(controller, cid, Status::SUCCESS, dw0);
+        assert_eq!(rig.actions(), [Action::Complete { controller, cid, status: Status::SUCCESS, dw0 }]);
+    }
+    assert_eq!(rig.send(controller, &abort(24, 1)), Reply::Deferred);
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn what_is_set_is_what_is_read() {
         (0x05, 1, 0x0017, 0, 0, 0x0017),
         (0x05, 3, 0x0018, 0, 0, 0x0018),
         (0x0a, NONE, 1, 0, 0, 1),
-        (0x0b, NONE, 0x3f, 0, 0, 0x3f),
+        (0x0b, NONE, 0x13f, 0, 0, 0x13f),
         (0x0f, ALL, 15_000, 0, 0, 15_000),
         (0x19, NONE, 0, 0, 0, 0),
     ];
@@ -55,10 +55,8 @@ fn what_is_set_is_what_is_read() {
         assert_eq!(get(&mut rig, controller, nsid, fid, asked), ok(default), "{fid:x}");
         assert_eq!(set(&mut rig, controller, nsid, fid, written), ok(0), "{fid:x}");
         assert_eq!(get(&mut rig, controller, nsid, fid, asked), ok(read), "{fid:x}");
-        if fid != 0x0f {
-            assert_eq!(get(&mut rig, controller, nsid, fid | 1 << 8, asked), ok(default), "{fid:x} default");
-            assert_eq!(get(&mut rig, controller, nsid, fid | 2 << 8, asked), ok(default), "{fid:x} saved");
-        }
+        assert_eq!(get(&mut rig, controller, nsid, fid | 1 << 8, asked), ok(default), "{fid:x} default");
+        assert_eq!(get(&mut rig, controller, nsid, fid | 2 << 8, asked), ok(default), "{fid:x} saved");
         let capabilities = if fid == 0x05 { 0b110 } else { 0b100 };
         assert_eq!(get(&mut rig, controller, nsid, fid | 3 << 8, asked), ok(capabilities), "{fid:x}");
         assert_eq!(
@@ -81,7 +79,9 @@ fn wrong_values_change_nothing() {
         ("inactive namespace", 0x05, 2, 5, Status::INVALID_FIELD),
         ("no namespace", 0x05, 0, 5, Status::INVALID_NAMESPACE),
         ("invalid namespace", 0x05, 257, 5, Status::INVALID_NAMESPACE),
-        ("namespace attribute notices", 0x0b, NONE, 1 << 8, Status::INVALID_FIELD),
+        ("firmware notices", 0x0b, NONE, 1 << 9, Status::INVALID_FIELD),
+        ("telemetry notices", 0x0b, NONE, 1 << 10, Status::INVALID_FIELD),
+        ("ANA notices without ANA", 0x0b, NONE, 1 << 11, Status::INVALID_FIELD),
         ("discovery notices", 0x0b, NONE, 1 << 31, Status::INVALID_FIELD),
         ("command set combination 1", 0x19, NONE, 1, Status::INVALID_FIELD),
         ("host identifier", 0x81, NONE, 1, Status::COMMAND_SEQUENCE_ERROR),
@@ -176,8 +176,11 @@ fn host_behavior_is_kept_as_it_was_sent() {
     behavior.lbafee = 1;
     let mut bad = behavior;
     bad.etdas = 2;
+    let mut copies = behavior;
+    copies.cdfe = [4, 0];
     let rows = [
         (bad.as_bytes(), Status::INVALID_FIELD.with_dnr(), HostBehavior::new_zeroed()),
+        (copies.as_bytes(), Status::INVALID_FIELD.with_dnr(), HostBehavior::new_zeroed()),
         (&behavior.as_bytes()[..511], Status::DATA_SGL_LENGTH_INVALID.with_dnr(), HostBehavior::new_zeroed()),
         (behavior.as_bytes(), Status::SUCCESS, behavior),
     ];

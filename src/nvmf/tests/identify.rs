@@ -42,8 +42,10 @@ fn a_controller_says_what_linux_wants_to_hear() {
     assert_eq!(page.cntlid.get(), rig.target.association(controller).unwrap().cntlid);
     assert_eq!((&page.sn, &page.mn[..9]), (b"CL0001              ", &b"Corelane "[..]));
     assert_eq!((page.ver.get(), page.mdts, page.cntrltype), (0x0002_0100, 5, ControllerType::IO));
-    assert_eq!((page.cmic, page.ctratt.get(), page.kas.get(), page.oaes.get()), (0b11, 1, 10, 0));
-    assert_eq!((page.acl_z, page.aerl_z, page.frmw, page.lpa), (3, 3, 0b11, 0b110));
+    assert_eq!((page.cmic, page.ctratt.get(), page.kas.get(), page.oaes.get()), (0b11, 1, 10, 1 << 8));
+    assert_eq!((page.acl_z, page.aerl_z, page.frmw, page.lpa), (3, 3, 0b11, 0b10_0110));
+    assert_eq!((page.elpe_z, page.crdt.map(|time| time.get())), (63, [1, 0, 0]));
+    assert_eq!((page.anacap, page.anatt, page.anagrpmax.get(), page.nanagrpid.get()), (0, 0, 0, 0));
     assert_eq!((page.sqes, page.cqes, page.maxcmd.get()), (0x66, 0x44, 128));
     assert_eq!((page.nn.get(), page.mnan.get(), page.oncs.get(), page.vwc), (256, 256, 0b1_1101, 0b100));
     assert_eq!((page.ioccsz.get(), page.iorcsz.get(), page.icdoff.get()), (516, 1, 0));
@@ -74,7 +76,7 @@ fn a_discovery_controller_identifies_itself_and_nothing_else() {
     let controller = rig.discovery(HOST);
     let page = controller_page(&mut rig, controller);
     assert_eq!((page.cntrltype, page.oaes.get(), page.nn.get()), (ControllerType::DISCOVERY, 1 << 31, 0));
-    assert_eq!((page.kas.get(), page.aerl_z, page.lpa, page.ctratt.get()), (10, 3, 0b100, 1));
+    assert_eq!((page.kas.get(), page.aerl_z, page.lpa, page.ctratt.get()), (10, 3, 0b10_0110, 1));
     assert_eq!(nul_terminated(&page.subnqn), Some(DISCOVERY_NQN));
     for cns in (0..=255).filter(|cns| *cns != 1) {
         assert_eq!(

@@ -5,8 +5,9 @@ use zerocopy::FromBytes;
 use super::{HOST, Rig, command, shape};
 use crate::bdev::Features;
 use crate::nvmf::controller::ControllerId;
+use crate::nvmf::errors::Failed;
 use crate::nvmf::options::Options;
-use crate::spec::log_page::{CommandEffects, FirmwareSlots, Smart};
+use crate::spec::log_page::{CommandEffects, ErrorEntry, FirmwareSlots, Smart};
 use crate::spec::opcode::AdminOpcode;
 use crate::spec::sgl::SglDescriptor;
 use crate::spec::sqe::Sqe;
@@ -47,16 +48,18 @@ fn smart_says_what_was_counted_and_no_more() {
 fn the_other_pages_have_their_layout() {
     let mut rig = Rig::new();
     let controller = rig.ready();
-    assert_eq!(read(&mut rig, controller, 0x01, 64), [0; 64]);
+    assert_eq!(read(&mut rig, controller, 0x01, 4096), [0; 4096]);
+    assert_eq!(read(&mut rig, controller, 0x04, 4096), [0; 4096]);
+    assert_eq!(read(&mut rig, controller, 0x13, 1024), [0; 1024]);
     let slots = FirmwareSlots::read_from_bytes(&read(&mut rig, controller, 0x03, 512)).unwrap();
     assert_eq!((slots.afi, &slots.revisions[0][..5]), (1, &env!("CARGO_PKG_VERSION").as_bytes()[..5]));
     let supported = read(&mut rig, controller, 0x00, 1024);
     let set: Vec<_> = (0..256).filter(|lid| supported[lid * 4] & 1 == 1).collect();
-    assert_eq!(set, [0x00, 0x01, 0x02, 0x03, 0x05]);
+    assert_eq!(set, [0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x12, 0x13]);
     let discovery = rig.discovery(HOST);
     let supported = read(&mut rig, discovery, 0x00, 1024);
     let set: Vec<_> = (0..256).filter(|lid| supported[lid * 4] & 1 == 1).collect();
-    assert_eq!(set, [0x00, 0x70]);
+    assert_eq!(set, [0x00, 0x01, 0x05, 0x12, 0x70]);
 }
 
 #[test]
@@ -70,12 +73,59 @@ fn the_effects_are_those_of_the_commands_that_are_there() {
         let mut rig = Rig::with(Options::default(), shape(512, false, features));
         let controller = rig.ready();
         let page = CommandEffects::read_from_bytes(&read(&mut rig, controller, 0x05, 4096)).unwrap();
-        let io: Vec<_> =
-            page.io.iter().map(|entry| entry.get()).enumerate().filter(|(_, bits)| *bits != 0).collect();
+        assert!(page.admin.iter().all(|entry| (entry.get() == 0) == (entry.get() >> 20 == 0)));
+        let io = page.io.iter().map(|entry| entry.get()).enumerate().filter(|(_, bits)| *bits != 0);
+        let io: Vec<_> = io.map(|(opcode, bits)| (opcode, bits ^ 1 << 20)).collect();
         assert_eq!(io, expected);
         let admin: Vec<_> = (0..256).filter(|opcode| page.admin[*opcode].get() != 0).collect();
         assert_eq!(admin, [0x02, 0x06, 0x08, 0x09, 0x0a, 0x0c, 0x18]);
     }
+}
+
+#[test]
+fn the_features_are_those_that_can_be_read() {
+    let mut rig = Rig::with(Options::default(), shape(512, true, Features::ALL));
+    for controller in [rig.ready(), rig.discovery(HOST)] {
+        let page = read(&mut rig, controller, 0x12, 1024);
+        for (fid, effect) in (0..=255).zip(page.chunks(4)) {
+            let effect = u32::from_le_bytes(effect.try_into().unwrap());
+            let (nsid, exhid) = (if fid == 0x05 { 1 } else { 0 }, 1);
+            let exhid = if fid == 0x81 { exhid } else { 0 };
+            let get = command(AdminOpcode::GET_FEATURES, nsid, fid, exhid);
+            assert_eq!(rig.status(controller, &get).is_success(), effect & 1 == 1, "{fid:x}");
+            let scope = if fid == 0x05 { 1 << 20 } else { 1 << 21 };
+            assert!(effect == 0 || effect == scope | 1, "{fid:x}: {effect:x}");
+        }
+    }
+}
+
+#[test]
+fn the_error_log_has_every_command_that_failed() {
+    let mut rig = Rig::new();
+    let controller = rig.ready();
+    let wrong = command(AdminOpcode::IDENTIFY, 0x77, 0xff, 0);
+    assert_eq!(rig.status(controller, &wrong), Status::INVALID_FIELD.with_dnr());
+    let ticket = rig.io_queue(controller, 2).unwrap();
+    let failed = Failed { cid: 3, status: Status::LBA_OUT_OF_RANGE.with_dnr(), nsid: 1, lba: 99, opcode: 2 };
+    ticket.failures.note(rig.now, &failed);
+    let entries = |rig: &mut Rig| {
+        let page = read(rig, controller, 0x01, 4096);
+        let all = page.chunks(64).map(|entry| ErrorEntry::read_from_bytes(entry).unwrap());
+        all.filter(|entry| entry.error_count.get() != 0).collect::<Vec<_>>()
+    };
+    let found = entries(&mut rig);
+    let what = |entry: &ErrorEntry| (entry.sqid.get(), entry.cid.get(), entry.opcode, entry.status.get());
+    assert_eq!(found.iter().map(what).collect::<Vec<_>>(), [(2, 3, 2, 0x8100), (0, 9, 6, 0x8004)]);
+    assert_eq!(found.iter().map(|entry| entry.nsid.get()).collect::<Vec<_>>(), [1, 0x77]);
+    // It outlives the queue, and a reset of the controller.
+    rig.target.queue_closed(rig.now, controller, 2);
+    assert_eq!(rig.set_cc(controller, 0), Status::SUCCESS);
+    rig.enable(controller);
+    assert_eq!(entries(&mut rig), found);
+    let page = Smart::read_from_bytes(&read(&mut rig, controller, 0x02, 512)).unwrap();
+    assert_eq!(page.error_log_entries.get(), 2);
+    let other = rig.ready();
+    assert_eq!(read(&mut rig, other, 0x01, 64), [0; 64]);
 }
 
 #[test]
@@ -96,7 +146,9 @@ fn any_part_of_a_page_can_be_read() {
 #[test]
 fn each_wrong_get_log_page_has_its_status() {
     type Change = fn(&mut Sqe);
-    let rows: [(&str, u32, Status, Change); 7] = [
+    let rows: [(&str, u32, Status, Change); 9] = [
+        ("effects of zoned commands", 0x05, Status::INVALID_FIELD, |sqe| sqe.cdw14.set(2 << 24)),
+        ("features of zoned namespaces", 0x12, Status::INVALID_FIELD, |sqe| sqe.cdw14.set(2 << 24)),
         ("beyond the end", 0x02, Status::INVALID_FIELD, |sqe| sqe.cdw12.set(516)),
         ("far beyond the end", 0x02, Status::INVALID_FIELD, |sqe| sqe.cdw13.set(u32::MAX)),
         ("between dwords", 0x02, Status::INVALID_FIELD, |sqe| sqe.cdw12.set(6)),
@@ -115,10 +167,10 @@ fn each_wrong_get_log_page_has_its_status() {
         assert_eq!(rig.status(controller, &sqe), status.with_dnr(), "{name}");
     }
     let discovery = rig.discovery(HOST);
-    for lid in (0..=255).filter(|lid| !matches!(lid, 0x00 | 0x70)) {
+    for lid in (0..=255).filter(|lid| !matches!(lid, 0x00 | 0x01 | 0x05 | 0x12 | 0x70)) {
         assert_eq!(rig.status(discovery, &read_command(lid, 0, 64, 0)), Status::INVALID_LOG_PAGE.with_dnr());
     }
-    for lid in (0..=255).filter(|lid| !matches!(lid, 0x00..=0x03 | 0x05)) {
+    for lid in (0..=255).filter(|lid| !matches!(lid, 0x00..=0x05 | 0x12 | 0x13)) {
         assert_eq!(rig.status(controller, &read_command(lid, 0, 64, 0)), Status::INVALID_LOG_PAGE.with_dnr());
     }
 }

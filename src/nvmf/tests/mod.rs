@@ -1,12 +1,14 @@
 //! A target with two subsystems, and a host that speaks to it in commands.
 
 mod association;
+mod conformance;
 mod connect;
 mod discovery;
 mod features;
 mod fuzz;
 mod identify;
 mod log_pages;
+mod policies;
 mod properties;
 mod reservations;
 
@@ -19,11 +21,13 @@ use uuid::Uuid;
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::bdev::{Bdev, Channel, Features, Geometry, Home, Memory, OpenError};
+use crate::nvmf::access::Access;
 use crate::nvmf::admin::Reply;
 use crate::nvmf::controller::ControllerId;
 use crate::nvmf::host::Hosts;
 use crate::nvmf::namespace::Namespace;
 use crate::nvmf::options::Options;
+use crate::nvmf::policy::Policy;
 use crate::nvmf::subsystem::{Counting, IoCounts, Subsystem};
 use crate::nvmf::target::{Action, Arrival, Connected, IoTicket, Refusal, Target};
 use crate::spec::fabrics::{
@@ -97,7 +101,7 @@ fn subsystem(nqn: &str, hosts: Hosts, namespaces: Vec<Namespace>) -> Subsystem {
         nqn: Nqn::parse(nqn).unwrap(),
         serial: "CL0001".to_owned(),
         model: "Corelane".to_owned(),
-        hosts,
+        policy: Policy::of(hosts),
         listeners: vec!["127.0.0.1:4420".parse().unwrap()],
         namespaces,
         counting: Arc::new(Counts(counts())),
@@ -129,6 +133,32 @@ impl Rig {
         let listed = Hosts::Listed([Nqn::parse(HOST).unwrap()].into());
         target.add_subsystem(subsystem(DISK1, listed, Vec::new())).unwrap();
         Self { target, now: Time::ORIGIN, arrival: arrival() }
+    }
+
+    /// A target with one subsystem only: what `change` makes of this one.
+    fn replace(&mut self, nqn: &str, change: impl FnOnce(&mut Subsystem)) {
+        self.target = Target::new(self.target.options().clone());
+        let namespace = |nsid| Namespace {
+            nsid,
+            uuid: Uuid::from_u128(nsid.into()),
+            bdev: shape(512, false, Features::ALL),
+        };
+        let mut subsystem = subsystem(nqn, Hosts::Any, vec![namespace(1), namespace(3)]);
+        change(&mut subsystem);
+        self.target.add_subsystem(subsystem).unwrap();
+    }
+
+    /// What the next I/O queue of a controller is given.
+    fn target_access(&mut self, controller: ControllerId) -> Arc<Access> {
+        let cntlid = self.target.association(controller).unwrap().cntlid;
+        for qid in 1.. {
+            let mut wish = Wish::io(DISK0, cntlid, qid);
+            wish.data.hostid = [0; 16];
+            if let Ok(Connected::Io { ticket, .. }) = self.connect(&wish) {
+                return ticket.access;
+            }
+        }
+        unreachable!()
     }
 
     fn pass(&mut self, milliseconds: u64) {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::bdev::{Bdev, Channel, Features, Geometry, Home, Malloc, Memory, Null, OpenError};
+use crate::nvmf::access::Access;
 use crate::nvmf::io::{Channels, LaneCounts, Limits, Namespaces};
 use crate::nvmf::namespace::{Namespace, NamespaceTable};
 use crate::spec::opcode::NvmOpcode;
@@ -60,9 +61,14 @@ fn namespaces(first: Arc<dyn Bdev>) -> (Channels, Namespaces) {
     let all =
         vec![namespace(MEMORY, first), namespace(VOID, Arc::new(void)), namespace(BARE, Arc::new(bare()))];
     let mut channels = Channels::new(Home::default());
-    let namespaces =
-        Namespaces::open(&NamespaceTable::new(all, NSID_MAX), false, &mut channels, &LaneCounts::default())
-            .unwrap();
+    let namespaces = Namespaces::open(
+        &NamespaceTable::new(all, NSID_MAX),
+        false,
+        Arc::new(Access::open(NSID_MAX)),
+        &mut channels,
+        &LaneCounts::default(),
+    )
+    .unwrap();
     (channels, namespaces)
 }
 

@@ -36,7 +36,7 @@ fn a_set_waits_until_it_is_durable() {
             for nsid in [1, 3] {
                 assert_eq!(get(&mut rig, controller, nsid, PERSISTENCE), ok(0), "{name}: not yet so");
             }
-            rig.target.complete_deferred(controller, 5, status);
+            rig.target.complete_deferred(controller, 5, status, 0);
             assert_eq!(rig.actions(), [Action::Complete { controller, cid: 5, status, dw0: 0 }], "{name}");
         }
     }
@@ -87,7 +87,7 @@ fn each_of_two_commands_with_one_cid_is_answered_once() {
     }
     assert_eq!(rig.actions().len(), 2);
     for _ in 0..2 {
-        rig.target.complete_deferred(controller, 5, Status::SUCCESS);
+        rig.target.complete_deferred(controller, 5, Status::SUCCESS, 0);
         assert_eq!(rig.actions().len(), 1);
     }
 }
@@ -97,7 +97,7 @@ fn each_of_two_commands_with_one_cid_is_answered_once() {
 fn an_answer_that_nothing_waits_for_is_our_mistake() {
     let mut rig = rig();
     let controller = ready(&mut rig, DISK0, FIRST);
-    rig.target.complete_deferred(controller, 5, Status::SUCCESS);
+    rig.target.complete_deferred(controller, 5, Status::SUCCESS, 0);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_reset_does_not_end_a_set_and_a_closed_admin_queue_does() {
     rig.actions();
     assert_eq!(rig.set_cc(controller, 0), Status::SUCCESS);
     assert_eq!(rig.actions(), []);
-    rig.target.complete_deferred(controller, 5, Status::SUCCESS);
+    rig.target.complete_deferred(controller, 5, Status::SUCCESS, 0);
     let answered = Action::Complete { controller, cid: 5, status: Status::SUCCESS, dw0: 0 };
     assert_eq!(rig.actions(), [answered]);
     rig.enable(controller);
@@ -121,7 +121,7 @@ fn a_reset_does_not_end_a_set_and_a_closed_admin_queue_does() {
         rig.target.admin_closed(rig.now, controller);
         assert_eq!(rig.target.association(controller).is_some(), queue);
         rig.actions();
-        rig.target.complete_deferred(controller, 5, Status::SUCCESS);
+        rig.target.complete_deferred(controller, 5, Status::SUCCESS, 0);
         assert_eq!(rig.actions(), [], "I/O queue left: {queue}");
     }
 }
