@@ -20,6 +20,7 @@ use crate::app::devices::Devices;
 use crate::app::engine::{Opened, RingUse, SocketEngine, socket_engine};
 use crate::app::memory::Memory;
 use crate::app::metrics::{self, Ask, Numbers};
+use crate::app::reconfigure::{ORDERS_MAX, Order, Reconfigurer};
 use crate::app::records::Records;
 use crate::app::shutdown::{Shutdown, Stopper};
 use crate::app::{Builder, Options, ServeError};
@@ -59,6 +60,7 @@ pub struct Served {
 pub struct Appliance {
     group: Arc<Group>,
     stopper: Stopper,
+    reconfigurer: Reconfigurer,
     state: Arc<StateDirectory>,
     extents: Vec<Arc<Extent>>,
     addresses: Vec<SocketAddr>,
@@ -104,6 +106,7 @@ struct ManagementStart {
     counters: Arc<Counters>,
     mailbox: Mailbox<ManagementMail>,
     asks: Mailbox<Ask>,
+    orders: Mailbox<Order>,
     sockets: Sockets,
     records: Records,
     devices: Devices,
@@ -150,6 +153,8 @@ impl Appliance {
         let counters: Vec<_> = io.iter().map(|(_, start)| Arc::clone(&start.counters)).collect();
         let records = Records::open(&group, &config, Arc::clone(&state))?;
         let stopper = Stopper::new(group.handle(group.management()));
+        let (order, orders) = group.mailbox(group.management(), ORDERS_MAX);
+        let reconfigurer = Reconfigurer::new(config.clone(), order);
         let (ask, asks) = group.mailbox(group.management(), ASKS_MAX);
         let management_counters = Arc::<Counters>::default();
         let numbers = Numbers::new(&group, &counters, &management_counters, counts, ask);
@@ -164,6 +169,7 @@ impl Appliance {
             counters: management_counters,
             mailbox,
             asks,
+            orders,
             sockets,
             records,
             devices,
@@ -176,6 +182,7 @@ impl Appliance {
         let appliance = Self {
             group,
             stopper,
+            reconfigurer,
             state,
             extents,
             addresses,
@@ -226,6 +233,11 @@ impl Appliance {
     /// The reactors: for their statistics, and to stop them at once.
     pub fn group(&self) -> &Group {
         &self.group
+    }
+
+    /// A way to give it another configuration from another thread.
+    pub fn reconfigurer(&self) -> Reconfigurer {
+        self.reconfigurer.clone()
     }
 
     /// A way to stop it from another thread.
@@ -364,6 +376,7 @@ fn start_management(reactor: &mut Reactor, start: ManagementStart) -> io::Result
         counters,
         mailbox,
         asks,
+        orders,
         sockets,
         records,
         devices,
@@ -386,6 +399,11 @@ fn start_management(reactor: &mut Reactor, start: ManagementStart) -> io::Result
     let asks =
         asks.into_poller("metrics-questions", 1, move |_, ask| ask.answer(known.borrow().connections()));
     reactor.add_poller(Phase::Mailbox, asks)?;
+    let managed = Rc::clone(&endpoint);
+    let orders = orders.into_poller("configurations", 1, move |turn, order| {
+        managed.borrow_mut().manage(turn, |target| order.apply(turn.now(), target));
+    });
+    reactor.add_poller(Phase::Mailbox, orders)?;
     let devices = devices.attach(reactor)?;
     let shutdown = Shutdown::new(stopper, Rc::clone(&endpoint), devices, reactors, shutdown_limit);
     reactor.add_poller(Phase::Timers, Box::new(shutdown))?;

@@ -9,14 +9,12 @@ use corelane_reactors::clock::Clock;
 use corelane_reactors::group::{Group, Layout};
 use corelane_reactors::idle::IdlePolicy;
 
-use crate::app::ServeError;
+use crate::app::{ServeError, policies};
 use crate::bdev::{Bdev, File, FileOptions, Malloc, Null};
 use crate::config::{self, BdevKind, ByteSize, Config, CorePlace, Topology};
-use crate::nvmf::host::Hosts;
 use crate::nvmf::io::Counts;
 use crate::nvmf::namespace::Namespace;
 use crate::nvmf::options::Options;
-use crate::nvmf::policy::Policy;
 use crate::nvmf::subsystem::Subsystem;
 use crate::nvmf::target::Target;
 use crate::transport::{IN_CAPSULE_BYTES, Nearest, Placement, QueueBuffers, Settings, listen};
@@ -129,12 +127,11 @@ pub(super) fn target(
         let failed = |source| ServeError::Subsystem { nqn: entry.nqn.to_string(), source };
         target.add_subsystem(subsystem(entry, bdevs, sockets, counts)).map_err(failed)?;
     }
+    target.set_referrals(policies::referrals(config));
     Ok(target)
 }
 
 fn subsystem(entry: &config::Subsystem, bdevs: &Bdevs, sockets: &Sockets, counts: &Arc<Counts>) -> Subsystem {
-    let hosts =
-        if entry.allow_any_host { Hosts::Any } else { Hosts::Listed(entry.hosts.iter().cloned().collect()) };
     let namespaces = entry.namespaces.iter().map(|namespace| Namespace {
         nsid: namespace.nsid,
         uuid: namespace.uuid,
@@ -144,7 +141,7 @@ fn subsystem(entry: &config::Subsystem, bdevs: &Bdevs, sockets: &Sockets, counts
         nqn: entry.nqn.clone(),
         serial: entry.serial.clone(),
         model: entry.model.clone(),
-        policy: Policy::of(hosts),
+        policy: policies::policy(entry),
         listeners: entry.listeners.iter().map(|listener| bound(sockets, listener.address)).collect(),
         namespaces: namespaces.collect(),
         counting: Arc::<Counts>::clone(counts),

@@ -17,6 +17,7 @@ use crate::app::{Appliance, Options, ServeError};
 use crate::bdev::Bdev;
 use crate::config::{self, BDEVS_MAX, Config, NAMESPACES_MAX, NSID_MAX, Reservations};
 use crate::nvmf::namespace::Namespace;
+use crate::nvmf::policy::ANA_GROUP_DEFAULT;
 use crate::spec::nqn::Nqn;
 
 /// Block devices of the embedding program, by name.
@@ -26,7 +27,12 @@ pub(super) type OwnBdevs = HashMap<String, Arc<dyn Bdev>>;
 pub struct Builder {
     options: Options,
     own: Vec<(Nqn, Namespace)>,
+    reload: Option<Reload>,
 }
+
+/// Reads another configuration for an appliance that runs; what is wrong with it, in lines for the log, where it is not
+/// right.
+pub type Reload = Box<dyn FnMut() -> Result<Config, Vec<String>> + Send>;
 
 /// Why a namespace of one's own cannot be served.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,7 +80,7 @@ impl Builder {
     /// An appliance that serves what `options` say.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self { options, own: Vec::new() }
+        Self { options, own: Vec::new(), reload: None }
     }
 
     /// Adds a namespace on a block device of one's own to the subsystem `nqn` of the configuration. Hosts may ask for
@@ -88,6 +94,19 @@ impl Builder {
     pub fn namespace(mut self, nqn: Nqn, namespace: Namespace) -> Self {
         self.own.push((nqn, namespace));
         self
+    }
+
+    /// Has [`Builder::serve`] ask `reload` for another configuration at each SIGHUP, and apply it as far as
+    /// [`Reconfigurer::apply`](super::Reconfigurer::apply) can. Without it a SIGHUP changes nothing.
+    #[must_use]
+    pub fn reload(mut self, reload: Reload) -> Self {
+        self.reload = Some(reload);
+        self
+    }
+
+    /// What a SIGHUP asks.
+    pub(super) fn take_reload(&mut self) -> Option<Reload> {
+        self.reload.take()
     }
 
     /// Starts it on threads of its own, one a reactor, each pinned to its core. Returns when hosts can connect.
@@ -217,7 +236,14 @@ fn add(
         return Err(NamespaceError::TooMany);
     }
     let reservations = Reservations { persist: true };
-    namespaces.push(config::Namespace { nsid, bdev: name.clone(), uuid, reservations });
+    namespaces.push(config::Namespace {
+        nsid,
+        bdev: name.clone(),
+        uuid,
+        hosts: None,
+        ana_group: ANA_GROUP_DEFAULT,
+        reservations,
+    });
     bdevs.insert(name, bdev);
     Ok(())
 }

@@ -21,7 +21,10 @@ mod devices;
 mod engine;
 mod memory;
 mod metrics;
+mod policies;
+mod reconfigure;
 mod records;
+mod reload;
 mod shutdown;
 
 use std::io::{self, Read};
@@ -31,7 +34,7 @@ use std::thread;
 
 use corelane_reactors::group::{JoinError, LayoutError};
 use corelane_reactors::ring::RingError;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::bdev::CreateError;
 use crate::config::{BdevKind, Config};
@@ -43,9 +46,10 @@ use crate::spec::pci::PciAddress;
 use crate::transport::ListenError;
 
 pub use appliance::{Appliance, Served};
-pub use builder::{Builder, Handover, NamespaceError};
+pub use builder::{Builder, Handover, NamespaceError, Reload};
 pub use devices::DeviceError;
 pub use engine::{SocketEngine, socket_engine};
+pub use reconfigure::{ReconfigureError, Reconfigurer};
 pub use shutdown::Stopper;
 
 /// What an appliance needs to start.
@@ -147,15 +151,18 @@ pub enum ServeError {
     Failed(#[from] JoinError),
 }
 
-/// Serves until SIGINT or SIGTERM, or until a reactor fails. Says on standard output where it listens.
+/// Serves until SIGINT or SIGTERM, or until a reactor fails. Says on standard output where it listens. At SIGHUP it reads
+/// its configuration again, see [`Builder::reload`].
 ///
 /// # Errors
 /// [`ServeError`].
 pub fn serve(what: impl Into<Builder>) -> Result<(), ServeError> {
-    let builder = what.into();
+    let mut builder = what.into();
     let layout = builder.layout();
+    let reload = builder.take_reload();
     // Before anybody is told that it serves: a signal that comes right then must find it prepared.
     let mut asked = watch_signals().map_err(ServeError::Signals)?;
+    let hangups = watch(&[SIGHUP]).map_err(ServeError::Signals)?;
     let appliance = builder.start()?;
     let stopper = appliance.stopper();
     let waiter = thread::Builder::new().name("signals".to_owned());
@@ -171,6 +178,7 @@ pub fn serve(what: impl Into<Builder>) -> Result<(), ServeError> {
         stopper.stop();
     });
     waiting.map_err(ServeError::Signals)?;
+    reload::spawn(hangups, reload, appliance.reconfigurer()).map_err(ServeError::Signals)?;
     banner::print(&appliance, &layout).map_err(ServeError::Output)?;
     appliance.join()?;
     tracing::info!("stopped");
@@ -213,9 +221,14 @@ pub fn pcie_target(address: PciAddress, nsid: Option<u32>, plan: &Plan) -> Resul
 
 /// A stream with a byte for each SIGINT and SIGTERM.
 pub(crate) fn watch_signals() -> io::Result<UnixStream> {
+    watch(&[SIGINT, SIGTERM])
+}
+
+/// A stream with a byte for each of these signals.
+fn watch(signals: &[i32]) -> io::Result<UnixStream> {
     let (asked, ended) = UnixStream::pair()?;
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::low_level::pipe::register(signal, ended.try_clone()?)?;
+    for signal in signals {
+        signal_hook::low_level::pipe::register(*signal, ended.try_clone()?)?;
     }
     Ok(asked)
 }

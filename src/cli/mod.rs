@@ -21,7 +21,7 @@ use crate::tune::setup::Machine;
 use arguments::{Arguments, Command, ServeArguments};
 
 pub use log::{Log, LogFormat, LogSetupError};
-pub use serve::Start;
+pub use serve::{Source, Start};
 
 mod arguments;
 mod check;
@@ -92,12 +92,16 @@ pub fn run() -> ExitCode {
 }
 
 fn start(start: Start) -> Result<(), RunError> {
-    let Start { config, warnings, state_directory, log } = start;
+    let Start { config, warnings, state_directory, log, source } = start;
     log.install()?;
     for warning in warnings {
         warn!(place = %warning.place, "{}", warning.message);
     }
-    app::serve(app::Options { config, state_directory })?;
+    let mut builder = app::Builder::new(app::Options { config, state_directory });
+    if let Some(source) = source {
+        builder = builder.reload(Box::new(move || source.read()));
+    }
+    app::serve(builder)?;
     Ok(())
 }
 

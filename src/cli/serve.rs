@@ -1,5 +1,6 @@
 //! `corelane serve`, up to the point where everything that starting needs is known. Starts nothing itself.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Accepted, Config, Embedded, Finding, Topology};
@@ -19,6 +20,33 @@ pub struct Start {
     pub state_directory: PathBuf,
     /// The log to install.
     pub log: Log,
+    /// The file that is read again at SIGHUP.
+    pub source: Option<Source>,
+}
+
+/// A configuration file, and the cores that it was read for.
+#[derive(Clone, Debug)]
+pub struct Source {
+    file: PathBuf,
+    topology: Topology,
+}
+
+impl Source {
+    /// Reads the file again, once it is safe on its disk: what is let hold now holds after a power loss, too.
+    ///
+    /// # Errors
+    /// Everything that is wrong, in lines.
+    pub fn read(&self) -> Result<Config, Vec<String>> {
+        let durable = File::open(&self.file).and_then(|file| file.sync_all());
+        durable
+            .map_err(|problem| vec![format!("{}: cannot be made durable: {problem}", self.file.display())])?;
+        match check::load(&self.file, &self.topology) {
+            Ok(Accepted { config, .. }) => Ok(config),
+            Err(Failure::Refused(messages)) => Err(messages),
+            Err(Failure::Usage(message)) => Err(vec![message]),
+            Err(Failure::Output(problem)) => Err(vec![problem.to_string()]),
+        }
+    }
 }
 
 /// Puts together what the command line, the configuration file and the environment say.
@@ -36,7 +64,9 @@ pub(super) fn prepare(
     };
     let configured = config.state_directory.clone();
     let state_directory = state_directory(options.state_dir.as_deref(), configured, variable)?;
-    Ok(Start { config, warnings, state_directory, log })
+    let file = options.config.clone().filter(|file| file != Path::new("-"));
+    let source = file.map(|file| Source { file, topology: topology.clone() });
+    Ok(Start { config, warnings, state_directory, log, source })
 }
 
 /// The state directory: of the command line, else of the configuration, else of the environment.

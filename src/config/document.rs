@@ -43,6 +43,9 @@ pub struct Document {
     /// Where the metrics are served. Default: nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<MetricsEntry>,
+    /// What the discovery service says beside what is served here.
+    #[serde(default, skip_serializing_if = "DiscoveryEntry::is_default")]
+    pub discovery: DiscoveryEntry,
     /// Block devices that namespaces are made of, at most 1024.
     pub bdevs: Vec<BdevEntry>,
     /// Subsystems that hosts connect to, at most 256.
@@ -179,6 +182,34 @@ pub struct MetricsEntry {
     /// IPv4 address, or IPv6 address in brackets, with or without a port. Default port 9920; 0 lets the kernel
     /// choose one. Should be a loopback address: there is no password.
     pub listen: String,
+}
+
+/// What the discovery service says beside what is served here.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "an object such as {\"referrals\": []}")]
+#[schemars(rename = "Discovery")]
+pub struct DiscoveryEntry {
+    /// Other discovery services that hosts are told of, at most 64. Default none.
+    pub referrals: Vec<ReferralEntry>,
+}
+
+impl DiscoveryEntry {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Another discovery service.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "an object such as {\"address\": \"192.0.2.1\"}")]
+#[schemars(rename = "Referral")]
+pub struct ReferralEntry {
+    /// IPv4 or IPv6 address, no wildcard.
+    pub address: String,
+    /// TCP port, 1 to 65535. Default 8009, the port of discovery services.
+    #[serde(default = "discovery_port_default")]
+    #[schemars(range(min = 1, max = 65_535))]
+    pub port: u64,
 }
 
 /// A block device. Which keys beside `name` and `type` it takes depends on its type: `malloc` and `null` need `size`;
@@ -328,12 +359,61 @@ pub struct SubsystemEntry {
     /// NQNs of the hosts that may connect, at most 1024. Default none.
     #[serde(default)]
     pub hosts: Vec<String>,
+    /// What is done with a host that has a controller already. Default `allow`.
+    #[serde(default)]
+    pub duplicate_hosts: DuplicateHosts,
+    /// Whether hosts are told that listeners reach namespaces in different ways: asymmetric namespace access. Default
+    /// false.
+    #[serde(default)]
+    pub ana_reporting: bool,
     /// Addresses at which hosts reach the subsystem, at most 64 in all. Default none.
     #[serde(default)]
     pub listeners: Vec<ListenerEntry>,
     /// Namespaces, at most 1024. Default none.
     #[serde(default)]
     pub namespaces: Vec<NamespaceEntry>,
+}
+
+/// Ways to treat a host that has a controller already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DuplicateHosts {
+    /// It gets another one. Two NQNs with one host identifier are logged.
+    #[default]
+    Allow,
+    /// A second NQN with the host identifier of a connected host is refused: cloned machines share reservations.
+    RefuseClones,
+    /// As `refuse_clones`; and a host gets one controller on each listener.
+    OnePerListener,
+}
+
+/// How a listener reaches the namespaces of a group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "an object such as {\"group\": 1, \"state\": \"non_optimized\"}")]
+#[schemars(rename = "AnaPath")]
+pub struct AnaEntry {
+    /// The group, 1 to 128.
+    #[schemars(range(min = 1, max = 128))]
+    pub group: u64,
+    /// How well it is reached.
+    pub state: AnaStateName,
+}
+
+/// States of asymmetric namespace access.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "AnaState")]
+pub enum AnaStateName {
+    /// As well as can be.
+    Optimized,
+    /// Used where nothing is optimized.
+    NonOptimized,
+    /// Not used now.
+    Inaccessible,
+    /// Never used again.
+    PersistentLoss,
+    /// On the way from one state to another: hosts wait.
+    Change,
 }
 
 /// A listening address.
@@ -351,6 +431,9 @@ pub struct ListenerEntry {
     #[serde(default = "port_default")]
     #[schemars(range(max = 65_535))]
     pub port: u64,
+    /// How it reaches groups of namespaces; needs `ana_reporting`. Default: all are optimized.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ana: Vec<AnaEntry>,
 }
 
 /// Transports.
@@ -376,6 +459,13 @@ pub struct NamespaceEntry {
     /// UUID that hosts recognise it by, unique. Default: the UUIDv5 of NQN and NSID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uuid: Option<String>,
+    /// NQNs of the hosts that have it, at most 1024. Default: every host that may connect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<Vec<String>>,
+    /// Group that listeners reach in one way, 1 to 128; needs `ana_reporting`. Default 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 128))]
+    pub ana_group: Option<u64>,
     /// How its reservations are kept.
     #[serde(default)]
     pub reservations: ReservationsEntry,
@@ -446,6 +536,10 @@ impl Document {
         serde_json::to_string_pretty(self)
             .unwrap_or_else(|problem| unreachable!("no map keys, no failure: {problem}"))
     }
+}
+
+fn discovery_port_default() -> u64 {
+    super::DISCOVERY_PORT_DEFAULT.into()
 }
 
 fn port_default() -> u64 {

@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::document::{
-    BdevEntry, BdevType, Document, ListenerEntry, NamespaceEntry, ReactorsEntry, ReservationsEntry,
-    SubsystemEntry,
+    BdevEntry, BdevType, DiscoveryEntry, Document, DuplicateHosts, ListenerEntry, NamespaceEntry,
+    ReactorsEntry, ReservationsEntry, SubsystemEntry,
 };
 use super::limits::LimitsEntry;
 use super::memory::MemoryEntry;
@@ -52,11 +52,14 @@ impl Embedded {
             transport: Transport::Tcp,
             address: self.listen.ip().to_string(),
             port: self.listen.port().into(),
+            ana: Vec::new(),
         };
         let namespace = NamespaceEntry {
             nsid: 1,
             bdev: BDEV.to_owned(),
             uuid: None,
+            hosts: None,
+            ana_group: None,
             reservations: ReservationsEntry::default(),
         };
         let subsystem = SubsystemEntry {
@@ -65,6 +68,8 @@ impl Embedded {
             model: None,
             allow_any_host: true,
             hosts: Vec::new(),
+            duplicate_hosts: DuplicateHosts::default(),
+            ana_reporting: false,
             listeners: vec![listener],
             namespaces: vec![namespace],
         };
@@ -77,6 +82,7 @@ impl Embedded {
             limits: LimitsEntry::default(),
             memory: MemoryEntry::default(),
             metrics: None,
+            discovery: DiscoveryEntry::default(),
             bdevs: vec![bdev],
             subsystems: vec![subsystem],
         }

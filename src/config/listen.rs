@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+/// The port of discovery services that IANA registered.
+pub const DISCOVERY_PORT_DEFAULT: u16 = 8009;
 /// The port of NVMe/TCP I/O controllers that IANA registered.
 pub const PORT_DEFAULT: u16 = 4420;
 /// The port of the metrics where none is given.

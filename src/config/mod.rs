@@ -18,21 +18,25 @@ use crate::spec::pci::PciAddress;
 pub use budgets::{Budgets, BudgetsEntry};
 pub use cores::{CORE_MAX, CoreListError, CoreListText};
 pub use document::{
-    BdevEntry, BdevType, Document, EngineName, IdleEntry, IdlePolicyName, ListenerEntry, MetricsEntry,
-    NamespaceEntry, OverrideEntry, PlacementName, ReactorsEntry, RebalanceName, ReservationsEntry,
-    SubsystemEntry, Transport,
+    AnaEntry, AnaStateName, BdevEntry, BdevType, DiscoveryEntry, Document, DuplicateHosts, EngineName,
+    IdleEntry, IdlePolicyName, ListenerEntry, MetricsEntry, NamespaceEntry, OverrideEntry, PlacementName,
+    ReactorsEntry, RebalanceName, ReferralEntry, ReservationsEntry, SubsystemEntry, Transport,
 };
 pub use embedded::Embedded;
 pub use finding::{Finding, Place, Severity};
 pub use fuzz::fuzz;
 pub use limits::{Knob, Limits, LimitsEntry};
-pub use listen::{AddressError, METRICS_PORT_DEFAULT, PORT_DEFAULT, parse_address, parse_listen};
+pub use listen::{
+    AddressError, DISCOVERY_PORT_DEFAULT, METRICS_PORT_DEFAULT, PORT_DEFAULT, parse_address, parse_listen,
+};
 pub use memory::{HugepagesName, Memory, MemoryEntry};
+pub use reload::changes;
 pub use remote::Remote;
 pub use size::{ByteSize, SizeError, SizeText};
 pub use topology::{Place as CorePlace, Topology};
 pub use validate::{
-    BDEVS_MAX, HOSTS_MAX, LISTENERS_MAX, NAMESPACES_MAX, NSID_MAX, SUBSYSTEMS_MAX, namespace_uuid, validate,
+    ANA_GROUP_MAX, BDEVS_MAX, HOSTS_MAX, LISTENERS_MAX, NAMESPACES_MAX, NSID_MAX, REFERRALS_MAX,
+    SUBSYSTEMS_MAX, namespace_uuid, validate,
 };
 
 pub mod budgets;
@@ -44,6 +48,7 @@ mod fuzz;
 pub mod limits;
 mod listen;
 pub mod memory;
+mod reload;
 pub mod remote;
 mod serialize;
 mod size;
@@ -72,6 +77,8 @@ pub struct Config {
     pub memory: Memory,
     /// Where the metrics are served; `None`: nowhere. Port 0 lets the kernel choose one.
     pub metrics: Option<SocketAddr>,
+    /// Other discovery services that hosts are told of, no wildcards and no port 0.
+    pub referrals: Vec<SocketAddr>,
     /// Block devices; their names are unique.
     pub bdevs: Vec<Bdev>,
     /// Subsystems; their names are unique.
@@ -187,6 +194,13 @@ pub struct Subsystem {
     pub allow_any_host: bool,
     /// Hosts that may connect.
     pub hosts: Vec<Nqn>,
+    /// What is done with a host that has a controller already.
+    pub duplicate_hosts: DuplicateHosts,
+    /// Whether hosts are told of asymmetric access.
+    pub ana_reporting: bool,
+    /// How listeners reach groups of namespaces; each pair of a listener and a group once, none without
+    /// `ana_reporting`. What is not here is optimized.
+    pub ana: Vec<AnaPath>,
     /// Addresses at which it is reached. Subsystems may share one; it is then listened on once.
     pub listeners: Vec<Listener>,
     /// Namespaces; their NSIDs are unique within the subsystem, their UUIDs and bdevs within the
@@ -203,6 +217,17 @@ pub struct Listener {
     pub address: SocketAddr,
 }
 
+/// How a listener reaches a group of namespaces.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AnaPath {
+    /// The listener, by its place in the list.
+    pub listener: usize,
+    /// The group, 1 to [`ANA_GROUP_MAX`].
+    pub group: u32,
+    /// How well it is reached.
+    pub state: AnaStateName,
+}
+
 /// A namespace of a subsystem.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Namespace {
@@ -212,6 +237,10 @@ pub struct Namespace {
     pub bdev: String,
     /// What hosts recognise it by; never nil.
     pub uuid: Uuid,
+    /// Hosts that have it; `None` for all that may connect.
+    pub hosts: Option<Vec<Nqn>>,
+    /// Group that listeners reach in one way, 1 to [`ANA_GROUP_MAX`].
+    pub ana_group: u32,
     /// How its reservations are kept.
     pub reservations: Reservations,
 }

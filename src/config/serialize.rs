@@ -1,11 +1,15 @@
 //! The way back: the document that validates to a given configuration, with every default written out.
 
+use std::net::SocketAddr;
 use std::time::Duration;
+
+use crate::spec::nqn::Nqn;
 
 use super::cores::CoreListText;
 use super::document::{
-    BdevEntry, BdevType, Document, IdleEntry, IdlePolicyName, ListenerEntry, MetricsEntry, NamespaceEntry,
-    OverrideEntry, PathEntry, PlacementName, ReactorsEntry, RebalanceName, ReservationsEntry, SubsystemEntry,
+    AnaEntry, BdevEntry, BdevType, DiscoveryEntry, Document, IdleEntry, IdlePolicyName, ListenerEntry,
+    MetricsEntry, NamespaceEntry, OverrideEntry, PathEntry, PlacementName, ReactorsEntry, RebalanceName,
+    ReferralEntry, ReservationsEntry, SubsystemEntry,
 };
 use super::size::SizeText;
 use super::{Bdev, BdevKind, Config, Idle, Listener, Namespace, Placement, Reactors, Remote, Subsystem};
@@ -20,6 +24,7 @@ impl From<&Config> for Document {
             limits: config.limits.into(),
             memory: config.memory.into(),
             metrics: config.metrics.map(|listen| MetricsEntry { listen: listen.to_string() }),
+            discovery: DiscoveryEntry { referrals: config.referrals.iter().map(referral).collect() },
             bdevs: config.bdevs.iter().map(Into::into).collect(),
             subsystems: config.subsystems.iter().map(Into::into).collect(),
         }
@@ -129,29 +134,39 @@ impl From<&Subsystem> for SubsystemEntry {
             model: Some(subsystem.model.clone()),
             allow_any_host: subsystem.allow_any_host,
             hosts: subsystem.hosts.iter().map(|host| host.as_str().to_owned()).collect(),
-            listeners: subsystem.listeners.iter().map(Into::into).collect(),
-            namespaces: subsystem.namespaces.iter().map(Into::into).collect(),
+            duplicate_hosts: subsystem.duplicate_hosts,
+            ana_reporting: subsystem.ana_reporting,
+            listeners: (0..)
+                .zip(&subsystem.listeners)
+                .map(|(index, it)| listener(subsystem, index, it))
+                .collect(),
+            namespaces: subsystem.namespaces.iter().map(|it| namespace(subsystem, it)).collect(),
         }
     }
 }
 
-impl From<&Listener> for ListenerEntry {
-    fn from(listener: &Listener) -> Self {
-        Self {
-            transport: listener.transport,
-            address: listener.address.ip().to_string(),
-            port: listener.address.port().into(),
-        }
+fn referral(address: &SocketAddr) -> ReferralEntry {
+    ReferralEntry { address: address.ip().to_string(), port: address.port().into() }
+}
+
+fn listener(subsystem: &Subsystem, index: usize, listener: &Listener) -> ListenerEntry {
+    let own = subsystem.ana.iter().filter(|path| path.listener == index);
+    ListenerEntry {
+        transport: listener.transport,
+        address: listener.address.ip().to_string(),
+        port: listener.address.port().into(),
+        ana: own.map(|path| AnaEntry { group: path.group.into(), state: path.state }).collect(),
     }
 }
 
-impl From<&Namespace> for NamespaceEntry {
-    fn from(namespace: &Namespace) -> Self {
-        Self {
-            nsid: namespace.nsid.into(),
-            bdev: namespace.bdev.clone(),
-            uuid: Some(namespace.uuid.to_string()),
-            reservations: ReservationsEntry { persist: Some(namespace.reservations.persist) },
-        }
+fn namespace(subsystem: &Subsystem, namespace: &Namespace) -> NamespaceEntry {
+    let names = |hosts: &Vec<Nqn>| hosts.iter().map(|host| host.as_str().to_owned()).collect();
+    NamespaceEntry {
+        nsid: namespace.nsid.into(),
+        bdev: namespace.bdev.clone(),
+        uuid: Some(namespace.uuid.to_string()),
+        hosts: namespace.hosts.as_ref().map(names),
+        ana_group: subsystem.ana_reporting.then_some(namespace.ana_group.into()),
+        reservations: ReservationsEntry { persist: Some(namespace.reservations.persist) },
     }
 }

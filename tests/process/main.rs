@@ -22,6 +22,7 @@ mod pattern;
 mod peer;
 mod program;
 mod records;
+mod reload;
 mod residence;
 mod scene;
 mod serving;

@@ -8,6 +8,7 @@ use super::*;
 mod reactors;
 mod reference;
 mod refused;
+mod reload;
 mod round_trip;
 
 /// The cores that tests may use.
@@ -111,7 +112,10 @@ fn the_example_is_taken_as_it_is_meant() {
     assert_eq!(subsystem.listeners, [listener]);
     let uuid = "6f1b9a5c-6f0e-4c3e-8d6a-0d2f5c1b7a11".parse().unwrap();
     let reservations = Reservations { persist: true };
-    assert_eq!(subsystem.namespaces, [Namespace { nsid: 1, bdev: "ram0".to_owned(), uuid, reservations }]);
+    assert_eq!(
+        subsystem.namespaces,
+        [Namespace { nsid: 1, bdev: "ram0".to_owned(), uuid, hosts: None, ana_group: 1, reservations }]
+    );
 }
 
 #[test]
@@ -337,7 +341,7 @@ fn the_schema_closes_every_object_and_describes_every_key() {
     }
     let mut objects = 0;
     walk(&schema(), "", &mut objects);
-    assert_eq!(objects, 14);
+    assert_eq!(objects, 17);
     assert_eq!(schema()["required"], json!(["bdevs", "subsystems"]));
 }
 

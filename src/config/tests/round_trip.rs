@@ -69,12 +69,19 @@ prop_compose! {
         nsids in proptest::collection::hash_set(1u64..65_536, 0..2),
         uuid in proptest::option::of(1u128..),
         persist in proptest::option::of(any::<bool>()),
+        (ana_reporting, groups, masked) in (any::<bool>(), proptest::collection::hash_set(1u64..=128, 0..3), any::<bool>()),
     ) -> SubsystemEntry {
-        let listener = |(address, port)| ListenerEntry { transport: Transport::Tcp, address, port };
+        let paths = groups.iter().filter(|_| ana_reporting);
+        let ana: Vec<_> =
+            paths.map(|group| AnaEntry { group: *group, state: AnaStateName::Inaccessible }).collect();
+        let listener =
+            |(address, port)| ListenerEntry { transport: Transport::Tcp, address, port, ana: ana.clone() };
         let namespace = |nsid| NamespaceEntry {
             nsid,
             bdev: format!("bdev-{index}"),
             uuid: uuid.map(|uuid| Uuid::from_u128(uuid).to_string()),
+            hosts: masked.then(|| vec!["nqn.2026-11.com.example:0".to_owned()]),
+            ana_group: groups.iter().next().copied().filter(|_| ana_reporting),
             // Without a UUID only those that survive a restart may persist, and none of these does.
             reservations: ReservationsEntry { persist: persist.map(|persist| persist && uuid.is_some()) },
         };
@@ -84,6 +91,8 @@ prop_compose! {
             model,
             allow_any_host,
             hosts: (0..hosts).map(|host| format!("nqn.2026-11.com.example:{host}")).collect(),
+            duplicate_hosts: if masked { DuplicateHosts::RefuseClones } else { DuplicateHosts::Allow },
+            ana_reporting,
             listeners: addresses.into_iter().map(listener).collect(),
             namespaces: nsids.into_iter().map(namespace).collect(),
         }
@@ -182,6 +191,7 @@ prop_compose! {
             limits: LimitsEntry { queue_depth_max, ..LimitsEntry::default() },
             memory,
             metrics: metrics.map(|listen| MetricsEntry { listen }),
+            discovery: DiscoveryEntry::default(),
             bdevs: vec![bdevs.0, bdevs.1, bdevs.2],
             subsystems: vec![subsystems.0, subsystems.1],
         }

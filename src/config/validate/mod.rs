@@ -13,8 +13,10 @@ use super::{Accepted, CORE_MAX, Config, Topology};
 
 pub use namespaces::namespace_uuid;
 
+mod ana;
 mod bdevs;
 mod devices;
+mod discovery;
 mod listeners;
 mod metrics;
 mod namespaces;
@@ -32,6 +34,10 @@ pub const HOSTS_MAX: usize = 1024;
 pub const NAMESPACES_MAX: usize = 1024;
 /// Highest namespace identifier: tables are as long as it.
 pub const NSID_MAX: u32 = 65_535;
+/// Most referrals to other discovery services.
+pub const REFERRALS_MAX: usize = 64;
+/// Highest group of asymmetric access.
+pub const ANA_GROUP_MAX: u32 = 128;
 /// Most different listening addresses.
 pub const LISTENERS_MAX: usize = 64;
 
@@ -54,8 +60,18 @@ pub fn validate(document: &Document, topology: &Topology) -> Result<Accepted, Ve
         .metrics
         .as_ref()
         .and_then(|entry| metrics::check(entry, &root.key("metrics"), &subsystems, findings));
-    let config =
-        Config { reactors, state_directory, state_must_exist, limits, memory, metrics, bdevs, subsystems };
+    let referrals = discovery::check(&document.discovery, &root.key("discovery"), findings);
+    let config = Config {
+        reactors,
+        state_directory,
+        state_must_exist,
+        limits,
+        memory,
+        metrics,
+        referrals,
+        bdevs,
+        subsystems,
+    };
     let warnings = std::mem::take(findings).into_result()?;
     Ok(Accepted { config, warnings })
 }

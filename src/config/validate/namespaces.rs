@@ -10,6 +10,8 @@ use crate::config::limits::Knob;
 use crate::config::{Namespace, Reservations};
 use crate::spec::nqn::Nqn;
 
+use super::ana;
+use super::subsystems::host_list;
 use super::{NAMESPACES_MAX, NSID_MAX, Unique, count, listing};
 
 /// Range of a namespace identifier. Tables are as long as the highest one.
@@ -52,11 +54,12 @@ impl<'a> Shared<'a> {
     }
 }
 
-/// `nqn` is that of the subsystem, unless it is wrong.
+/// `nqn` is that of the subsystem, unless it is wrong; `reporting` says whether it has asymmetric access.
 pub(super) fn check<'a>(
     entries: &'a [NamespaceEntry],
     place: &Place,
     nqn: Option<&Nqn>,
+    reporting: bool,
     shared: &mut Shared<'a>,
     findings: &mut Findings,
 ) -> Vec<Namespace> {
@@ -75,6 +78,8 @@ pub(super) fn check<'a>(
         }
         check_bdev(&entry.bdev, &place.key("bdev"), shared, findings);
         let reservations = reservations(entry, &place.key("reservations"), shared, findings);
+        let hosts = entry.hosts.as_ref().map(|hosts| host_list(hosts, &place.key("hosts"), findings));
+        let ana_group = ana::group(entry.ana_group, reporting, &place.key("ana_group"), findings);
         let uuid = match (&entry.uuid, nqn) {
             (Some(text), _) => given_uuid(text, &place.key("uuid"), findings),
             (None, nqn) => nqn.map(|nqn| namespace_uuid(nqn, nsid)),
@@ -84,7 +89,7 @@ pub(super) fn check<'a>(
             let message = format!("is {uuid}, the UUID of {first} too; hosts would take both for one disk");
             findings.error(place.key("uuid"), message);
         }
-        namespaces.push(Namespace { nsid, bdev: entry.bdev.clone(), uuid, reservations });
+        namespaces.push(Namespace { nsid, bdev: entry.bdev.clone(), uuid, hosts, ana_group, reservations });
     }
     namespaces
 }

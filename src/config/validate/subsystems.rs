@@ -5,6 +5,7 @@ use crate::config::document::{BdevEntry, SubsystemEntry};
 use crate::config::finding::{Findings, Place};
 use crate::spec::nqn::Nqn;
 
+use super::ana;
 use super::listeners::{self, Addresses};
 use super::namespaces::{self, Shared};
 use super::{HOSTS_MAX, SUBSYSTEMS_MAX, Unique, count};
@@ -44,12 +45,31 @@ pub(super) fn check<'a>(
         check_text(model, MODEL_BYTES, &place.key("model"), findings);
         let hosts = hosts(entry, &place, findings);
         let listeners = listeners::check(&entry.listeners, &place.key("listeners"), &mut addresses, findings);
+        let ana = ana::check(entry, &place, findings);
         let namespaces = &place.key("namespaces");
-        let namespaces =
-            namespaces::check(&entry.namespaces, namespaces, nqn.as_ref(), &mut shared, findings);
+        let namespaces = namespaces::check(
+            &entry.namespaces,
+            namespaces,
+            nqn.as_ref(),
+            entry.ana_reporting,
+            &mut shared,
+            findings,
+        );
         let Some(nqn) = nqn else { continue };
         let (model, allow_any_host) = (model.to_owned(), entry.allow_any_host);
-        subsystems.push(Subsystem { nqn, serial, model, allow_any_host, hosts, listeners, namespaces });
+        let (duplicate_hosts, ana_reporting) = (entry.duplicate_hosts, entry.ana_reporting);
+        subsystems.push(Subsystem {
+            nqn,
+            serial,
+            model,
+            allow_any_host,
+            hosts,
+            duplicate_hosts,
+            ana_reporting,
+            ana,
+            listeners,
+            namespaces,
+        });
     }
     subsystems
 }
@@ -99,7 +119,6 @@ fn check_text(text: &str, bytes_max: usize, place: &Place, findings: &mut Findin
 
 fn hosts(entry: &SubsystemEntry, place: &Place, findings: &mut Findings) -> Vec<Nqn> {
     let list = place.key("hosts");
-    count(entry.hosts.len(), HOSTS_MAX, &list, findings);
     match (entry.allow_any_host, entry.hosts.is_empty()) {
         (false, true) => {
             let message = "is empty and \"allow_any_host\" is false: no host may connect; list their NQNs";
@@ -110,9 +129,15 @@ fn hosts(entry: &SubsystemEntry, place: &Place, findings: &mut Findings) -> Vec<
         }
         (true, true) | (false, false) => {}
     }
+    host_list(&entry.hosts, &list, findings)
+}
+
+/// A list of the NQNs of hosts.
+pub(super) fn host_list(texts: &[String], list: &Place, findings: &mut Findings) -> Vec<Nqn> {
+    count(texts.len(), HOSTS_MAX, list, findings);
     let mut names = Unique::new();
-    let mut hosts = Vec::with_capacity(entry.hosts.len());
-    for (index, text) in entry.hosts.iter().enumerate() {
+    let mut hosts = Vec::with_capacity(texts.len());
+    for (index, text) in texts.iter().enumerate() {
         let place = list.entry(index);
         if let Some(first) = names.insert(text.as_str(), &place) {
             findings.error(place.clone(), format!("is {text:?}, as {first} is; name a host once"));
