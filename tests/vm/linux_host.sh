@@ -92,6 +92,18 @@ discover() {
   holds "the discovery log" "$log" "^subnqn: +$NQN2\$"
 }
 
+# A discovery controller with a keep alive timer stays, and is told of changes.
+persistent_discovery() {
+  [[ $STRICT == no ]] && return
+  local name=nqn.2014-08.org.nvmexpress.discovery
+  nvme discover -t tcp -a "$ADDRESS" -s "$PORT" --persistent --keep-alive-tmo=$keep_alive > "$work/persistent"
+  holds "the discovery log" "$(< "$work/persistent")" '^subtype: +current discovery subsystem'
+  [[ -n $(controller "$name") ]] || fail "a discovery controller that stays"
+  holds "its identity" "$(nvme id-ctrl "$(controller "$name")")" '^cntrltype *: 2$'
+  holds "its notices" "$(nvme id-ctrl "$(controller "$name")")" '^oaes *: 0x80000000$'
+  holds "what nvme disconnect says" "$(nvme disconnect -n "$name")" 'disconnected 1 controller'
+}
+
 refuse_unknown_subsystem() {
   refuses "connecting to an unknown subsystem" 'failed|error|Invalid' \
     nvme connect -t tcp -a "$ADDRESS" -s "$PORT" -n "$NQN-not-there"
@@ -172,6 +184,78 @@ read_features() {
     "Current value: *0*x?0*$(printf %x $((keep_alive * 1000)))\$"
   refuses "reading a feature that no specification names" "$(status 'Invalid Field')" \
     nvme get-feature "$(controller "$NQN")" -f 0x7f
+}
+
+# Every structure of Identify, and what says that there are no more.
+identify_everything() {
+  [[ $STRICT == no ]] && return
+  local device
+  device=$(controller "$NQN")
+  holds "cmdset-ind-id-ns" "$(nvme cmdset-ind-id-ns "$device" -n 1)" '^nmic *: 0x1$'
+  holds "nvm-id-ctrl" "$(nvme nvm-id-ctrl "$device")" '^wzsl *: [1-9]'
+  holds "id-iocs" "$(nvme id-iocs "$device")" '0x1|NVM Command Set'
+  refuses "asking for a list of controllers" "$(status 'Invalid Field')" nvme list-ctrl "$device"
+  # CNS 05h, CNS 07h, and one that there is not
+  nvme admin-passthru "$device" --opcode=0x06 --namespace-id=1 --cdw10=0x05 --data-len=4096 --read > "$work/page"
+  nvme admin-passthru "$device" --opcode=0x06 --cdw10=0x07 --data-len=4096 --read > "$work/page"
+  refuses "an unknown structure" "$(status 'Invalid Field')" \
+    nvme admin-passthru "$device" --opcode=0x06 --cdw10=0xee --data-len=4096 --read
+  refuses "an unknown command" "$(status 'Invalid Command Opcode')" nvme admin-passthru "$device" --opcode=0xc1
+}
+
+# Every log page; the error log has what was refused right before.
+read_every_log() {
+  [[ $STRICT == no ]] && return
+  local device text
+  device=$(controller "$NQN")
+  text=$(nvme supported-log-pages "$device")
+  for page in 0x0 0x1 0x2 0x3 0x4 0x5 0x12 0x13 0x80; do
+    holds "the supported log pages" "$text" "$page\\b"
+  done
+  refuses "an unknown command" "$(status 'Invalid Command Opcode')" nvme admin-passthru "$device" --opcode=0xc2
+  text=$(nvme error-log "$device" -e 64)
+  holds "the error log" "$text" '^error_count *: [1-9]'
+  holds "the error log" "$text" '^opcode *: 0xc2'
+  holds "the SMART log" "$(nvme smart-log "$device")" '^num_err_log_entries *: [1-9]'
+  nvme changed-ns-list-log "$device"
+  holds "the effects log" "$(nvme effects-log "$device")" 'Identify'
+  holds "the feature effects" "$(nvme fid-support-effects-log "$device")" '(0x|FID )0?[bB]'
+  nvme mi-cmd-support-effects-log "$device"
+  nvme resv-notif-log "$device"
+  refuses "an unknown log page" "$(status 'Invalid Log Page')" nvme get-log "$device" --log-id=0xc5 --log-len=512
+  # Offsets: a part of a page is that part of it.
+  nvme get-log "$device" --log-id=0x12 --log-len=1024 --raw-binary > "$work/page"
+  nvme get-log "$device" --log-id=0x12 --log-len=64 --lpo=4 --raw-binary > "$work/part"
+  cmp -n 64 "$work/part" <(tail -c +5 "$work/page") || fail "a part of a log page"
+  refuses "a log page beyond its end" "$(status 'Invalid Field')" nvme get-log "$device" --log-id=0x12 --log-len=4 --lpo=4096
+}
+
+# Every feature by every selector; and values that are refused.
+read_every_feature() {
+  [[ $STRICT == no ]] && return
+  local device feature scope select
+  device=$(controller "$NQN")
+  for feature in 0x01 0x02 0x04 0x05 0x07 0x0a 0x0b 0x0f 0x16 0x19 0x81 0x82 0x83; do
+    scope=()
+    [[ $feature =~ 0x05|0x82|0x83 ]] && scope=(-n 1)
+    [[ $feature == 0x16 ]] && scope=(-l 512)
+    [[ $feature == 0x81 ]] && scope=(-l 16 --cdw11=1)
+    for select in 0 1 2 3; do
+      nvme get-feature "$device" -f "$feature" -s "$select" "${scope[@]}"
+    done
+    refuses "saving feature $feature" "$(status 'not saveable|Not Saveable')" \
+      nvme set-feature "$device" -f "$feature" --value=0 --save "${scope[@]}"
+  done
+  nvme set-feature "$device" -f 0x01 --value=0x01020303
+  holds "the arbitration" "$(nvme get-feature "$device" -f 0x01)" 'Current value: *0*x?0*1020303$'
+  refuses "power state 1" "$(status 'Invalid Field')" nvme set-feature "$device" -f 0x02 --value=1
+  refuses "another host identifier" "$(status 'Command Sequence|Sequence Error')" nvme set-feature "$device" -f 0x81 --value=1
+}
+
+# Nothing to abort is no error: the command says that nothing was aborted.
+abort_nothing() {
+  [[ $STRICT == no ]] && return
+  holds "Abort" "$(nvme admin-passthru "$(controller "$NQN")" --opcode=0x08 --cdw10=0x77770001 2>&1)" 'result: *0*x?0*1'
 }
 
 make_file_system() {
@@ -354,6 +438,7 @@ silent_kernel() {
 
 echo "seed: $SEED"
 step "discover" discover
+step "discover persistently" persistent_discovery
 step "refuse an unknown subsystem" refuse_unknown_subsystem
 step "connect" connect "$NQN"
 step "list" list
@@ -361,6 +446,10 @@ step "identify the controller" identify_controller
 step "identify the namespaces" identify_namespaces
 step "read the logs" read_logs
 step "read the features" read_features
+step "identify everything" identify_everything
+step "read every log" read_every_log
+step "read every feature" read_every_feature
+step "abort nothing" abort_nothing
 step "make a file system" make_file_system
 step "copy a tree" copy_tree
 step "verify the tree" verify_tree

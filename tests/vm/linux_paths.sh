@@ -1,0 +1,127 @@
+#!/bin/bash
+# A Linux host with two paths to a namespace, whose states change while a file system is in use. Runs in the guest, as root.
+#
+# Told by the environment:
+#   ADDRESS, PORT, PORT2   two listeners of one subsystem with asymmetric access
+#   NQN                    its name; namespace 1 (4,096-byte blocks, at least 64 MiB, keeps its data) and namespace 2
+#
+# To have something changed it makes a file /mnt/NAME, and waits for /mnt/NAME.done:
+#   first-down    the first listener does not reach group 1; the second is not optimized
+#   first-up      the first listener is optimized, and the second does not reach group 1
+#   masked        both are optimized, and this host has no namespace 2
+#   unmasked      it has
+set -uo pipefail
+# shellcheck source=tests/vm/steps.sh
+. "$(dirname "$0")/steps.sh"
+
+: "${ADDRESS:?}" "${PORT:?}" "${PORT2:?}" "${NQN:?}"
+disk=$work/disk
+seconds=40 # of load; the changes take less
+
+# Prints the block device of a namespace, or nothing: namespace NSID
+namespace() {
+  local at
+  for at in /sys/block/nvme*n*; do
+    [[ -e $at/nsid && $(basename "$at") =~ ^nvme[0-9]+n[0-9]+$ ]] || continue
+    [[ $(< "$at/nsid") == "$1" ]] && echo "/dev/$(basename "$at")" && return
+  done
+}
+
+present() { [[ -b $(namespace "$1") ]]; }
+absent() { ! present "$1"; }
+
+# until_true SECONDS WHAT COMMAND ...
+until_true() {
+  local left=$(($1 * 10)) what=$2
+  shift 2
+  until "$@"; do
+    ((left-- > 0)) || fail "$what"
+    sleep 0.1
+  done
+}
+
+# Prints the state of namespace 1 on the path by this port: state PORT
+state() {
+  local at
+  for at in /sys/class/nvme/nvme*; do
+    [[ $(< "$at/address") == *"trsvcid=$1"* ]] || continue
+    cat "$at"/nvme*c*n1/ana_state
+  done
+}
+is() { [[ $(state "$1") == "$2" ]]; }
+
+change() {
+  touch "/mnt/$1"
+  until_true 60 "the change $1" test -e "/mnt/$1.done"
+}
+
+connect() {
+  local port
+  for port in "$PORT" "$PORT2"; do
+    nvme connect -t tcp -a "$ADDRESS" -s "$port" -n "$NQN" --nr-io-queues=2
+  done
+  until_true 20 "namespace 1 appears" present 1
+  until_true 20 "namespace 2 appears" present 2
+  until_true 20 "a first path that is optimized" is "$PORT" optimized
+  until_true 20 "a second path that is optimized" is "$PORT2" optimized
+  equal "the number of paths" "$(nvme list-subsys | grep -c 'tcp .* live')" 2
+  holds "the ANA log" "$(nvme ana-log /dev/nvme0)" '^nnsids *: *[12]'
+  nvme id-ctrl -H /dev/nvme0 > "$work/identify"
+  holds "id-ctrl -H" "$(< "$work/identify")" 'Asymmetric Namespace Access Reporting Supported'
+}
+
+make_file_system() {
+  mkfs.ext4 -q -b 4096 "$(namespace 1)"
+  mkdir "$disk"
+  mount "$(namespace 1)" "$disk"
+}
+
+load() {
+  fio --name=load --directory="$disk" --size=16M --bs=4k --iodepth=16 --rw=randrw --ioengine=libaio --direct=1 \
+    --verify=crc32c --verify_fatal=1 --verify_backlog=64 --verify_dump=0 --time_based --runtime=$seconds --minimal
+}
+
+fail_over() {
+  change first-down
+  until_true 30 "a first path that is inaccessible" is "$PORT" inaccessible
+  until_true 30 "a second path that is not optimized" is "$PORT2" non-optimized
+  sleep 3
+  change first-up
+  until_true 30 "a first path that is optimized again" is "$PORT" optimized
+  until_true 30 "a second path that is inaccessible" is "$PORT2" inaccessible
+  sleep 3
+}
+
+mask() {
+  change masked
+  until_true 30 "that namespace 2 disappears" absent 2
+  until_true 30 "a second path that is optimized again" is "$PORT2" optimized
+  change unmasked
+  until_true 30 "namespace 2 again" present 2
+}
+
+under_load() {
+  load &
+  sleep 2
+  fail_over
+  mask
+  wait $! || fail "a load without an error"
+  umount "$disk"
+  fsck.ext4 -f -n "$(namespace 1)" || fail "a clean file system"
+}
+
+disconnect() {
+  holds "what nvme disconnect says" "$(nvme disconnect -n "$NQN")" 'disconnected 2 controller'
+}
+
+silent_kernel() {
+  local complaints
+  complaints=$(dmesg | grep -E 'I/O error|blk_update_request|critical .* error|no usable path|hung task|BUG:|WARNING:|Oops|Buffer I/O' || true)
+  [[ -z $complaints ]] || fail "no complaint of the kernel, but it says:" $'\n'"$complaints"
+}
+
+step "connect by two paths" connect
+step "make a file system" make_file_system
+step "fail over and mask under load" under_load
+step "disconnect" disconnect
+step "silent kernel" silent_kernel
