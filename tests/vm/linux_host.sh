@@ -193,7 +193,7 @@ identify_everything() {
   device=$(controller "$NQN")
   holds "cmdset-ind-id-ns" "$(nvme cmdset-ind-id-ns "$device" -n 1)" '^nmic *: 0x1$'
   holds "nvm-id-ctrl" "$(nvme nvm-id-ctrl "$device")" '^wzsl *: [1-9]'
-  holds "id-iocs" "$(nvme id-iocs "$device")" '0x1|NVM Command Set'
+  holds "id-iocs" "$(nvme id-iocs "$device")" '\[0\]: *(0x)?1$'
   refuses "asking for a list of controllers" "$(status 'Invalid Field')" nvme list-ctrl "$device"
   # CNS 05h, CNS 07h, and one that there is not
   nvme admin-passthru "$device" --opcode=0x06 --namespace-id=1 --cdw10=0x05 --data-len=4096 --read > "$work/page"

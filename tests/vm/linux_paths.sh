@@ -67,7 +67,7 @@ connect() {
   equal "the number of paths" "$(nvme list-subsys | grep -c 'tcp .* live')" 2
   holds "the ANA log" "$(nvme ana-log /dev/nvme0)" '^nnsids *: *[12]'
   nvme id-ctrl -H /dev/nvme0 > "$work/identify"
-  holds "id-ctrl -H" "$(< "$work/identify")" 'Asymmetric Namespace Access Reporting Supported'
+  holds "id-ctrl -H" "$(< "$work/identify")" 'ANA supported'
 }
 
 make_file_system() {

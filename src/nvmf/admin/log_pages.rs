@@ -143,7 +143,10 @@ fn io_page(
         }
         (LogPageId::FIRMWARE_SLOT, _) => Ok(firmware_slots(context.options).as_bytes().to_vec()),
         (LogPageId::CHANGED_NAMESPACES, Some(paths)) => Ok(changed_namespaces(paths.changed())),
-        (LogPageId::ANA, Some(paths)) => Ok(ana::page(paths, sqe.log_page().lsp() & GROUPS_ONLY != 0)),
+        (LogPageId::ANA, Some(paths)) => {
+            let groups_only = sqe.log_page().lsp() & GROUPS_ONLY != 0;
+            Ok(ana::page(paths, groups_only, served.namespaces.nsid_max()))
+        }
         _ => Err(Status::INVALID_LOG_PAGE),
     }
 }

@@ -131,6 +131,14 @@ fn asymmetric_access_is_announced_where_it_is_configured() {
     let only_groups = command(AdminOpcode::GET_LOG_PAGE, 0, 0x0c | 1 << 8 | 1023 << 16, 0);
     let page = words(&rig.done(controller, &only_groups).2);
     assert_eq!((page[2], page[4], page[5], page[12], page[13]), (2, 1, 0, 7, 0));
+    // Hosts read as much as there may ever be, in parts.
+    for (offset, status) in
+        [(4096, Status::SUCCESS), (5136, Status::SUCCESS), (5140, Status::INVALID_FIELD.with_dnr())]
+    {
+        let mut part = only_groups;
+        part.cdw12.set(offset);
+        assert_eq!(rig.status(controller, &part), status, "{offset}");
+    }
 }
 
 #[test]
