@@ -31,6 +31,7 @@ fn linux_fails_over_and_loses_and_finds_a_namespace() {
     let shared = directory.path().join("shared");
     let (state, ports) = (directory.path().join("state"), ports());
     let server = Server::start(configuration(&state, ports, ["optimized", "optimized"], false));
+    assert!(server.listeners().iter().all(|listener| ports.contains(&listener.port())));
     let mut guest = boot(&shared, ports);
     let changes = [
         ("first-down", ["inaccessible", "non_optimized"], false),

@@ -215,7 +215,7 @@ read_every_log() {
   refuses "an unknown command" "$(status 'Invalid Command Opcode')" nvme admin-passthru "$device" --opcode=0xc2
   text=$(nvme error-log "$device" -e 64)
   holds "the error log" "$text" '^error_count *: [1-9]'
-  holds "the error log" "$text" '^opcode *: 0xc2'
+  holds "the error log" "$text" '^status_field *: 0x4001\(Invalid Command Opcode'
   holds "the SMART log" "$(nvme smart-log "$device")" '^num_err_log_entries *: [1-9]'
   nvme changed-ns-list-log "$device"
   holds "the effects log" "$(nvme effects-log "$device")" 'Identify'

@@ -42,10 +42,11 @@ until_true() {
 
 # Prints the state of namespace 1 on the path by this port: state PORT
 state() {
-  local at
+  local at head
+  head=$(namespace 1) # the kernel's numbers of namespaces need not be their NSIDs
   for at in /sys/class/nvme/nvme*; do
     [[ $(< "$at/address") == *"trsvcid=$1"* ]] || continue
-    cat "$at"/nvme*c*n1/ana_state
+    cat "$at"/nvme*c*n"${head##*n}"/ana_state
   done
 }
 is() { [[ $(state "$1") == "$2" ]]; }
