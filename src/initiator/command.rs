@@ -12,16 +12,21 @@ use crate::spec::fabrics::{
 use crate::spec::feature::{AsyncEventConfiguration, FeatureId, NumberOfQueues, SetFeatures};
 use crate::spec::identify::{Cns, Identify};
 use crate::spec::log_page::{LogPage, LogPageId, LogPageUpper};
-use crate::spec::nvm::{BlockCount, DATASET_RANGES_MAX, DatasetAttributes, DatasetRange};
+use crate::spec::nvm::{
+    BlockCount, COPY_RANGES_MAX, CopyDword, CopyRange, DATASET_RANGES_MAX, DatasetAttributes, DatasetRange,
+};
 use crate::spec::opcode::{AdminOpcode, FabricsType, NvmOpcode};
 use crate::spec::register::Property;
 use crate::spec::sgl::SglDescriptor;
-use crate::spec::sqe::Sqe;
+use crate::spec::sqe::{Fused, Sqe};
 
 pub mod reservation;
 
 /// Bytes of one range of [`deallocate`].
 pub const DATASET_RANGE_BYTES: usize = size_of::<DatasetRange>();
+
+/// Bytes of one range of [`copy`].
+pub const COPY_RANGE_BYTES: usize = size_of::<CopyRange>();
 
 /// The most blocks of one Read, Write, Compare or Write Zeroes command.
 pub const BLOCKS_MAX: u32 = 1 << 16;
@@ -53,6 +58,47 @@ pub fn write_zeroes(nsid: u32, lba: u64, blocks: u32, deallocate: bool) -> Sqe {
 pub fn write_zeroes_through(nsid: u32, lba: u64, blocks: u32, deallocate: bool) -> Sqe {
     let count = count(blocks).with_deac(deallocate).with_fua(true);
     blocks_command(NvmOpcode::WRITE_ZEROES, nsid, lba, count)
+}
+
+/// Verify: the blocks are read and go nowhere.
+pub fn verify(nsid: u32, lba: u64, blocks: u32) -> Sqe {
+    blocks_command(NvmOpcode::VERIFY, nsid, lba, count(blocks))
+}
+
+/// Write Uncorrectable: the blocks cannot be read until they are written.
+pub fn write_uncorrectable(nsid: u32, lba: u64, blocks: u32) -> Sqe {
+    blocks_command(NvmOpcode::WRITE_UNCORRECTABLE, nsid, lba, count(blocks))
+}
+
+/// Copy of `ranges` ranges, 1 to [`COPY_RANGES_MAX`], which are its data, to `lba` and what follows it.
+///
+/// # Panics
+/// If there are fewer or more ranges.
+pub fn copy(nsid: u32, lba: u64, ranges: usize, force_unit_access: bool) -> Sqe {
+    assert!((1..=COPY_RANGES_MAX).contains(&ranges));
+    let ranges_z = u8::try_from(ranges - 1).expect("128 at most");
+    let dword = CopyDword::new().with_ranges_z(ranges_z).with_fua(force_unit_access);
+    let mut sqe = Sqe::of(NvmOpcode::COPY.0, 0, nsid);
+    sqe.set_starting_lba(lba);
+    sqe.cdw12 = U32::new(dword.into_bits());
+    sqe
+}
+
+/// One range of [`copy`], as it lies in its data: `blocks` is 1 to [`BLOCKS_MAX`].
+///
+/// # Panics
+/// If `blocks` is not.
+pub fn copy_range(lba: u64, blocks: u32) -> [u8; COPY_RANGE_BYTES] {
+    let blocks_z = count(blocks).blocks_z().into();
+    let range = CopyRange { starting_lba: lba.into(), blocks_z, ..CopyRange::default() };
+    zerocopy::transmute!(range)
+}
+
+/// Makes two commands, Compare and Write, the fused operation Compare and Write (NVM command set 1.0, section 2.1.3.1):
+/// they have to be submitted one right behind the other, to the same queue.
+pub fn fuse(compare: &mut Sqe, write: &mut Sqe) {
+    compare.set_fused(Fused::FIRST);
+    write.set_fused(Fused::SECOND);
 }
 
 /// Flush.

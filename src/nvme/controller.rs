@@ -350,6 +350,7 @@ impl<D: Device> Controller<D> {
                 oncs: identity.oncs,
                 zeroes_bytes: identity.limits.zeroes_bytes,
                 verify_bytes: identity.limits.verify_bytes,
+                uncorrectable_bytes: identity.limits.uncorrectable_bytes,
                 dataset_ranges: identity.limits.dataset_ranges,
                 timeout: self.options.timeout,
                 replay: self.options.replay,

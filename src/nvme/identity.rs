@@ -53,6 +53,8 @@ pub struct CommandLimits {
     pub zeroes_bytes: u64,
     /// VSL in bytes.
     pub verify_bytes: u64,
+    /// The longest Write Uncorrectable, in bytes.
+    pub uncorrectable_bytes: u64,
     /// DMRL: ranges of one Dataset Management.
     pub dataset_ranges: usize,
 }
@@ -60,7 +62,12 @@ pub struct CommandLimits {
 impl Default for CommandLimits {
     /// No limits but those of the commands' fields.
     fn default() -> Self {
-        Self { zeroes_bytes: u64::MAX, verify_bytes: u64::MAX, dataset_ranges: DATASET_RANGES_MAX }
+        Self {
+            zeroes_bytes: u64::MAX,
+            verify_bytes: u64::MAX,
+            uncorrectable_bytes: u64::MAX,
+            dataset_ranges: DATASET_RANGES_MAX,
+        }
     }
 }
 
@@ -110,6 +117,7 @@ impl CommandLimits {
         Self {
             zeroes_bytes: bytes(page.wzsl),
             verify_bytes: bytes(page.vsl),
+            uncorrectable_bytes: bytes(page.wusl),
             dataset_ranges: if page.dmrl == 0 { DATASET_RANGES_MAX } else { page.dmrl.into() },
         }
     }

@@ -90,6 +90,15 @@ pub enum IoCommand<'a> {
         /// The number of blocks, at least 1.
         blocks: u32,
     },
+    /// Makes blocks unreadable until they are written again.
+    WriteUncorrectable {
+        /// The namespace.
+        nsid: u32,
+        /// The first block.
+        slba: u64,
+        /// The number of blocks, at least 1.
+        blocks: u32,
+    },
     /// Copies ranges, one after the other, to `slba` and what follows it, by one command. What is more than the namespace
     /// takes at once ([`super::NamespaceInfo::copy`]) is refused, but for a range that is too long by itself, which is
     /// sent as several.
@@ -100,6 +109,8 @@ pub enum IoCommand<'a> {
         slba: u64,
         /// What to copy: 1 to 128 ranges of 1 block or more.
         from: &'a [BlockRange],
+        /// Complete only when the copy is on non-volatile media.
+        fua: bool,
     },
     /// Reservation Register.
     ReservationRegister {

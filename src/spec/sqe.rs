@@ -104,6 +104,11 @@ impl Sqe {
         Fused(self.flags & 0b11)
     }
 
+    /// Sets FUSE; for initiators and tests.
+    pub const fn set_fused(&mut self, fused: Fused) {
+        self.flags = self.flags & !0b11 | fused.0 & 0b11;
+    }
+
     /// A command of this opcode and identifier that uses SGLs; everything else zero. For initiators and
     /// tests.
     pub fn of(opcode: u8, cid: u16, nsid: u32) -> Self {

@@ -270,7 +270,7 @@ fn a_copy_that_the_namespace_does_not_take_is_refused_at_once() {
     assert!(load.controller.identity().oncs.copy());
     assert_eq!(load.controller.namespaces()[0].copy, None);
     let from = [BlockRange { slba: 0, blocks: 1 }];
-    let refused = load.queue.submit(0, &IoCommand::Copy { nsid: 1, slba: 8, from: &from });
+    let refused = load.queue.submit(0, &IoCommand::Copy { nsid: 1, slba: 8, from: &from, fua: false });
     assert_eq!(refused, Err(SubmitError::Unsupported));
     load.stop();
 }

@@ -31,6 +31,12 @@ pub struct Found {
     pub write_zeroes: bool,
     /// The controller has Dataset Management.
     pub deallocate: bool,
+    /// The controller has Verify.
+    pub verify: bool,
+    /// The controller has Write Uncorrectable.
+    pub write_uncorrectable: bool,
+    /// The controller has Copy.
+    pub copy: bool,
 }
 
 /// Why the namespace cannot be used.
@@ -161,6 +167,9 @@ fn look_at(address: SocketAddr, options: &Options, nsid: Option<u32>) -> Result<
         compare: oncs.compare(),
         write_zeroes: oncs.write_zeroes(),
         deallocate: oncs.dataset_management(),
+        verify: oncs.verify(),
+        write_uncorrectable: oncs.write_uncorrectable(),
+        copy: oncs.copy(),
     };
     host.disconnect().map_err(failed)?;
     Ok(found)

@@ -40,7 +40,7 @@ pub use cause::Cause;
 pub use keeper::{Keeper, KeeperPoller, SharedKeeper};
 pub use lane::{COMMANDS_MAX, Full, Lane, Request};
 pub use look::{Found, LookError, look};
-pub use namespace::{FormatError, Identifiers, Space};
+pub use namespace::{Copies, FormatError, Identifiers, Space};
 
 pub use board::Access;
 

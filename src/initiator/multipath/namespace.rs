@@ -22,6 +22,19 @@ pub struct Space {
     pub write_protected: bool,
     /// ANAGRPID; 0 where there are no groups.
     pub group: u32,
+    /// MSSRL, MCL, and MSRC widened: what one Copy may ask for; zeros where there is none.
+    pub copy: Copies,
+}
+
+/// What one Copy may ask for (NVM command set 1.0, section 4.1.5.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Copies {
+    /// MSSRL: blocks of one source range.
+    pub range_blocks: u16,
+    /// MCL: blocks of all source ranges together.
+    pub blocks: u32,
+    /// MSRC widened: source ranges, 1 to 256.
+    pub ranges: u16,
 }
 
 /// Why a namespace cannot be used.
@@ -84,6 +97,11 @@ impl Space {
             write_zeroes_deallocates: Dlfeat::from_bits(page.dlfeat).write_zeroes_deallocates(),
             write_protected: page.nsattr & NSATTR_WRITE_PROTECTED != 0,
             group: page.anagrpid.get(),
+            copy: Copies {
+                range_blocks: page.mssrl.get(),
+                blocks: page.mcl.get(),
+                ranges: u16::from(page.msrc_z) + 1,
+            },
         })
     }
 }

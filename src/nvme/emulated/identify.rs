@@ -80,6 +80,7 @@ impl Controller {
                 .with_write_zeroes(true)
                 .with_reservations(true)
                 .with_verify(true)
+                .with_write_uncorrectable(true)
                 .with_copy(true);
             page.oncs = U16::new(oncs.into_bits());
             page.cdfs = U16::new(1);

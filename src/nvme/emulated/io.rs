@@ -43,7 +43,12 @@ impl Controller {
             NvmOpcode::READ | NvmOpcode::COMPARE => self.read(sqid, sqe, opcode == NvmOpcode::COMPARE),
             NvmOpcode::WRITE => self.write(sqid, sqe),
             NvmOpcode::WRITE_ZEROES => self.write_zeroes(sqe),
-            NvmOpcode::VERIFY => self.blocks(sqe).map(drop),
+            NvmOpcode::VERIFY => self.readable(sqe).map(drop),
+            NvmOpcode::WRITE_UNCORRECTABLE => {
+                let blocks = self.blocks(sqe)?;
+                self.namespace(sqe.nsid.get())?.medium.spoil(blocks);
+                Ok(())
+            }
             NvmOpcode::DATASET_MANAGEMENT => self.dataset_management(sqid, sqe),
             NvmOpcode::COPY => self.copy(sqid, sqe),
             NvmOpcode::RESERVATION_REPORT => self.report(sqid, sqe),
@@ -66,6 +71,13 @@ impl Controller {
         self.faults.of_blocks(&range).map_or(Ok(range), Err)
     }
 
+    /// The blocks of a command, if they can be read, too.
+    fn readable(&mut self, sqe: &Sqe) -> Result<Range<u64>, Status> {
+        let blocks = self.blocks(sqe)?;
+        let readable = self.namespace(sqe.nsid.get())?.medium.is_readable(&blocks);
+        if readable { Ok(blocks) } else { Err(Status::UNRECOVERED_READ_ERROR) }
+    }
+
     /// The blocks of a command, with its memory located.
     fn located(&mut self, sqid: u16, sqe: &Sqe) -> Result<Range<u64>, Status> {
         let block_size = self.namespace(sqe.nsid.get())?.block_size as usize;
@@ -76,7 +88,8 @@ impl Controller {
     }
 
     fn read(&mut self, sqid: u16, sqe: &Sqe, compares: bool) -> Result<(), Status> {
-        let blocks = self.located(sqid, sqe)?;
+        self.located(sqid, sqe)?;
+        let blocks = self.readable(sqe)?;
         let bytes = self.namespace(sqe.nsid.get())?.medium.read(&blocks);
         if !compares {
             self.data.fill(&mut self.memory, bytes);
@@ -150,6 +163,9 @@ impl Controller {
             let source = range(self.namespace(sqe.nsid.get())?, entry.starting_lba.get(), blocks)?;
             let touched = [&source, &target];
             touched.into_iter().find_map(|range| self.faults.of_blocks(range)).map_or(Ok(()), Err)?;
+            if !self.namespace(sqe.nsid.get())?.medium.is_readable(&source) {
+                return Err(Status::UNRECOVERED_READ_ERROR);
+            }
             sources.push(source);
         }
         let medium = &mut self.namespace(sqe.nsid.get())?.medium;

@@ -3,7 +3,7 @@
 //! `bytes` is what reads see. Invariant: without a cache `volatile` is empty; with one it holds, for each block whose
 //! newest contents a loss of power may take away, what is durable of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::random::Random;
@@ -14,6 +14,8 @@ pub(super) struct Medium {
     block_size: usize,
     cached: bool,
     volatile: BTreeMap<u64, Box<[u8]>>,
+    /// Blocks that were made unreadable.
+    unreadable: BTreeSet<u64>,
 }
 
 impl Medium {
@@ -21,7 +23,7 @@ impl Medium {
         let bytes = blocks.saturating_mul(u64::from(block_size));
         let bytes = Extent::ordinary(usize::try_from(bytes).unwrap_or(usize::MAX))?;
         let block_size = block_size as usize;
-        Ok(Self { bytes, block_size, cached, volatile: BTreeMap::new() })
+        Ok(Self { bytes, block_size, cached, volatile: BTreeMap::new(), unreadable: BTreeSet::new() })
     }
 
     /// The blocks, to be read. The caller has checked that they exist.
@@ -31,6 +33,7 @@ impl Medium {
 
     /// The blocks, to be overwritten. `durable`: the new contents survive a loss of power that follows.
     pub(super) fn write(&mut self, blocks: &Range<u64>, durable: bool) -> SegmentMut {
+        self.unreadable.retain(|block| !blocks.contains(block));
         if self.cached {
             for block in blocks.clone() {
                 self.before_write(block, durable);
@@ -41,11 +44,22 @@ impl Medium {
 
     /// Makes the blocks read as zeros.
     pub(super) fn clear(&mut self, blocks: &Range<u64>, durable: bool) {
+        self.unreadable.retain(|block| !blocks.contains(block));
         if self.cached {
             mem::zero(self.write(blocks, durable));
         } else {
             self.bytes.clear(self.range(blocks));
         }
+    }
+
+    /// Makes the blocks unreadable until they are written.
+    pub(super) fn spoil(&mut self, blocks: Range<u64>) {
+        self.unreadable.extend(blocks);
+    }
+
+    /// Whether all of the blocks can be read.
+    pub(super) fn is_readable(&self, blocks: &Range<u64>) -> bool {
+        self.unreadable.range(blocks.clone()).next().is_none()
     }
 
     /// Makes everything durable.

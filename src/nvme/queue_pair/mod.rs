@@ -103,9 +103,10 @@ pub(super) struct Terms {
     /// SGLs may be used; `true` where they demand alignment to 4.
     pub(super) sgl_aligned: Option<bool>,
     pub(super) oncs: Oncs,
-    /// The longest Write Zeroes and Verify, in bytes.
+    /// The longest Write Zeroes, Verify and Write Uncorrectable, in bytes.
     pub(super) zeroes_bytes: u64,
     pub(super) verify_bytes: u64,
+    pub(super) uncorrectable_bytes: u64,
     /// The most ranges of Dataset Management.
     pub(super) dataset_ranges: usize,
     pub(super) timeout: Duration,

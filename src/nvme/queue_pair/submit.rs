@@ -94,13 +94,18 @@ impl<D: Device> QueuePair<D> {
                 let span = Span { opcode: NvmOpcode::VERIFY, nsid, slba, blocks, flags };
                 self.blocks(tag, &span, self.terms.verify_bytes)
             }
+            IoCommand::WriteUncorrectable { nsid, slba, blocks } => {
+                supported(oncs.write_uncorrectable())?;
+                let span = Span { opcode: NvmOpcode::WRITE_UNCORRECTABLE, nsid, slba, blocks, flags };
+                self.blocks(tag, &span, self.terms.uncorrectable_bytes)
+            }
             IoCommand::Deallocate { nsid, ranges } => {
                 supported(oncs.dataset_management())?;
                 self.deallocate(tag, nsid, ranges)
             }
-            IoCommand::Copy { nsid, slba, from } => {
+            IoCommand::Copy { nsid, slba, from, fua } => {
                 supported(oncs.copy())?;
-                self.copy(tag, nsid, slba, from)
+                self.copy(tag, nsid, slba, from, fua)
             }
             IoCommand::ReservationRegister { .. }
             | IoCommand::ReservationAcquire { .. }
@@ -297,7 +302,14 @@ impl<D: Device> QueuePair<D> {
         self.page(tag, sqe, true, &words[..ranges.len() * 2])
     }
 
-    fn copy(&mut self, tag: u64, nsid: u32, slba: u64, from: &[BlockRange]) -> Result<(), SubmitError> {
+    fn copy(
+        &mut self,
+        tag: u64,
+        nsid: u32,
+        slba: u64,
+        from: &[BlockRange],
+        fua: bool,
+    ) -> Result<(), SubmitError> {
         self.formats.find(&mut self.format_hint, nsid).ok_or(SubmitError::Namespace)?;
         let limits = self.formats.copy(self.format_hint).ok_or(SubmitError::Unsupported)?;
         let ranges_max = usize::from(limits.ranges).min(COPY_RANGES_MAX);
@@ -329,6 +341,7 @@ impl<D: Device> QueuePair<D> {
         let mut sqe = Sqe::with_prps(NvmOpcode::COPY.0, 0, nsid);
         sqe.set_starting_lba(slba);
         let dword = CopyDword::new().with_ranges_z(u8::try_from(ranges_z).expect("at most 128 ranges"));
+        let dword = dword.with_fua(fua);
         sqe.cdw12 = U32::new(dword.into_bits());
         // Ranges may overlap what is written, so a second time need not give the same.
         self.page(tag, sqe, false, &words[..usize::from(ranges) * 4])

@@ -214,7 +214,7 @@ fn commands_without_data_of_their_own_are_sent_as_they_should_be() {
     let (mut rig, mut pair) = holding(device, &options());
     let ranges = [BlockRange { slba: 8, blocks: 16 }, BlockRange { slba: 100, blocks: 1 }];
     pair.submit(0, &IoCommand::Deallocate { nsid: 1, ranges: &ranges }).unwrap();
-    pair.submit(1, &IoCommand::Copy { nsid: 1, slba: 500, from: &ranges }).unwrap();
+    pair.submit(1, &IoCommand::Copy { nsid: 1, slba: 500, from: &ranges, fua: false }).unwrap();
     let (action, kind) = (AcquireAction::PREEMPT, ReservationType::EXCLUSIVE_ACCESS);
     let acquire = IoCommand::ReservationAcquire { nsid: 1, action, kind, current: 0x11, preempt: 0x22 };
     pair.submit(2, &acquire).unwrap();
@@ -251,7 +251,7 @@ fn a_copy_is_cut_into_ranges_that_the_namespace_takes() {
     let (mut rig, mut pair) = holding(Fake::new(), &options());
     let copy = |pair: &mut QueuePair<Fake>, from: &[(u64, u32)]| {
         let from: Vec<_> = from.iter().map(|&(slba, blocks)| BlockRange { slba, blocks }).collect();
-        pair.submit(0, &IoCommand::Copy { nsid: 1, slba: 500, from: &from })
+        pair.submit(0, &IoCommand::Copy { nsid: 1, slba: 500, from: &from, fua: false })
     };
     // 4 ranges of 16 blocks at most, 32 blocks together.
     for (from, error) in [
@@ -289,7 +289,7 @@ fn commands_that_the_controller_does_not_have_are_refused() {
         IoCommand::Deallocate { nsid, ranges: &range },
         IoCommand::Compare { nsid, slba, blocks, with: &with },
         IoCommand::Verify { nsid, slba, blocks },
-        IoCommand::Copy { nsid, slba, from: &range },
+        IoCommand::Copy { nsid, slba, from: &range, fua: false },
         IoCommand::ReservationAcquire { nsid, action, kind, current: 0, preempt: 0 },
     ] {
         assert_eq!(pair.submit(1, &command), Err(SubmitError::Unsupported), "{command:?}");
@@ -344,7 +344,7 @@ fn what_may_be_repeated_is_sent_again_when_others_were_the_reason() {
     let (mut rig, mut pair) = holding(Fake::new(), &replay);
     let from = [BlockRange { slba: 0, blocks: 1 }];
     pair.submit(1, &rig.read(10, 8)).unwrap();
-    pair.submit(2, &IoCommand::Copy { nsid: 1, slba: 9, from: &from }).unwrap();
+    pair.submit(2, &IoCommand::Copy { nsid: 1, slba: 9, from: &from, fua: false }).unwrap();
     pair.submit(3, &rig.read(30, 8)).unwrap();
     pair.commit();
     rig.run(MOMENT);

@@ -146,7 +146,7 @@ fn copies<D: Device>(rig: &mut Rig<'_, D>) {
     let (nsid, slba, block_size) = (rig.nsid, 1024, rig.block_size);
     let Some(limits) = rig.copy else {
         let from = [BlockRange { slba: 0, blocks: 1 }];
-        let refused = rig.queues[0].submit(7, &IoCommand::Copy { nsid, slba, from: &from });
+        let refused = rig.queues[0].submit(7, &IoCommand::Copy { nsid, slba, from: &from, fua: false });
         assert_eq!(refused, Err(SubmitError::Unsupported));
         return;
     };
@@ -161,7 +161,7 @@ fn copies<D: Device>(rig: &mut Rig<'_, D>) {
         vec![BlockRange { slba: 64, blocks: longest }],
     ];
     for from in rows {
-        rig.run(0, &IoCommand::Copy { nsid, slba, from: &from }).unwrap();
+        rig.run(0, &IoCommand::Copy { nsid, slba, from: &from, fua: false }).unwrap();
         let expected = from.iter().flat_map(|range| {
             let start = usize::try_from(range.slba - 64).unwrap() * block_size;
             &bytes[start..start + range.blocks as usize * block_size]
@@ -179,7 +179,7 @@ fn copies<D: Device>(rig: &mut Rig<'_, D>) {
         (vec![BlockRange { slba: 0, blocks: u32::MAX }; most], SubmitError::TooLong),
     ];
     for (from, error) in rows {
-        let refused = rig.queues[0].submit(7, &IoCommand::Copy { nsid, slba, from: &from });
+        let refused = rig.queues[0].submit(7, &IoCommand::Copy { nsid, slba, from: &from, fua: false });
         assert_eq!(refused, Err(error), "{from:?}");
     }
     assert_eq!(rig.queues[0].outstanding(), 0);

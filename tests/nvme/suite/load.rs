@@ -132,7 +132,8 @@ impl Load {
                     return;
                 }
                 let range = BlockRange { slba: from, blocks: u32::try_from(blocks).unwrap() };
-                let tag = rig.submit(queue, None, &IoCommand::Copy { nsid, slba, from: &[range] });
+                let tag =
+                    rig.submit(queue, None, &IoCommand::Copy { nsid, slba, from: &[range], fua: false });
                 self.lanes[lane] = Some(Flight { tag, kind: Kind::Copy { from }, slba, blocks });
                 return;
             }

@@ -49,6 +49,30 @@ pub enum Request {
         /// The ranges.
         ranges: Segment,
     },
+    /// Reads blocks and hands them to nobody.
+    Verify {
+        /// The first block.
+        lba: u64,
+        /// Number of blocks, at least 1.
+        blocks: u32,
+    },
+    /// Makes blocks unreadable until they are written.
+    WriteUncorrectable {
+        /// The first block.
+        lba: u64,
+        /// Number of blocks, at least 1.
+        blocks: u32,
+    },
+    /// Copies ranges, 1 to 128, that lie in `ranges` as [`command::copy_range`] makes them. It is sent again like any other
+    /// command, which does no harm where what is read is not also written.
+    Copy {
+        /// The ranges.
+        ranges: Segment,
+        /// The first block to write.
+        lba: u64,
+        /// Complete only when it is durable.
+        force_unit_access: bool,
+    },
     /// Makes what was written durable.
     Flush,
 }
@@ -100,10 +124,17 @@ impl Slot {
             Request::Read { into, .. } => into.len(),
             Request::Write { from, .. } => from.len(),
             Request::Compare { with, .. } => with.len(),
-            Request::WriteZeroes { .. } | Request::Deallocate { .. } | Request::Flush => 0,
+            Request::WriteZeroes { .. }
+            | Request::Deallocate { .. }
+            | Request::Verify { .. }
+            | Request::WriteUncorrectable { .. }
+            | Request::Copy { .. }
+            | Request::Flush => 0,
         };
         self.blocks = match self.request {
-            Request::WriteZeroes { blocks, .. } => blocks,
+            Request::WriteZeroes { blocks, .. }
+            | Request::Verify { blocks, .. }
+            | Request::WriteUncorrectable { blocks, .. } => blocks,
             // Shorter than the 2^32 blocks that a command has at most.
             _ => u32::try_from(bytes / block_size as usize).unwrap_or(u32::MAX),
         };
@@ -133,6 +164,14 @@ impl Slot {
             Request::Deallocate { ranges } => {
                 let count = ranges.len() / command::DATASET_RANGE_BYTES;
                 (command::deallocate(nsid, count), Transfer::ToController(ranges))
+            }
+            Request::Verify { lba, .. } => (command::verify(nsid, lba + done, self.part), Transfer::None),
+            Request::WriteUncorrectable { lba, .. } => {
+                (command::write_uncorrectable(nsid, lba + done, self.part), Transfer::None)
+            }
+            Request::Copy { ranges, lba, force_unit_access } => {
+                let count = ranges.len() / command::COPY_RANGE_BYTES;
+                (command::copy(nsid, lba, count, force_unit_access), Transfer::ToController(ranges))
             }
             Request::Flush => (command::flush(nsid), Transfer::None),
         }

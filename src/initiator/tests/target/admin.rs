@@ -76,6 +76,9 @@ fn identify(script: &Script, cns: Cns) -> Answer {
                 .with_compare(true)
                 .with_write_zeroes(true)
                 .with_dataset_management(true)
+                .with_verify(true)
+                .with_write_uncorrectable(true)
+                .with_copy(true)
                 .into_bits()
                 .into();
             page.vwc = Vwc::new().with_present(true).into_bits();
@@ -89,6 +92,7 @@ fn identify(script: &Script, cns: Cns) -> Answer {
             let mut page = IdentifyNamespace::new_zeroed();
             page.nsze = script.blocks.into();
             page.anagrpid = GROUP.into();
+            (page.mssrl, page.mcl, page.msrc_z) = (16.into(), 24.into(), 3);
             page.flbas = 1;
             page.lbaf[1].lbads = 9;
             list.copy_from_slice(page.as_bytes());

@@ -7,7 +7,7 @@ use zerocopy::FromBytes;
 
 use super::{Answer, BLOCK_BYTES, CNTLID, DONE, Misdeed, Queue, Shared, admin};
 use crate::spec::ana::AnaState;
-use crate::spec::nvm::DatasetRange;
+use crate::spec::nvm::{CopyRange, DatasetRange};
 use crate::spec::opcode::{FabricsType, NvmOpcode};
 use crate::spec::register::{Cc, Property};
 use crate::spec::sqe::Sqe;
@@ -58,19 +58,48 @@ impl Queue {
             Some(AnaState::CHANGE) => return Answer::Complete(Status::ANA_TRANSITION, 0, 0),
             Some(_) => return Answer::Complete(Status::ANA_INACCESSIBLE, 0, 0),
         }
-        let disk = &mut *shared.disk.lock().unwrap();
+        let (disk, unreadable) = &mut *shared.disk.lock().unwrap();
         if sqe.nvm_opcode() == NvmOpcode::DATASET_MANAGEMENT {
             for range in <[DatasetRange]>::ref_from_bytes(data).unwrap() {
                 let bytes = bytes_of(range.starting_lba.get(), range.blocks.get());
                 disk[bytes].fill(0);
+                let end = range.starting_lba.get() + u64::from(range.blocks.get());
+                unreadable.retain(|lba| !(range.starting_lba.get()..end).contains(lba));
             }
             return DONE;
         }
         if sqe.nvm_opcode() == NvmOpcode::FLUSH {
             return DONE;
         }
+        if sqe.nvm_opcode() == NvmOpcode::COPY {
+            let mut bytes = Vec::new();
+            for range in <[CopyRange]>::ref_from_bytes(data).unwrap() {
+                let (lba, blocks) = (range.starting_lba.get(), u32::from(range.blocks_z.get()) + 1);
+                if unreadable.range(lba..lba + u64::from(blocks)).next().is_some() {
+                    return Answer::Complete(Status::UNRECOVERED_READ_ERROR, 0, 0);
+                }
+                bytes.extend_from_slice(&disk[bytes_of(lba, blocks)]);
+            }
+            let blocks = u32::try_from(bytes.len() / BLOCK_BYTES).unwrap();
+            disk[bytes_of(sqe.starting_lba(), blocks)].copy_from_slice(&bytes);
+            let end = sqe.starting_lba() + u64::from(blocks);
+            unreadable.retain(|lba| !(sqe.starting_lba()..end).contains(lba));
+            return DONE;
+        }
         if sqe.starting_lba() + u64::from(sqe.blocks()) > shared.script.blocks {
             return Answer::Complete(Status::LBA_OUT_OF_RANGE.with_dnr(), 0, 0);
+        }
+        let lbas = sqe.starting_lba()..sqe.starting_lba() + u64::from(sqe.blocks());
+        match sqe.nvm_opcode() {
+            NvmOpcode::WRITE | NvmOpcode::WRITE_ZEROES => unreadable.retain(|lba| !lbas.contains(lba)),
+            NvmOpcode::WRITE_UNCORRECTABLE => {
+                unreadable.extend(lbas);
+                return DONE;
+            }
+            _ if unreadable.range(lbas).next().is_some() => {
+                return Answer::Complete(Status::UNRECOVERED_READ_ERROR, 0, 0);
+            }
+            _ => {}
         }
         let place = &mut disk[bytes_of(sqe.starting_lba(), sqe.blocks())];
         match (sqe.nvm_opcode(), shared.script.misdeed) {
@@ -87,7 +116,7 @@ impl Queue {
             (NvmOpcode::COMPARE, _) if place != data => {
                 return Answer::Complete(Status::COMPARE_FAILURE, 0, 0);
             }
-            (NvmOpcode::COMPARE, _) => {}
+            (NvmOpcode::COMPARE | NvmOpcode::VERIFY, _) => {}
             _ => return Answer::Complete(Status::INVALID_OPCODE.with_dnr(), 0, 0),
         }
         DONE

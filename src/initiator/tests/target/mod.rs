@@ -1,7 +1,7 @@
 //! A small target on a thread: one subsystem, one namespace in a `Vec`, the target's end of the real connection; and
 //! whatever misdeed the test asks for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::ops::Range;
@@ -115,8 +115,8 @@ pub(crate) struct Seen {
     pub(crate) terminations: Vec<Termination>,
 }
 
-/// What several targets may have in common.
-type Disk = Arc<Mutex<Vec<u8>>>;
+/// What several targets may have in common: bytes, and blocks that cannot be read.
+type Disk = Arc<Mutex<(Vec<u8>, BTreeSet<u64>)>>;
 
 struct Shared {
     script: Script,
@@ -142,7 +142,7 @@ pub(crate) struct Target {
 impl Target {
     pub(crate) fn start(script: Script) -> Self {
         let disk = vec![0; usize::try_from(script.blocks.max(BLOCKS)).unwrap() * BLOCK_BYTES];
-        Self::start_with(script, Arc::new(Mutex::new(disk)))
+        Self::start_with(script, Arc::new(Mutex::new((disk, BTreeSet::new()))))
     }
 
     /// One more way to the namespace of this target.
