@@ -78,6 +78,28 @@ pub enum Command<'a> {
         /// What to compare it with: as many bytes as the blocks have.
         with: &'a [Segment],
     },
+    /// Reads the blocks and hands them to nobody: [`BdevError::Media`] where they cannot be read.
+    Verify {
+        /// What to read.
+        blocks: Blocks,
+    },
+    /// Makes the blocks unreadable, [`BdevError::Media`] to whatever reads them, until they are written, made zero or
+    /// deallocated: for as long as the device would have kept their contents.
+    WriteUncorrectable {
+        /// What to make unreadable.
+        blocks: Blocks,
+    },
+    /// Copies the ranges, one behind the other, to `to` and what follows it. All ranges are checked before any is
+    /// touched; a copy that fails later leaves old blocks and new ones. What blocks hold that are both read and written is
+    /// not said.
+    Copy {
+        /// What to read, as much of it as [`super::CopyLimits`] allows.
+        ranges: &'a [Blocks],
+        /// The first block to write.
+        to: u64,
+        /// Complete only when the copy is durable.
+        force_unit_access: bool,
+    },
 }
 
 impl Command<'_> {
@@ -86,14 +108,25 @@ impl Command<'_> {
     /// # Errors
     ///
     /// [`BdevError::OutOfRange`] when a range ends beyond the last block; otherwise [`BdevError::Length`]
-    /// when the segments do not add up to the blocks.
+    /// when the segments do not add up to the blocks, or a copy is longer than the device takes.
     pub fn check(&self, geometry: &Geometry) -> Result<(), BdevError> {
         let (blocks, length) = match *self {
             Self::Flush => return Ok(()),
             Self::Deallocate { ranges } => {
                 return ranges.iter().try_for_each(|blocks| blocks.bytes(geometry).map(drop));
             }
-            Self::WriteZeroes { blocks, .. } => return blocks.bytes(geometry).map(drop),
+            Self::WriteZeroes { blocks, .. }
+            | Self::Verify { blocks }
+            | Self::WriteUncorrectable { blocks } => return blocks.bytes(geometry).map(drop),
+            Self::Copy { ranges, to, .. } => {
+                ranges.iter().try_for_each(|blocks| blocks.bytes(geometry).map(drop))?;
+                let count = total(ranges).ok_or(BdevError::OutOfRange)?;
+                Blocks { first: to, count }.bytes(geometry)?;
+                let Some(limits) = geometry.features.copy else { return Ok(()) };
+                let short = ranges.iter().all(|blocks| blocks.count <= limits.range_blocks);
+                let few = ranges.len() <= limits.ranges && count <= limits.blocks;
+                return if short && few { Ok(()) } else { Err(BdevError::Length) };
+            }
             Self::Read { blocks, into } => (blocks, mem::length_mut(into)),
             Self::Write { blocks, from, .. } => (blocks, mem::length(from)),
             Self::Compare { blocks, with } => (blocks, mem::length(with)),
@@ -106,14 +139,19 @@ impl Command<'_> {
     }
 }
 
+/// The blocks of all ranges together; `None` when they are more than a [`Blocks`] counts.
+pub(super) fn total(ranges: &[Blocks]) -> Option<u32> {
+    ranges.iter().try_fold(0_u32, |sum, blocks| sum.checked_add(blocks.count))
+}
+
 /// Why a command failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BdevError {
     /// The range ends beyond the last block. Nothing was changed.
     #[error("the range ends beyond the last block")]
     OutOfRange,
-    /// The segments do not add up to the blocks. Nothing was changed.
-    #[error("the segments do not add up to the blocks")]
+    /// The segments do not add up to the blocks, or a copy is longer than [`super::CopyLimits`] says. Nothing was changed.
+    #[error("the segments do not add up to the blocks, or a copy is too long")]
     Length,
     /// The device does not carry out this command: see [`super::Features`].
     #[error("the device does not carry out this command")]

@@ -106,6 +106,28 @@ pub struct Features {
     pub compare: bool,
     /// Flush. A device without a volatile write cache may carry it out by doing nothing.
     pub flush: bool,
+    /// Verify.
+    pub verify: bool,
+    /// Write Uncorrectable.
+    pub write_uncorrectable: bool,
+    /// Copy, and how much of it at once.
+    pub copy: Option<CopyLimits>,
+}
+
+/// What one Copy may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopyLimits {
+    /// Blocks of one source range, at least 1.
+    pub range_blocks: u32,
+    /// Blocks of all source ranges together, at least 1.
+    pub blocks: u32,
+    /// Source ranges, at least 1.
+    pub ranges: usize,
+}
+
+impl CopyLimits {
+    /// As much as a command can say.
+    pub const NONE: Self = Self { range_blocks: u32::MAX, blocks: u32::MAX, ranges: usize::MAX };
 }
 
 impl Features {
@@ -116,6 +138,9 @@ impl Features {
         deallocated_reads_zeros: false,
         compare: false,
         flush: false,
+        verify: false,
+        write_uncorrectable: false,
+        copy: None,
     };
     /// Everything that [`super::Command`] has.
     pub const ALL: Self = Self {
@@ -124,5 +149,8 @@ impl Features {
         deallocated_reads_zeros: true,
         compare: true,
         flush: true,
+        verify: true,
+        write_uncorrectable: true,
+        copy: Some(CopyLimits::NONE),
     };
 }

@@ -29,7 +29,7 @@ pub use channel::{Channel, Submitted};
 pub use command::{Access, BdevError, Blocks, Command, Tag};
 pub use delay::{Delay, Delays, Hang};
 pub use file::{File, FileError, FileOptions};
-pub use geometry::{Features, Geometry, GeometryError, Memory};
+pub use geometry::{CopyLimits, Features, Geometry, GeometryError, Memory};
 pub use malloc::Malloc;
 pub use null::Null;
 

@@ -55,6 +55,12 @@ impl StoredCommand {
                 self.from.extend_from_slice(with);
                 Kind::Compare { blocks }
             }
+            Command::Verify { blocks } => Kind::Verify { blocks },
+            Command::WriteUncorrectable { blocks } => Kind::WriteUncorrectable { blocks },
+            Command::Copy { ranges, to, force_unit_access } => {
+                self.ranges.extend_from_slice(ranges);
+                Kind::Copy { to, force_unit_access }
+            }
         };
     }
 
@@ -71,6 +77,11 @@ impl StoredCommand {
             }
             Kind::Deallocate => Command::Deallocate { ranges: &self.ranges },
             Kind::Compare { blocks } => Command::Compare { blocks, with: &self.from },
+            Kind::Verify { blocks } => Command::Verify { blocks },
+            Kind::WriteUncorrectable { blocks } => Command::WriteUncorrectable { blocks },
+            Kind::Copy { to, force_unit_access } => {
+                Command::Copy { ranges: &self.ranges, to, force_unit_access }
+            }
         }
     }
 }
@@ -84,4 +95,7 @@ enum Kind {
     WriteZeroes { blocks: Blocks, deallocate: bool, force_unit_access: bool },
     Deallocate,
     Compare { blocks: Blocks },
+    Verify { blocks: Blocks },
+    WriteUncorrectable { blocks: Blocks },
+    Copy { to: u64, force_unit_access: bool },
 }

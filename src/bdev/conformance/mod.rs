@@ -12,6 +12,7 @@ mod random;
 mod ranges;
 mod rig;
 mod threads;
+mod unmoved;
 
 use std::{sync::Arc, thread};
 
@@ -80,4 +81,5 @@ pub(crate) fn conformance_of(subject: &Subject<'_>) {
     flight::run(subject);
     random::run(subject);
     threads::run(subject);
+    unmoved::run(subject);
 }

@@ -83,7 +83,7 @@ fn start(rig: &mut Rig<'_>, random: &mut Random, oracle: &mut Oracle, base: u64,
     let list = rig.cut(buffer, &cuts);
     let from = read_only(&list);
     let force_unit_access = random.up_to(1) == 1;
-    match random.up_to(6) {
+    match random.up_to(8) {
         0 | 1 => {
             let data = pattern(random.next(), bytes);
             mem::copy_in(&data, buffer);
@@ -107,6 +107,17 @@ fn start(rig: &mut Rig<'_>, random: &mut Random, oracle: &mut Oracle, base: u64,
             mem::copy_in(&data, buffer);
             let result = oracle.compare(at, &data);
             (rig.submit(&Command::Compare { blocks, with: &from }), result, None)
+        }
+        5 if rig.features().verify => (rig.submit(&Command::Verify { blocks }), Ok(()), None),
+        6 if rig.features().copy.is_some() && inside > 0 => {
+            // The beginning of the lane to what is behind it.
+            let count = count.min(u32::try_from(inside).unwrap());
+            let from = usize::try_from(lane * LANE_BLOCKS).unwrap() * rig.bytes_of(1);
+            let data = oracle.read(from, rig.bytes_of(count)).to_vec();
+            oracle.write(at, &data);
+            let ranges = [Blocks { first: base + lane * LANE_BLOCKS, count }];
+            let to = base + first;
+            (rig.submit(&Command::Copy { ranges: &ranges, to, force_unit_access }), Ok(()), None)
         }
         _ => {
             mem::copy_in(&vec![0xEE; bytes], buffer);

@@ -21,6 +21,9 @@ fn supported(rig: &Rig<'_>, command: &Command<'_>) -> bool {
         Command::WriteZeroes { .. } => rig.features().write_zeroes,
         Command::Deallocate { .. } => rig.features().deallocate,
         Command::Compare { .. } => rig.features().compare,
+        Command::Verify { .. } => rig.features().verify,
+        Command::WriteUncorrectable { .. } => rig.features().write_uncorrectable,
+        Command::Copy { .. } => rig.features().copy.is_some(),
     }
 }
 
@@ -35,6 +38,9 @@ fn assert_all(rig: &mut Rig<'_>, blocks: Blocks, bytes: usize, expected: Result<
         Command::WriteZeroes { blocks, deallocate: true, force_unit_access: false },
         Command::Deallocate { ranges: &[blocks] },
         Command::Compare { blocks, with: &from },
+        Command::Verify { blocks },
+        Command::WriteUncorrectable { blocks },
+        Command::Copy { ranges: &[blocks], to: 0, force_unit_access: false },
     ];
     for (index, command) in commands.iter().enumerate() {
         let result = rig.run(command);

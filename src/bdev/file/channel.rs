@@ -66,6 +66,9 @@ impl FileChannel {
 
     /// Why a command is refused before it begins.
     fn refusal(&self, command: &Command<'_>) -> Option<BdevError> {
+        if matches!(command, Command::WriteUncorrectable { .. }) {
+            return Some(BdevError::Unsupported);
+        }
         if let Err(error) = command.check(&self.geometry) {
             return Some(error);
         }
@@ -80,7 +83,12 @@ impl FileChannel {
             Command::Deallocate { .. } if !self.geometry.features.deallocate => {
                 return Some(BdevError::Unsupported);
             }
-            Command::Read { .. } | Command::Deallocate { .. } | Command::Compare { .. } => false,
+            Command::Copy { force_unit_access, .. } => force_unit_access,
+            Command::WriteUncorrectable { .. } => unreachable!("it was refused"),
+            Command::Read { .. }
+            | Command::Deallocate { .. }
+            | Command::Compare { .. }
+            | Command::Verify { .. } => false,
         };
         let lost = durable && self.state.sync_failed.load(Ordering::Relaxed);
         lost.then_some(BdevError::Media { access: Access::Write })
@@ -89,7 +97,7 @@ impl FileChannel {
     /// Has a job take its next step, or wait for room.
     fn go_on(&mut self, index: u32) {
         let job = &mut self.jobs[index as usize];
-        if let Work::Compare { bounce: bounce @ None } = &mut job.work {
+        if let Some(bounce @ None) = job.work.bounce() {
             *bounce = self.bounces.take();
             if bounce.is_none() {
                 return self.comparing.push_back(index);
@@ -116,7 +124,13 @@ impl FileChannel {
                 let (count, bytes) = job.parts_from(&mut from);
                 (Operation::Write { file, offset, from: &from[..count], durable }, bytes)
             }
-            Work::Compare { bounce } => {
+            Work::Copy { bounce, held, put, durable, .. } if held > 0 => {
+                let Some(bounce) = bounce else { unreachable!("it has its buffer") };
+                from[0] = self.bounces.segment(bounce, held).read_only().slice(put..held);
+                let operation = Operation::Write { file, offset: job.to, from: &from[..1], durable };
+                (operation, (held - put) as u64)
+            }
+            Work::Compare { bounce } | Work::Verify { bounce } | Work::Copy { bounce, .. } => {
                 let length = at_most(BOUNCE_BYTES);
                 let Some(bounce) = bounce else { unreachable!("it has its buffer") };
                 into[0] = self.bounces.segment(bounce, length);
@@ -147,7 +161,8 @@ impl FileChannel {
         if job.work == Work::Sync && matches!(result, Err(BdevError::Media { .. })) {
             sync_failed(&self.state);
         }
-        if let Work::Compare { bounce: Some(bounce) } = job.work {
+        if let Some(Some(bounce)) = job.work.bounce() {
+            let bounce = *bounce;
             self.bounces.give_back(bounce);
             self.waiting.extend(self.comparing.pop_front());
         }

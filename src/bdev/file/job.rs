@@ -4,6 +4,8 @@
 //! Read, Write, Compare ──▶ next part ──▶ .. ──▶ done
 //! Zeros: allocated ──▶ done, or Sync if forced;  not supported ──▶ written, part by part
 //! Deallocate ──▶ next range ──▶ .. ──▶ done
+//! Verify ──▶ next part read ──▶ .. ──▶ done
+//! Copy ──▶ next part read ──▶ written ──▶ .. ──▶ next range ──▶ .. ──▶ done
 //! Sync ──▶ done
 //! ```
 //!
@@ -33,6 +35,8 @@ pub(super) struct Job {
     /// The next byte.
     pub(super) at: u64,
     pub(super) end: u64,
+    /// The next byte that a copy writes.
+    pub(super) to: u64,
     /// Bytes that the operation in flight was asked for.
     pub(super) asked: u64,
     pub(super) operation: Option<OperationId>,
@@ -60,7 +64,32 @@ pub(super) enum Work {
     Deallocate {
         range: usize,
     },
+    /// Read into a buffer that nobody looks at.
+    Verify {
+        bounce: Option<usize>,
+    },
+    Copy {
+        bounce: Option<usize>,
+        /// The range of this index.
+        range: usize,
+        /// Bytes in the buffer that are to be written, and how many of them are; 0 while more is to be read.
+        held: usize,
+        put: usize,
+        durable: bool,
+    },
     Sync,
+}
+
+impl Work {
+    /// The place of its bounce buffer, if it needs one.
+    pub(super) fn bounce(&mut self) -> Option<&mut Option<usize>> {
+        match self {
+            Self::Compare { bounce } | Self::Verify { bounce } | Self::Copy { bounce, .. } => Some(bounce),
+            Self::Read | Self::Write { .. } | Self::Zeros { .. } | Self::Deallocate { .. } | Self::Sync => {
+                None
+            }
+        }
+    }
 }
 
 /// What became of a job by a completion.
@@ -80,6 +109,7 @@ impl Job {
             first: 0,
             at: 0,
             end: 0,
+            to: 0,
             asked: 0,
             operation: None,
             ending: None,
@@ -93,8 +123,12 @@ impl Job {
             Command::Read { blocks, .. }
             | Command::Write { blocks, .. }
             | Command::Compare { blocks, .. }
+            | Command::Verify { blocks }
+            | Command::WriteUncorrectable { blocks }
             | Command::WriteZeroes { blocks, .. } => blocks,
-            Command::Flush | Command::Deallocate { .. } => Blocks { first: 0, count: 0 },
+            Command::Flush | Command::Deallocate { .. } | Command::Copy { .. } => {
+                Blocks { first: 0, count: 0 }
+            }
         };
         let bytes = blocks.bytes(geometry).unwrap_or(0..0);
         self.work = match *command {
@@ -107,6 +141,13 @@ impl Job {
             }
             Command::Deallocate { .. } => Work::Deallocate { range: 0 },
             Command::Flush => Work::Sync,
+            Command::Verify { .. } => Work::Verify { bounce: None },
+            Command::WriteUncorrectable { .. } => unreachable!("a file does not have it"),
+            Command::Copy { to, force_unit_access: durable, .. } => {
+                // Checked: it lies on the device.
+                self.to = to * u64::from(geometry.block_size);
+                Work::Copy { bounce: None, range: 0, held: 0, put: 0, durable }
+            }
         };
         self.tag = tag;
         self.stored.store(command);
@@ -115,7 +156,7 @@ impl Job {
         self.ending = None;
         match self.work {
             Work::Sync => true,
-            Work::Deallocate { .. } => self.next_range(0, geometry),
+            Work::Deallocate { .. } | Work::Copy { .. } => self.next_range(0, geometry),
             _ => self.at < self.end,
         }
     }
@@ -152,6 +193,11 @@ impl Job {
             (Work::Write { .. } | Work::Zeros { allocation: None, .. }, Ok(bytes)) => {
                 self.moved(bytes.into(), alignment, Access::Write)
             }
+            (Work::Verify { .. }, Ok(bytes)) => self.moved(bytes.into(), alignment, Access::Read),
+            (Work::Copy { .. }, Ok(bytes)) => self.copied(bytes.into(), alignment, geometry),
+            (Work::Copy { held, .. }, Err(errno)) => {
+                Progress::Done(Err(failure(errno, if held > 0 { Access::Write } else { Access::Read })))
+            }
             (Work::Compare { bounce }, Ok(bytes)) => {
                 let before = self.at;
                 let progress = self.moved(bytes.into(), alignment, Access::Read);
@@ -182,7 +228,7 @@ impl Job {
             }
             // A hint that the device does not take: nothing was changed, which it need not be.
             (Work::Deallocate { .. }, Err(Errno::OPNOTSUPP)) | (Work::Sync, Ok(_)) => Progress::Done(Ok(())),
-            (Work::Read | Work::Compare { .. }, Err(errno)) => {
+            (Work::Read | Work::Compare { .. } | Work::Verify { .. }, Err(errno)) => {
                 Progress::Done(Err(failure(errno, Access::Read)))
             }
             (_, Err(errno)) => Progress::Done(Err(failure(errno, Access::Write))),
@@ -199,6 +245,32 @@ impl Job {
         }
         self.at += whole;
         if self.at == self.end { Progress::Done(Ok(())) } else { Progress::Again }
+    }
+
+    /// A part of a copy was read into its buffer, or written from it.
+    fn copied(&mut self, bytes: u64, alignment: u64, geometry: &Geometry) -> Progress {
+        let Work::Copy { range, held, put, .. } = &mut self.work else { unreachable!("it is a copy") };
+        let access = if *held > 0 { Access::Write } else { Access::Read };
+        let bytes = bytes.min(self.asked);
+        let whole = if bytes == self.asked { bytes } else { bytes - bytes % alignment };
+        let Some(count) = usize::try_from(whole).ok().filter(|count| *count > 0) else {
+            return Progress::Done(Err(BdevError::Media { access }));
+        };
+        if *held == 0 {
+            *held = count;
+            self.at += whole;
+            return Progress::Again;
+        }
+        *put += count;
+        self.to += whole;
+        if put == held {
+            (*held, *put) = (0, 0);
+            let next = *range + 1;
+            if self.at == self.end && !self.next_range(next, geometry) {
+                return Progress::Done(Ok(()));
+            }
+        }
+        Progress::Again
     }
 
     /// Whether the bytes from `before` to `at`, which are in a bounce buffer, differ from those of the command.
@@ -223,13 +295,18 @@ impl Job {
 
     /// Goes to the first range from `index` on that is not empty; false when there is none.
     fn next_range(&mut self, index: usize, geometry: &Geometry) -> bool {
-        let Command::Deallocate { ranges } = self.stored.command() else { return false };
+        let (Command::Deallocate { ranges } | Command::Copy { ranges, .. }) = self.stored.command() else {
+            return false;
+        };
         let rest = ranges.iter().enumerate().skip(index);
         let found = rest.map(|(range, blocks)| (range, blocks.bytes(geometry).unwrap_or(0..0)));
         let Some((range, bytes)) = found.into_iter().find(|(_, bytes)| !bytes.is_empty()) else {
             return false;
         };
-        self.work = Work::Deallocate { range };
+        match &mut self.work {
+            Work::Deallocate { range: place } | Work::Copy { range: place, .. } => *place = range,
+            _ => unreachable!("no other has ranges"),
+        }
         (self.first, self.at, self.end) = (bytes.start, bytes.start, bytes.end);
         true
     }

@@ -176,6 +176,8 @@ fn attempt(name: &str, options: &FileOptions) -> Result<Opened, Reason> {
         deallocate: punches,
         // A block device may take the hint and leave the contents.
         deallocated_reads_zeros: punches && kind == Kind::Regular,
+        // A file has no place to note which of its blocks shall not be read.
+        write_uncorrectable: false,
         ..Features::ALL
     };
     let geometry = Geometry {

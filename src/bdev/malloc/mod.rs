@@ -4,9 +4,13 @@
 //! continued by `poll`, so that no turn of a reactor waits for it. Invariants: the extent has exactly
 //! `block_size * blocks` bytes; `backlog` never grows beyond [`BACKLOG_MAX`]; each pending command has
 //! one last entry there.
+//!
+//! Blocks that Write Uncorrectable has marked stay so for as long as the contents would have: until they are written, or
+//! the process ends.
 
 #[cfg(test)]
 mod tests;
+mod unreadable;
 
 use std::{collections::VecDeque, ops::Range, sync::Arc};
 
@@ -16,10 +20,11 @@ use corelane_reactors::{
 };
 
 use super::{
-    Bdev, BdevError, Blocks, Channel, Command, CreateError, Features, Geometry, GeometryError, Home, Memory,
-    OpenError, Submitted, Tag,
+    Access, Bdev, BdevError, Blocks, Channel, Command, CreateError, Features, Geometry, GeometryError, Home,
+    Memory, OpenError, Submitted, Tag,
 };
 use crate::mem::{self, Backing, Extent, ExtentError};
+use unreadable::Unreadable;
 
 /// Bytes that one call clears: a few hundred microseconds.
 const CLEAR_BYTES_MAX: usize = 4 << 20;
@@ -34,6 +39,7 @@ pub struct Malloc {
     name: String,
     geometry: Geometry,
     memory: Arc<Extent>,
+    unreadable: Arc<Unreadable>,
 }
 
 impl Malloc {
@@ -77,7 +83,8 @@ impl Malloc {
             memory: Memory::Own,
             features: Features::ALL,
         };
-        Ok(Self { name: name.to_owned(), geometry, memory: Arc::new(make(bytes)?) })
+        let (memory, unreadable) = (Arc::new(make(bytes)?), Arc::new(Unreadable::new(blocks)));
+        Ok(Self { name: name.to_owned(), geometry, memory, unreadable })
     }
 }
 
@@ -94,6 +101,7 @@ impl Bdev for Malloc {
         Ok(Box::new(MallocChannel {
             geometry: self.geometry,
             memory: Arc::clone(&self.memory),
+            unreadable: Arc::clone(&self.unreadable),
             backlog: VecDeque::with_capacity(BACKLOG_MAX),
             pending: 0,
         }))
@@ -103,6 +111,7 @@ impl Bdev for Malloc {
 struct MallocChannel {
     geometry: Geometry,
     memory: Arc<Extent>,
+    unreadable: Arc<Unreadable>,
     backlog: VecDeque<Clearing>,
     /// Entries of the backlog that are the last of their command.
     pending: usize,
@@ -112,6 +121,8 @@ struct MallocChannel {
 struct Clearing {
     tag: Tag,
     bytes: Range<usize>,
+    /// All of the range, also what is done.
+    blocks: Blocks,
     /// The command completes with this range.
     last: bool,
 }
@@ -131,21 +142,49 @@ impl MallocChannel {
         Ok(self.memory.segment_mut(self.bytes(blocks)?))
     }
 
+    /// The blocks, to be read.
+    fn readable(&self, blocks: Blocks) -> Result<Segment, BdevError> {
+        let segment = self.segment(blocks)?;
+        if self.unreadable.any(blocks) {
+            return Err(BdevError::Media { access: Access::Read });
+        }
+        Ok(segment)
+    }
+
     fn execute(&mut self, tag: Tag, command: &Command<'_>) -> Result<Submitted, BdevError> {
         command.check(&self.geometry)?;
         match *command {
-            Command::Read { blocks, into } => mem::scatter(self.segment(blocks)?, into),
-            Command::Write { blocks, from, .. } => mem::gather(from, self.segment_mut(blocks)?),
+            Command::Read { blocks, into } => mem::scatter(self.readable(blocks)?, into),
+            Command::Write { blocks, from, .. } => {
+                mem::gather(from, self.segment_mut(blocks)?);
+                self.unreadable.clear(blocks);
+            }
             Command::Compare { blocks, with } => {
-                if mem::difference_list(with, self.segment(blocks)?).is_some() {
+                if mem::difference_list(with, self.readable(blocks)?).is_some() {
                     return Err(BdevError::Miscompare);
                 }
             }
             Command::Flush => {}
             Command::WriteZeroes { blocks, .. } => return self.clear(tag, &[blocks]),
             Command::Deallocate { ranges } => return self.clear(tag, ranges),
+            Command::Verify { blocks } => drop(self.readable(blocks)?),
+            Command::WriteUncorrectable { blocks } => self.unreadable.mark(blocks),
+            Command::Copy { ranges, to, .. } => self.copy(ranges, to)?,
         }
         Ok(Submitted::Done(Ok(())))
+    }
+
+    /// Copies as many bytes as the caller allows: a reactor waits for them, as for those of a write.
+    fn copy(&self, ranges: &[Blocks], mut to: u64) -> Result<(), BdevError> {
+        ranges.iter().try_for_each(|&blocks| self.readable(blocks).map(drop))?;
+        for &blocks in ranges {
+            let into = Blocks { first: to, count: blocks.count };
+            // Where they overlap the outcome is unspecified bytes, which is what is promised.
+            mem::copy(self.segment(blocks)?, self.segment_mut(into)?);
+            self.unreadable.clear(into);
+            to += u64::from(blocks.count);
+        }
+        Ok(())
     }
 
     /// Clears a little at once. More than that waits for `poll`; if there is no room to wait, it is late
@@ -158,12 +197,13 @@ impl MallocChannel {
         if total <= CLEAR_BYTES_MAX || ranges.len() > BACKLOG_MAX - self.backlog.len() {
             for &blocks in ranges {
                 self.memory.clear(self.bytes(blocks)?);
+                self.unreadable.clear(blocks);
             }
             return Ok(Submitted::Done(Ok(())));
         }
         for &blocks in ranges {
             let bytes = self.bytes(blocks)?;
-            self.backlog.push_back(Clearing { tag, bytes, last: false });
+            self.backlog.push_back(Clearing { tag, bytes, blocks, last: false });
         }
         if let Some(clearing) = self.backlog.back_mut() {
             clearing.last = true;
@@ -191,6 +231,7 @@ impl Channel for MallocChannel {
             budget = budget.saturating_sub(end - start);
             clearing.bytes.start = end;
             if clearing.bytes.is_empty() {
+                self.unreadable.clear(clearing.blocks);
                 if clearing.last {
                     self.pending -= 1;
                     completed += 1;
@@ -211,6 +252,6 @@ impl Channel for MallocChannel {
     }
 
     fn lend(&self, blocks: Blocks) -> Option<Segment> {
-        self.segment(blocks).ok()
+        self.readable(blocks).ok()
     }
 }

@@ -40,7 +40,8 @@ impl Null {
             volatile_write_cache: false,
             survives_restart: false,
             memory: Memory::Own,
-            features: Features::ALL,
+            // It would forget which blocks shall not be read.
+            features: Features { write_uncorrectable: false, ..Features::ALL },
         };
         Ok(Self { name: name.to_owned(), geometry, zeros: Arc::new(Extent::zeros(ZEROS_BYTES)?) })
     }
@@ -67,6 +68,9 @@ struct NullChannel {
 
 impl NullChannel {
     fn execute(&self, command: &Command<'_>) -> Result<(), BdevError> {
+        if matches!(command, Command::WriteUncorrectable { .. }) {
+            return Err(BdevError::Unsupported);
+        }
         command.check(&self.geometry)?;
         match *command {
             Command::Read { into, .. } => into.iter().for_each(|&segment| mem::zero(segment)),
@@ -77,7 +81,10 @@ impl NullChannel {
             | Command::Write { .. }
             | Command::Flush
             | Command::WriteZeroes { .. }
-            | Command::Deallocate { .. } => {}
+            | Command::Deallocate { .. }
+            | Command::Verify { .. }
+            | Command::Copy { .. } => {}
+            Command::WriteUncorrectable { .. } => unreachable!("it was refused"),
         }
         Ok(())
     }

@@ -27,7 +27,8 @@ use corelane_reactors::clock::Clock;
 use corelane_reactors::poller::Wake;
 
 use super::{
-    Bdev, BdevError, Blocks, Channel, Command, Features, Geometry, Home, Memory, OpenError, Submitted, Tag,
+    Bdev, BdevError, Blocks, Channel, Command, CopyLimits, Features, Geometry, Home, Memory, OpenError,
+    Submitted, Tag,
 };
 use crate::nvme::{BlockRange, Controller, Device, IoCommand, NamespaceInfo, QueuePair};
 use error::{of_failure, of_refusal};
@@ -39,6 +40,9 @@ const ALIGNMENT: usize = 4;
 
 /// Ranges of one deallocation, as many as the command can name.
 const RANGES_MAX: usize = 256;
+
+/// Source ranges of one Copy, as many as its format leaves room for.
+const COPY_RANGES_MAX: usize = 128;
 
 /// The queue pairs of one controller that no channel has. Clones share them.
 pub struct Queues<D: Device>(Arc<Mutex<Vec<QueuePair<D>>>>);
@@ -132,6 +136,13 @@ fn geometry<D: Device>(controller: &Controller<D>, info: &NamespaceInfo) -> Geom
         deallocated_reads_zeros: false,
         compare: identity.oncs.compare(),
         flush: true,
+        verify: identity.oncs.verify(),
+        write_uncorrectable: identity.oncs.write_uncorrectable(),
+        copy: info.copy.filter(|_| identity.oncs.copy()).map(|limits| CopyLimits {
+            range_blocks: limits.range_blocks.into(),
+            blocks: limits.blocks,
+            ranges: usize::from(limits.ranges).min(COPY_RANGES_MAX),
+        }),
     };
     Geometry {
         block_size: info.block_size,
@@ -214,6 +225,9 @@ impl<D: Device> NvmeChannel<D> {
             Command::WriteZeroes { .. } => features.write_zeroes,
             Command::Deallocate { .. } => features.deallocate,
             Command::Compare { .. } => features.compare,
+            Command::Verify { .. } => features.verify,
+            Command::WriteUncorrectable { .. } => features.write_uncorrectable,
+            Command::Copy { .. } => features.copy.is_some(),
         }
     }
 
@@ -249,6 +263,18 @@ impl<D: Device> NvmeChannel<D> {
                 let deallocate = deallocate && self.deallocates_zeroes;
                 let fua = force_unit_access && self.geometry.volatile_write_cache;
                 (IoCommand::WriteZeroes { nsid, slba: first, blocks: count, deallocate, fua }, count)
+            }
+            Command::Verify { blocks: Blocks { first, count } } => {
+                (IoCommand::Verify { nsid, slba: first, blocks: count }, count)
+            }
+            Command::WriteUncorrectable { blocks: Blocks { first, count } } => {
+                (IoCommand::WriteUncorrectable { nsid, slba: first, blocks: count }, count)
+            }
+            Command::Copy { ranges: blocks, to, force_unit_access } => {
+                let fua = force_unit_access && self.geometry.volatile_write_cache;
+                let count = collect(blocks, &mut ranges);
+                let from = &ranges[..count];
+                (IoCommand::Copy { nsid, slba: to, from, fua }, u32::from(count > 0))
             }
             Command::Deallocate { ranges: blocks } => {
                 let count = collect(blocks, &mut ranges);

@@ -215,7 +215,8 @@ fn the_geometry_is_that_of_the_namespace() {
     assert_eq!((geometry.block_size, geometry.blocks), (512, 64 << 10));
     assert!(geometry.volatile_write_cache && geometry.survives_restart);
     assert_eq!(geometry.memory, Memory::Callers { alignment: 4 });
-    assert_eq!(geometry.features, Features { deallocated_reads_zeros: false, ..Features::ALL });
+    let copy = Some(CopyLimits { range_blocks: 256, blocks: 256, ranges: 16 });
+    assert_eq!(geometry.features, Features { deallocated_reads_zeros: false, copy, ..Features::ALL });
 
     let device =
         DeviceOptions { optional_commands: false, volatile_write_cache: false, ..DeviceOptions::default() };

@@ -23,11 +23,11 @@ use corelane_reactors::clock::Clock;
 use corelane_reactors::poller::Wake;
 
 use super::{
-    Access, Bdev, BdevError, Blocks, Channel, Command, Features, Geometry, Home, Memory, OpenError,
-    Submitted, Tag,
+    Access, Bdev, BdevError, Blocks, Channel, Command, CopyLimits, Features, Geometry, Home, Memory,
+    OpenError, Submitted, Tag,
 };
-use crate::initiator::command::{DATASET_RANGE_BYTES, dataset_range};
-use crate::initiator::multipath::{Cause, Lane, Paths, Request};
+use crate::initiator::command::{COPY_RANGE_BYTES, DATASET_RANGE_BYTES, copy_range, dataset_range};
+use crate::initiator::multipath::{Cause, Copies, Found, Lane, Paths, Request};
 use crate::mem::{self, Buffer, Pool, Segment, SegmentMut};
 
 pub use crate::initiator::multipath::{Keeper, KeeperPoller, SharedKeeper};
@@ -38,6 +38,9 @@ const RANGES_MAX: usize = 256;
 const GATHERED_MAX: u32 = 32;
 /// The longest of those.
 const GATHERED_BYTES: usize = 128 << 10;
+/// Source ranges of one Copy, as many as its format leaves room for.
+const COPY_RANGES_MAX: usize = 128;
+const _: () = assert!(GATHERED_BYTES >= COPY_RANGES_MAX * COPY_RANGE_BYTES);
 const _: () = assert!(GATHERED_BYTES >= RANGES_MAX * DATASET_RANGE_BYTES);
 /// Pieces of one of those; a longer list has its place grow, once.
 const PIECES: usize = 64;
@@ -68,11 +71,25 @@ impl Nvmf {
                 deallocated_reads_zeros: false,
                 compare: found.compare,
                 flush: true,
+                verify: found.verify,
+                write_uncorrectable: found.write_uncorrectable,
+                copy: copies(found),
             },
         };
         let deallocates_zeroes = found.space.write_zeroes_deallocates;
         Self { name: name.to_owned(), geometry, deallocates_zeroes, paths, clock }
     }
+}
+
+/// What one Copy may ask for; nothing where the controller has none, or says that none succeeds.
+fn copies(found: &Found) -> Option<CopyLimits> {
+    let Copies { range_blocks, blocks, ranges } = found.space.copy;
+    let limits = CopyLimits {
+        range_blocks: range_blocks.into(),
+        blocks,
+        ranges: usize::from(ranges).min(COPY_RANGES_MAX),
+    };
+    (found.copy && range_blocks > 0 && blocks > 0).then_some(limits)
 }
 
 impl Bdev for Nvmf {
@@ -176,20 +193,24 @@ impl NvmfChannel {
         Ok(buffer.segment_mut(0..bytes))
     }
 
-    /// The ranges that hold something, as many as one command names; `None` if none does. Deallocation is a hint: what is
-    /// beyond that is left as it is.
-    fn ranges(&mut self, tag: Tag, ranges: &[Blocks]) -> Result<Option<Segment>, BdevError> {
+    /// The ranges that hold something, as `wire` has them; as many as one command names. `None` if none does. A
+    /// deallocation is a hint, so that what is beyond is left as it is; a copy has no more.
+    fn ranges<const BYTES: usize>(
+        &mut self,
+        tag: Tag,
+        ranges: &[Blocks],
+        wire: fn(u64, u32) -> [u8; BYTES],
+    ) -> Result<Option<Segment>, BdevError> {
         let held = || ranges.iter().filter(|blocks| blocks.count > 0).take(RANGES_MAX);
-        let bytes = held().count() * DATASET_RANGE_BYTES;
+        let bytes = held().count() * BYTES;
         if bytes == 0 {
             return Ok(None);
         }
         let place = self.gather(tag, bytes)?;
         let Some(buffer) = &place.buffer else { unreachable!("it was just put there") };
         for (index, blocks) in held().enumerate() {
-            let at = index * DATASET_RANGE_BYTES;
-            let range = dataset_range(blocks.first, blocks.count);
-            mem::copy_in(&range, buffer.segment_mut(at..at + DATASET_RANGE_BYTES));
+            let at = index * BYTES;
+            mem::copy_in(&wire(blocks.first, blocks.count), buffer.segment_mut(at..at + BYTES));
         }
         Ok(Some(buffer.segment(0..bytes)))
     }
@@ -202,6 +223,9 @@ impl NvmfChannel {
             Command::WriteZeroes { .. } => features.write_zeroes,
             Command::Deallocate { .. } => features.deallocate,
             Command::Compare { .. } => features.compare,
+            Command::Verify { .. } => features.verify,
+            Command::WriteUncorrectable { .. } => features.write_uncorrectable,
+            Command::Copy { .. } => features.copy.is_some(),
         }
     }
 
@@ -216,7 +240,13 @@ impl NvmfChannel {
             {
                 return Ok(None);
             }
-            Command::WriteZeroes { blocks, .. } if blocks.count == 0 => return Ok(None),
+            Command::WriteZeroes { blocks, .. }
+            | Command::Verify { blocks }
+            | Command::WriteUncorrectable { blocks }
+                if blocks.count == 0 =>
+            {
+                return Ok(None);
+            }
             Command::Read { blocks, into } => {
                 Request::Read { lba: blocks.first, into: self.whole_mut(tag, into)? }
             }
@@ -234,10 +264,21 @@ impl NvmfChannel {
                 deallocate: deallocate && self.deallocates_zeroes,
                 force_unit_access: force_unit_access && cached,
             },
-            Command::Deallocate { ranges } => match self.ranges(tag, ranges)? {
+            Command::Deallocate { ranges } => match self.ranges(tag, ranges, dataset_range)? {
                 Some(ranges) => Request::Deallocate { ranges },
                 None => return Ok(None),
             },
+            Command::Verify { blocks } => Request::Verify { lba: blocks.first, blocks: blocks.count },
+            Command::WriteUncorrectable { blocks } => {
+                Request::WriteUncorrectable { lba: blocks.first, blocks: blocks.count }
+            }
+            Command::Copy { ranges, to, force_unit_access } => {
+                let force_unit_access = force_unit_access && cached;
+                match self.ranges(tag, ranges, copy_range)? {
+                    Some(ranges) => Request::Copy { ranges, lba: to, force_unit_access },
+                    None => return Ok(None),
+                }
+            }
             Command::Flush if cached => Request::Flush,
             Command::Flush => return Ok(None),
         }))

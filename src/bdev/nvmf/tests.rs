@@ -93,7 +93,8 @@ fn the_geometry_is_that_of_the_namespace() {
     assert_eq!((geometry.block_size, geometry.blocks), (512, 4096));
     assert!(geometry.volatile_write_cache && geometry.survives_restart);
     assert_eq!(geometry.memory, Memory::Own);
-    assert_eq!(geometry.features, Features { deallocated_reads_zeros: false, ..Features::ALL });
+    let copy = Some(CopyLimits { range_blocks: 16, blocks: 24, ranges: 4 });
+    assert_eq!(geometry.features, Features { deallocated_reads_zeros: false, copy, ..Features::ALL });
     let channels: Vec<_> = (0..LANES).map(|_| device.open(&Home::default()).unwrap()).collect();
     assert!(matches!(device.open(&Home::default()), Err(OpenError::Exhausted)));
     drop((channels, kept));

@@ -86,7 +86,10 @@ fn a_block_device_has_its_own_size_and_wants_blocks_no_smaller_than_its_sectors(
         let Geometry { block_size, blocks, volatile_write_cache, survives_restart, memory, features } =
             *file.geometry();
         assert_eq!((block_size, blocks, volatile_write_cache, survives_restart), (4096, 768, true, true));
-        assert_eq!(features, Features { deallocated_reads_zeros: false, ..Features::ALL });
+        assert_eq!(
+            features,
+            Features { deallocated_reads_zeros: false, write_uncorrectable: false, ..Features::ALL }
+        );
         // Direct, and no stricter than a sector.
         assert!(file.is_direct());
         assert_eq!(file.layout.alignment, u64::from(sector));
