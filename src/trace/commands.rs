@@ -17,6 +17,12 @@ pub enum Kind {
     Dataset,
     /// Flush.
     Flush,
+    /// Verify.
+    Verify,
+    /// Write Uncorrectable.
+    WriteUncorrectable,
+    /// Copy.
+    Copy,
     /// Reservation Register, Acquire, Release and Report.
     Reservation,
     /// What is none of these: nothing of it ever succeeds.
@@ -48,13 +54,16 @@ const CLASSES: usize = Class::ALL.len();
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Read,
         Self::Write,
         Self::Compare,
         Self::WriteZeroes,
         Self::Dataset,
         Self::Flush,
+        Self::Verify,
+        Self::WriteUncorrectable,
+        Self::Copy,
         Self::Reservation,
         Self::Other,
     ];
@@ -68,6 +77,9 @@ impl Kind {
             Self::WriteZeroes => "write_zeroes",
             Self::Dataset => "dataset_management",
             Self::Flush => "flush",
+            Self::Verify => "verify",
+            Self::WriteUncorrectable => "write_uncorrectable",
+            Self::Copy => "copy",
             Self::Reservation => "reservation",
             Self::Other => "other",
         }
@@ -82,6 +94,9 @@ impl Kind {
             | Self::WriteZeroes
             | Self::Dataset
             | Self::Flush
+            | Self::Verify
+            | Self::WriteUncorrectable
+            | Self::Copy
             | Self::Reservation
             | Self::Other => Class::Other,
         }

@@ -46,7 +46,12 @@ impl ManualChannel {
             Command::Write { from, .. } | Command::Compare { with: from, .. } => {
                 from.iter().all(|segment| inside(segment.pointer().addr(), segment.len()))
             }
-            Command::WriteZeroes { .. } | Command::Deallocate { .. } | Command::Flush => true,
+            Command::WriteZeroes { .. }
+            | Command::Deallocate { .. }
+            | Command::Verify { .. }
+            | Command::WriteUncorrectable { .. }
+            | Command::Copy { .. }
+            | Command::Flush => true,
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use zerocopy::{FromZeros, IntoBytes};
 
-use crate::bdev::{Features, Geometry};
+use crate::bdev::Features;
 use crate::nvmf::admin::{Context, Reply};
 use crate::nvmf::controller::{ACL_Z, AERL_Z, Controller, KAS, VERSION};
 use crate::nvmf::errors::ENTRIES_MAX;
-use crate::nvmf::io::{DATASET_RANGE_BYTES_MAX, DATASET_RANGES_MAX, WRITE_ZEROES_SIZE_LOG2_PAGES};
+use crate::nvmf::io::{BLOCKS_SIZE_LOG2_PAGES, DATASET_RANGES_MAX, copy_limits, dataset_range_blocks};
 use crate::nvmf::namespace::{Namespace, NamespaceTable};
 use crate::nvmf::options::Options;
 use crate::nvmf::policy::{ANA_GROUP_MAX, ANA_TRANSITION_SECONDS};
@@ -133,6 +133,7 @@ impl Io<'_> {
         page.oncs.set(optional_commands(self.served).into_bits());
         let reservations = self.served.reservations.is_some();
         page.ctratt.set(Ctratt::from_bits(page.ctratt.get()).with_rhii(reservations).into_bits());
+        page.cdfs.set(optional_commands(self.served).copy().into());
         page.vwc = write_cache(self.namespaces).into_bits();
         page.ioccsz.set((64 + options.in_capsule_bytes) / 16);
         page.iorcsz.set(1);
@@ -179,6 +180,11 @@ impl Io<'_> {
         // A shift of a 32-bit block size is below 32.
         page.lbaf[0].lbads = u8::try_from(namespace.block_shift()).unwrap_or(u8::MAX);
         page.rescap = self.rescap(namespace);
+        if let Some(limits) = copy_limits(geometry) {
+            page.mssrl.set(u16::try_from(limits.range_blocks).unwrap_or(u16::MAX));
+            page.mcl.set(limits.blocks);
+            page.msrc_z = u8::try_from(limits.ranges - 1).unwrap_or(u8::MAX);
+        }
         page
     }
 
@@ -245,6 +251,9 @@ pub(super) fn optional_commands(served: &Served) -> Oncs {
         .with_dataset_management(all(|features| features.deallocate))
         .with_write_zeroes(all(|features| features.write_zeroes))
         .with_save_select(true)
+        .with_verify(all(|features| features.verify))
+        .with_write_uncorrectable(all(|features| features.write_uncorrectable))
+        .with_copy(all(|features| features.copy.is_some()))
         .with_reservations(served.reservations.is_some())
 }
 
@@ -254,17 +263,16 @@ pub(super) fn write_cache(namespaces: &NamespaceTable) -> Vwc {
     Vwc::new().with_present(!none).with_flush_all(Vwc::FLUSH_ALL_NOT_SUPPORTED)
 }
 
-/// CNS 06h: limits beside MDTS. The limit of a range counts blocks of whatever size, so the largest block
-/// decides.
+/// CNS 06h: limits beside MDTS.
 fn nvm_controller(namespaces: &NamespaceTable) -> NvmController {
-    let block_sizes = namespaces.iter().map(|namespace| namespace.bdev.geometry().block_size);
-    let largest = block_sizes.max().unwrap_or(Geometry::BLOCK_SIZE_MIN);
-    let blocks = DATASET_RANGE_BYTES_MAX / u64::from(largest);
+    let blocks = dataset_range_blocks(namespaces);
     let ranges = u8::try_from(DATASET_RANGES_MAX).unwrap_or(u8::MAX);
     let mut page = NvmController::new_zeroed();
-    page.wzsl = WRITE_ZEROES_SIZE_LOG2_PAGES;
+    page.vsl = BLOCKS_SIZE_LOG2_PAGES;
+    page.wzsl = BLOCKS_SIZE_LOG2_PAGES;
+    page.wusl = BLOCKS_SIZE_LOG2_PAGES;
     page.dmrl = ranges;
-    page.dmrsl.set(u32::try_from(blocks).unwrap_or(u32::MAX));
-    page.dmsl.set(blocks * u64::from(ranges));
+    page.dmrsl.set(blocks);
+    page.dmsl.set(u64::from(blocks) * u64::from(ranges));
     page
 }

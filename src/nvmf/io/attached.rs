@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::bdev::{Geometry, OpenError};
 use crate::nvmf::access::{Access, Way};
-use crate::nvmf::io::{Channels, LaneCounts};
+use crate::nvmf::io::{Channels, LaneCounts, dataset_range_blocks};
 use crate::nvmf::namespace::{Namespace, NamespaceTable};
 use crate::spec::status::Status;
 use crate::trace::CommandTrace;
@@ -18,6 +18,8 @@ pub struct Attached {
     pub nsid: u32,
     /// Shape of its bdev.
     pub geometry: Geometry,
+    /// Blocks of one Dataset Management range that are deallocated.
+    pub(super) dataset_range_blocks: u32,
     pub(super) channel: usize,
 }
 
@@ -54,9 +56,12 @@ impl Namespaces {
     ) -> Result<Self, OpenError> {
         let mut by_nsid = vec![None; table.nsid_max() as usize];
         let mut traces = vec![None; table.nsid_max() as usize];
+        let dataset_range_blocks = dataset_range_blocks(table);
         for Namespace { nsid, bdev, .. } in table.iter() {
             let channel = channels.open(bdev)?;
-            by_nsid[*nsid as usize - 1] = Some(Attached { nsid: *nsid, geometry: *bdev.geometry(), channel });
+            let geometry = *bdev.geometry();
+            let attached = Attached { nsid: *nsid, geometry, dataset_range_blocks, channel };
+            by_nsid[*nsid as usize - 1] = Some(attached);
             traces[*nsid as usize - 1] = Some(counts.namespace(*nsid));
         }
         let (by_nsid, traces) = (by_nsid.into_boxed_slice(), traces.into_boxed_slice());

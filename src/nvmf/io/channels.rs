@@ -3,13 +3,11 @@
 use std::sync::Arc;
 
 use corelane_reactors::poller::Wake;
-use zerocopy::FromBytes;
 
 use crate::bdev::{Access, Bdev, BdevError, Blocks, Channel, Command, Home, OpenError, Submitted, Tag};
-use crate::mem::{self, Segment, SegmentMut};
-use crate::nvmf::io::request::dataset_ranges;
-use crate::nvmf::io::{Attached, DATASET_RANGES_MAX, Operation};
-use crate::spec::nvm::DatasetRange;
+use crate::mem::{Segment, SegmentMut};
+use crate::nvmf::io::blocks::{copy_ranges, dataset_ranges};
+use crate::nvmf::io::{Attached, COPY_RANGES_MAX, DATASET_RANGES_MAX, Operation};
 use crate::spec::status::Status;
 
 struct Open {
@@ -67,6 +65,7 @@ impl Channels {
     ) -> Option<Status> {
         let open = &mut self.open[namespace.channel];
         let mut ranges = [Blocks { first: 0, count: 0 }; DATASET_RANGES_MAX];
+        let mut sources = [Blocks { first: 0, count: 0 }; COPY_RANGES_MAX];
         let command = match operation {
             Operation::Read(blocks) => Command::Read { blocks, into: &[into] },
             Operation::Write { blocks, force_unit_access } => {
@@ -79,13 +78,21 @@ impl Channels {
             Operation::Flush => Command::Flush,
             Operation::Hint => return Some(Status::SUCCESS),
             Operation::Reservation { .. } => unreachable!("reservation commands are not for bdevs"),
-            Operation::Deallocate(count) => match read_ranges(from, count, namespace, &mut ranges) {
+            Operation::Deallocate(count) => match dataset_ranges(from, count, namespace, &mut ranges) {
                 Ok(count) if namespace.geometry.features.deallocate => {
                     Command::Deallocate { ranges: &ranges[..count] }
                 }
                 Ok(_) => return Some(Status::SUCCESS),
                 Err(status) => return Some(status),
             },
+            Operation::Verify(blocks) => Command::Verify { blocks },
+            Operation::WriteUncorrectable(blocks) => Command::WriteUncorrectable { blocks },
+            Operation::Copy { ranges, to, force_unit_access } => {
+                match copy_ranges(from, (ranges, to), namespace, &mut sources) {
+                    Ok(count) => Command::Copy { ranges: &sources[..count], to, force_unit_access },
+                    Err(status) => return Some(status),
+                }
+            }
         };
         match open.channel.submit(Tag(tag), &command) {
             Submitted::Done(result) => Some(status_of(result)),
@@ -151,19 +158,6 @@ impl Channels {
     pub fn wake(&self) -> Wake {
         self.open.iter().map(|open| open.channel.wake()).fold(Wake::Never, Wake::sooner)
     }
-}
-
-fn read_ranges(
-    from: Segment,
-    count: usize,
-    namespace: &Attached,
-    into: &mut [Blocks; DATASET_RANGES_MAX],
-) -> Result<usize, Status> {
-    let mut bytes = [0; DATASET_RANGES_MAX * size_of::<DatasetRange>()];
-    let bytes = &mut bytes[..count * size_of::<DatasetRange>()];
-    mem::copy_out(from, bytes);
-    let ranges = <[DatasetRange]>::ref_from_bytes(bytes).expect("a whole number of ranges without alignment");
-    dataset_ranges(ranges, namespace, into)
 }
 
 /// The status that a command completes with for what its bdev said.

@@ -86,6 +86,9 @@ pub fn kind_of(operation: Operation) -> Kind {
         Operation::WriteZeroes { .. } => Kind::WriteZeroes,
         Operation::Deallocate(_) | Operation::Hint => Kind::Dataset,
         Operation::Flush => Kind::Flush,
+        Operation::Verify(_) => Kind::Verify,
+        Operation::WriteUncorrectable(_) => Kind::WriteUncorrectable,
+        Operation::Copy { .. } => Kind::Copy,
         Operation::Reservation { .. } => Kind::Reservation,
     }
 }
@@ -99,6 +102,9 @@ pub fn kind_of_refused(opcode: NvmOpcode) -> Kind {
         NvmOpcode::WRITE_ZEROES => Kind::WriteZeroes,
         NvmOpcode::DATASET_MANAGEMENT => Kind::Dataset,
         NvmOpcode::FLUSH => Kind::Flush,
+        NvmOpcode::VERIFY => Kind::Verify,
+        NvmOpcode::WRITE_UNCORRECTABLE => Kind::WriteUncorrectable,
+        NvmOpcode::COPY => Kind::Copy,
         NvmOpcode::RESERVATION_REGISTER
         | NvmOpcode::RESERVATION_ACQUIRE
         | NvmOpcode::RESERVATION_RELEASE

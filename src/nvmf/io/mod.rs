@@ -6,6 +6,7 @@
 //! judged. What the bdev answers becomes a [`crate::spec::status::Status`] in [`status_of`].
 
 mod attached;
+mod blocks;
 mod channels;
 mod counts;
 mod request;
@@ -13,13 +14,20 @@ mod request;
 mod tests;
 
 pub use attached::{Attached, Namespaces};
+pub use blocks::{copy_limits, dataset_range_blocks};
 pub use channels::{Channels, status_of};
 pub use counts::{Counts, LaneCounts, fault_of, kind_of, kind_of_refused};
 pub use request::{Limits, Operation, Request, Transfer, decode};
 
-/// Ranges of one Dataset Management command that the target accepts (DMRL).
+/// Ranges of one Dataset Management command that the target carries out (DMRL); those behind them are left as they are.
 pub const DATASET_RANGES_MAX: usize = 8;
-/// Bytes of one Dataset Management range that the target accepts (DMRSL): deallocation must not hold up a reactor.
+/// Bytes of one Dataset Management range that the target carries out (DMRSL): deallocation must not hold up a reactor.
 pub const DATASET_RANGE_BYTES_MAX: u64 = 4 << 20;
-/// Bytes of one Write Zeroes command that the target accepts (WZSL), as a power of two of 4 KiB pages: 1 MiB.
-pub const WRITE_ZEROES_SIZE_LOG2_PAGES: u8 = 8;
+/// Bytes of one Write Zeroes, Verify or Write Uncorrectable command that the target accepts (WZSL, VSL, WUSL), as a power
+/// of two of 4 KiB pages: 1 MiB.
+pub const BLOCKS_SIZE_LOG2_PAGES: u8 = 8;
+/// Source ranges of one Copy command that the target accepts (MSRC), where the device takes as many.
+pub const COPY_RANGES_MAX: usize = 16;
+/// Bytes of one Copy command that the target accepts, and of one of its ranges (MCL, MSSRL), where the device takes as
+/// much: a copy in memory must not hold up a reactor.
+pub const COPY_BYTES_MAX: u64 = 1 << 20;

@@ -4,12 +4,10 @@
 //! most what the SGL says, and at most MDTS.
 
 use crate::bdev::Blocks;
-use crate::nvmf::io::{
-    Attached, DATASET_RANGE_BYTES_MAX, DATASET_RANGES_MAX, Namespaces, WRITE_ZEROES_SIZE_LOG2_PAGES,
-};
+use crate::nvmf::io::{Attached, BLOCKS_SIZE_LOG2_PAGES, Namespaces, copy_limits};
 use crate::reservation;
 use crate::spec::NSID_ALL;
-use crate::spec::nvm::DatasetRange;
+use crate::spec::nvm::{CopyRange, DatasetRange};
 use crate::spec::opcode::NvmOpcode;
 use crate::spec::sqe::{Fused, Psdt, Sqe};
 use crate::spec::status::Status;
@@ -48,6 +46,19 @@ pub enum Operation {
     },
     /// Deallocate the ranges that the host's data lists: how many.
     Deallocate(usize),
+    /// Read blocks, and hand them to nobody.
+    Verify(Blocks),
+    /// Make blocks unreadable until they are written.
+    WriteUncorrectable(Blocks),
+    /// Copy the ranges that the host's data lists.
+    Copy {
+        /// How many.
+        ranges: usize,
+        /// The first block to write.
+        to: u64,
+        /// Durable before it completes.
+        force_unit_access: bool,
+    },
     /// A hint that is taken note of and needs nothing done.
     Hint,
     /// Make earlier writes durable.
@@ -73,6 +84,9 @@ impl Operation {
             Self::WriteZeroes { .. } => NvmOpcode::WRITE_ZEROES,
             Self::Deallocate(_) | Self::Hint => NvmOpcode::DATASET_MANAGEMENT,
             Self::Flush => NvmOpcode::FLUSH,
+            Self::Verify(_) => NvmOpcode::VERIFY,
+            Self::WriteUncorrectable(_) => NvmOpcode::WRITE_UNCORRECTABLE,
+            Self::Copy { .. } => NvmOpcode::COPY,
             Self::Reservation { opcode, .. } => opcode,
         }
     }
@@ -83,20 +97,26 @@ impl Operation {
             Self::Read(blocks)
             | Self::Write { blocks, .. }
             | Self::Compare(blocks)
-            | Self::WriteZeroes { blocks, .. } => blocks.first,
+            | Self::WriteZeroes { blocks, .. }
+            | Self::Verify(blocks)
+            | Self::WriteUncorrectable(blocks) => blocks.first,
+            Self::Copy { to, .. } => to,
             Self::Deallocate(_) | Self::Hint | Self::Flush | Self::Reservation { .. } => 0,
         }
     }
 
-    /// It needs the right to write; others need the right to read, and reservation commands none.
+    /// It needs the right to write; others need the right to read, and reservation commands none. Copy needs both, on one
+    /// namespace: whoever may write may read.
     pub fn writes(self) -> bool {
         match self {
             Self::Write { .. }
             | Self::WriteZeroes { .. }
             | Self::Deallocate(_)
             | Self::Hint
+            | Self::WriteUncorrectable(_)
+            | Self::Copy { .. }
             | Self::Flush => true,
-            Self::Read(_) | Self::Compare(_) | Self::Reservation { .. } => false,
+            Self::Read(_) | Self::Compare(_) | Self::Verify(_) | Self::Reservation { .. } => false,
         }
     }
 }
@@ -157,6 +177,9 @@ pub fn decode(
             | NvmOpcode::COMPARE
             | NvmOpcode::WRITE_ZEROES
             | NvmOpcode::DATASET_MANAGEMENT
+            | NvmOpcode::VERIFY
+            | NvmOpcode::WRITE_UNCORRECTABLE
+            | NvmOpcode::COPY
     );
     if !known {
         return Err(Status::INVALID_OPCODE.with_dnr());
@@ -170,11 +193,17 @@ pub fn decode(
     let (operation, bytes) = match opcode {
         NvmOpcode::FLUSH => (Operation::Flush, 0),
         NvmOpcode::DATASET_MANAGEMENT => dataset(sqe)?,
-        NvmOpcode::WRITE_ZEROES => (write_zeroes(sqe, &namespace)?, 0),
+        NvmOpcode::WRITE_ZEROES | NvmOpcode::VERIFY | NvmOpcode::WRITE_UNCORRECTABLE => {
+            (unmoved(sqe, &namespace)?, 0)
+        }
+        NvmOpcode::COPY => copy(sqe, &namespace)?,
         _ => blocks(sqe, &namespace, limits)?,
     };
     let transfer = match operation {
-        Operation::Flush | Operation::WriteZeroes { .. } => Transfer::None,
+        Operation::Flush
+        | Operation::WriteZeroes { .. }
+        | Operation::Verify(_)
+        | Operation::WriteUncorrectable(_) => Transfer::None,
         Operation::Read(_) => to_host(sqe, bytes)?,
         _ => from_host(sqe, bytes, in_capsule)?,
     };
@@ -238,17 +267,43 @@ fn blocks(sqe: &Sqe, namespace: &Attached, limits: &Limits) -> Result<(Operation
     Ok((operation, bytes))
 }
 
-fn write_zeroes(sqe: &Sqe, namespace: &Attached) -> Result<Operation, Status> {
-    if !namespace.geometry.features.write_zeroes {
+/// The commands that name blocks and move no data.
+fn unmoved(sqe: &Sqe, namespace: &Attached) -> Result<Operation, Status> {
+    let features = namespace.geometry.features;
+    let supported = match sqe.nvm_opcode() {
+        NvmOpcode::VERIFY => features.verify,
+        NvmOpcode::WRITE_UNCORRECTABLE => features.write_uncorrectable,
+        _ => features.write_zeroes,
+    };
+    if !supported {
         return Err(Status::INVALID_OPCODE.with_dnr());
     }
     let blocks = range(sqe, namespace)?;
     let bytes = u64::from(blocks.count) * u64::from(namespace.geometry.block_size);
-    if bytes > PAGE_BYTES << WRITE_ZEROES_SIZE_LOG2_PAGES {
+    if bytes > PAGE_BYTES << BLOCKS_SIZE_LOG2_PAGES {
         return Err(Status::INVALID_FIELD.with_dnr());
     }
     let (deallocate, force_unit_access) = (sqe.deallocate(), sqe.force_unit_access());
-    Ok(Operation::WriteZeroes { blocks, deallocate, force_unit_access })
+    Ok(match sqe.nvm_opcode() {
+        NvmOpcode::VERIFY => Operation::Verify(blocks),
+        NvmOpcode::WRITE_UNCORRECTABLE => Operation::WriteUncorrectable(blocks),
+        _ => Operation::WriteZeroes { blocks, deallocate, force_unit_access },
+    })
+}
+
+/// What can be judged of a Copy without its ranges, which are its data.
+fn copy(sqe: &Sqe, namespace: &Attached) -> Result<(Operation, u32), Status> {
+    let limits = copy_limits(&namespace.geometry).ok_or(Status::INVALID_OPCODE.with_dnr())?;
+    let dword = sqe.copy_dword();
+    if dword.format() != 0 {
+        return Err(Status::INVALID_FIELD.with_dnr());
+    }
+    let ranges = usize::from(dword.ranges_z()) + 1;
+    if ranges > limits.ranges {
+        return Err(Status::COMMAND_SIZE_LIMIT_EXCEEDED.with_dnr());
+    }
+    let bytes = u32::try_from(ranges * size_of::<CopyRange>()).expect("256 ranges of 32 bytes at most");
+    Ok((Operation::Copy { ranges, to: sqe.starting_lba(), force_unit_access: dword.fua() }, bytes))
 }
 
 fn dataset(sqe: &Sqe) -> Result<(Operation, u32), Status> {
@@ -257,30 +312,7 @@ fn dataset(sqe: &Sqe) -> Result<(Operation, u32), Status> {
     if !sqe.dataset_attributes().ad() {
         return Ok((Operation::Hint, bytes));
     }
-    if ranges > DATASET_RANGES_MAX {
-        return Err(Status::COMMAND_SIZE_LIMIT_EXCEEDED.with_dnr());
-    }
     Ok((Operation::Deallocate(ranges), bytes))
-}
-
-/// The ranges of a Dataset Management command, from the host's data.
-///
-/// # Errors
-/// LBA Out of Range, or Command Size Limit Exceeded for a range above DMRSL.
-pub(super) fn dataset_ranges(
-    data: &[DatasetRange],
-    namespace: &Attached,
-    into: &mut [Blocks; DATASET_RANGES_MAX],
-) -> Result<usize, Status> {
-    assert!(data.len() <= DATASET_RANGES_MAX);
-    for (range, blocks) in data.iter().zip(into.iter_mut()) {
-        *blocks = Blocks { first: range.starting_lba.get(), count: range.blocks.get() };
-        let bytes = blocks.bytes(&namespace.geometry).map_err(|_| Status::LBA_OUT_OF_RANGE.with_dnr())?;
-        if bytes.end - bytes.start > DATASET_RANGE_BYTES_MAX {
-            return Err(Status::COMMAND_SIZE_LIMIT_EXCEEDED.with_dnr());
-        }
-    }
-    Ok(data.len())
 }
 
 fn to_host(sqe: &Sqe, bytes: u32) -> Result<Transfer, Status> {

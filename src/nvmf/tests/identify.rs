@@ -3,7 +3,7 @@
 use zerocopy::FromBytes;
 
 use super::{DISK0, HOST, Rig, Wish, command, shape};
-use crate::bdev::Features;
+use crate::bdev::{CopyLimits, Features};
 use crate::nvmf::controller::ControllerId;
 use crate::nvmf::options::Options;
 use crate::spec::identify::command_set::NvmController;
@@ -47,7 +47,7 @@ fn a_controller_says_what_linux_wants_to_hear() {
     assert_eq!((page.elpe_z, page.crdt.map(|time| time.get())), (63, [1, 0, 0]));
     assert_eq!((page.anacap, page.anatt, page.anagrpmax.get(), page.nanagrpid.get()), (0, 0, 0, 0));
     assert_eq!((page.sqes, page.cqes, page.maxcmd.get()), (0x66, 0x44, 128));
-    assert_eq!((page.nn.get(), page.mnan.get(), page.oncs.get(), page.vwc), (256, 256, 0b1_1101, 0b100));
+    assert_eq!((page.nn.get(), page.mnan.get(), page.oncs.get(), page.vwc), (256, 256, 0b1_1001_1111, 0b100));
     assert_eq!((page.ioccsz.get(), page.iorcsz.get(), page.icdoff.get()), (516, 1, 0));
     assert_eq!((page.fcatt, page.msdbd, page.ofcs.get()), (0, 1, 0));
     assert_eq!(page.sgls.get(), 1 | 1 << 18 | 1 << 20 | 1 << 21);
@@ -61,6 +61,9 @@ fn optional_commands_are_what_all_devices_have() {
         (Features { compare: true, ..none }, false, 0b1_0001, 0b100),
         (Features { deallocate: true, ..none }, false, 0b1_0100, 0b100),
         (Features { write_zeroes: true, ..none }, true, 0b1_1000, 0b101),
+        (Features { write_uncorrectable: true, ..none }, true, 0b1_0010, 0b101),
+        (Features { verify: true, ..none }, true, 0b1001_0000, 0b101),
+        (Features { copy: Some(CopyLimits::NONE), ..none }, true, 0b1_0001_0000, 0b101),
     ];
     for (features, cache, oncs, vwc) in rows {
         let mut rig = Rig::with(Options::default(), shape(512, cache, features));
@@ -108,6 +111,26 @@ fn a_namespace_has_the_shape_of_its_device() {
 }
 
 #[test]
+fn copies_are_as_long_as_the_device_and_the_target_take() {
+    let few = CopyLimits { range_blocks: 7, blocks: 9, ranges: 3 };
+    let rows = [
+        (512, Some(CopyLimits::NONE), (2048, 2048, 15)),
+        (4096, Some(CopyLimits::NONE), (256, 256, 15)),
+        (4096, Some(few), (7, 9, 2)),
+        (512, None, (0, 0, 0)),
+    ];
+    for (block_size, copy, expected) in rows {
+        let features = Features { copy, ..Features::ALL };
+        let mut rig = Rig::with(Options::default(), shape(block_size, false, features));
+        let controller = rig.ready();
+        let page = identify(&mut rig, controller, 0x00, 1, 0).unwrap();
+        let page = IdentifyNamespace::read_from_bytes(&page).unwrap();
+        assert_eq!((page.mssrl.get(), page.mcl.get(), page.msrc_z), expected, "{copy:?}");
+        assert_eq!(controller_page(&mut rig, controller).cdfs.get(), u16::from(copy.is_some()));
+    }
+}
+
+#[test]
 fn descriptors_name_the_uuid_and_the_command_set() {
     let mut rig = Rig::new();
     let controller = rig.ready();
@@ -139,6 +162,7 @@ fn the_nvm_command_set_is_the_only_one() {
     let controller = rig.ready();
     let page = identify(&mut rig, controller, 0x06, 0, 0).unwrap();
     let page = NvmController::read_from_bytes(&page).unwrap();
+    assert_eq!((page.vsl, page.wusl), (8, 8));
     assert_eq!((page.wzsl, page.dmrl, page.dmrsl.get(), page.dmsl.get()), (8, 8, 1024, 8192));
     assert_eq!(identify(&mut rig, controller, 0x05, 1, 0).unwrap(), [0; 4096]);
     let cntlid = u32::from(rig.target.association(controller).unwrap().cntlid);

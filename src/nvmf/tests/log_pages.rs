@@ -66,7 +66,20 @@ fn the_other_pages_have_their_layout() {
 fn the_effects_are_those_of_the_commands_that_are_there() {
     let only_compare = Features { compare: true, ..Features::default() };
     let rows = [
-        (Features::ALL, vec![(0x00, 1), (0x01, 3), (0x02, 1), (0x05, 1), (0x08, 3), (0x09, 3)]),
+        (
+            Features::ALL,
+            vec![
+                (0x00, 1),
+                (0x01, 3),
+                (0x02, 1),
+                (0x04, 3),
+                (0x05, 1),
+                (0x08, 3),
+                (0x09, 3),
+                (0x0c, 1),
+                (0x19, 3),
+            ],
+        ),
         (only_compare, vec![(0x00, 1), (0x01, 3), (0x02, 1), (0x05, 1)]),
     ];
     for (features, expected) in rows {

@@ -19,7 +19,7 @@ fn every_kind_is_counted_apart() {
     }
     assert_eq!(counts.media_errors, 1);
     let latencies = Class::ALL.map(|class| (counts.latency(class).count(), counts.latency(class).max()));
-    assert_eq!(latencies, [(1, 1), (2, 2), (33, 8)]);
+    assert_eq!(latencies, [(1, 1), (2, 2), (63, 11)]);
 }
 
 #[test]

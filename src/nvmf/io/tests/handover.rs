@@ -7,7 +7,7 @@ use corelane_reactors::clock::Clock;
 use corelane_reactors::poller::Wake;
 use zerocopy::IntoBytes;
 
-use super::{BARE, LIMITS, MEMORY, VOID, memory, namespaces, on_blocks};
+use super::{BARE, LARGE, LIMITS, MEMORY, VOID, memory, namespaces, on_blocks};
 use crate::bdev::{Access, Bdev, BdevError, Blocks, Delay, Delays, Home};
 use crate::mem::{self, Extent, Segment, SegmentMut};
 use crate::nvmf::io::{
@@ -15,7 +15,7 @@ use crate::nvmf::io::{
     kind_of_refused, status_of,
 };
 use crate::nvmf::subsystem::{Counting, IoCounts};
-use crate::spec::nvm::DatasetRange;
+use crate::spec::nvm::{CopyRange, DatasetRange};
 use crate::spec::opcode::NvmOpcode;
 use crate::spec::sgl::SglDescriptor;
 use crate::spec::sqe::Sqe;
@@ -72,6 +72,15 @@ fn ranges(list: &[(u64, u32)]) -> Vec<u8> {
     ranges.flat_map(|range| range.as_bytes().to_vec()).collect()
 }
 
+fn sources(list: &[(u64, u32)]) -> Vec<u8> {
+    let ranges = list.iter().map(|&(lba, blocks)| CopyRange {
+        starting_lba: lba.into(),
+        blocks_z: u16::try_from(blocks - 1).unwrap().into(),
+        ..CopyRange::default()
+    });
+    ranges.flat_map(|range| range.as_bytes().to_vec()).collect()
+}
+
 fn deallocate(nsid: u32, count: usize) -> Sqe {
     let mut sqe = Sqe::of(NvmOpcode::DATASET_MANAGEMENT.0, 7, nsid);
     sqe.cdw10.set(u32::try_from(count - 1).unwrap());
@@ -114,16 +123,15 @@ fn the_void_takes_everything_and_gives_zeros() {
 
 #[test]
 fn ranges_are_judged_before_any_is_touched() {
-    const LONGEST: Ranges = &[(0, 1 << 10)];
-    const TOO_LONG: Ranges = &[(0, 1), (0, (1 << 10) + 1)];
-    assert_eq!(DATASET_RANGE_BYTES_MAX, 4096 << 10);
+    const BEYOND_THE_LIMIT: [(u64, u32); 9] =
+        [(0, 1), (0, 1), (0, 1), (0, 1), (0, 1), (0, 1), (0, 1), (0, 1), (2048, 1)];
     let rows: [(u32, Ranges, Status); 7] = [
         (MEMORY, &[(0, 1), (1, 1)], Status::SUCCESS),
         (MEMORY, &[(0, 0), (2048, 0)], Status::SUCCESS),
         (MEMORY, &[(0, 1), (2048, 1)], Status::LBA_OUT_OF_RANGE.with_dnr()),
         (MEMORY, &[(0, 1), (u64::MAX, u32::MAX)], Status::LBA_OUT_OF_RANGE.with_dnr()),
-        (VOID, LONGEST, Status::SUCCESS),
-        (VOID, TOO_LONG, Status::COMMAND_SIZE_LIMIT_EXCEEDED.with_dnr()),
+        (MEMORY, &BEYOND_THE_LIMIT, Status::LBA_OUT_OF_RANGE.with_dnr()),
+        (VOID, &[(0, u32::MAX)], Status::SUCCESS),
         // Deallocation is advice: a device without it may keep the data.
         (BARE, &[(0, 1)], Status::SUCCESS),
     ];
@@ -142,6 +150,92 @@ fn ranges_are_judged_before_any_is_touched() {
             assert_eq!(rig.read(MEMORY, 512), [if kept { 9 } else { 0 }; 512], "{list:?}");
         }
     }
+}
+
+#[test]
+fn what_is_beyond_the_limits_of_a_deallocation_is_left_as_it_is() {
+    assert_eq!(DATASET_RANGE_BYTES_MAX, 1024 * 4096);
+    let mut rig = Rig::new();
+    let data = rig.fill(&[9; 32 << 9]);
+    for lba in (0..2048).step_by(32) {
+        let write = on_blocks(NvmOpcode::WRITE, MEMORY, lba, 32);
+        assert_eq!(rig.submit(&write, data, SegmentMut::empty()), Some(Status::SUCCESS));
+    }
+    // Eight ranges of 1,024 blocks, the largest block of the controller being 4,096 bytes.
+    let mut list = vec![(2040, 1); 7];
+    list.extend([(8, 1025), (0, 1)]);
+    let data = rig.fill(&ranges(&list));
+    let done = rig.submit(&deallocate(MEMORY, list.len()), data, SegmentMut::empty());
+    assert_eq!(done, Some(Status::SUCCESS));
+    for (lba, kept) in [(0, true), (7, true), (8, false), (1031, false), (1032, true), (2040, false)] {
+        let with = rig.fill(&[if kept { 9 } else { 0 }; 512]);
+        let compare = on_blocks(NvmOpcode::COMPARE, MEMORY, lba, 1);
+        assert_eq!(rig.submit(&compare, with, SegmentMut::empty()), Some(Status::SUCCESS), "{lba}");
+    }
+}
+
+#[test]
+fn sources_are_judged_before_any_is_copied() {
+    const LIMIT: Status = Status::COMMAND_SIZE_LIMIT_EXCEEDED.with_dnr();
+    const BEYOND: Status = Status::LBA_OUT_OF_RANGE.with_dnr();
+    // 1 MiB: 256 blocks of 4,096 bytes.
+    let rows: [(u32, u64, Ranges, Status); 10] = [
+        (MEMORY, 0, &[(9, 1), (10, 1)], Status::SUCCESS),
+        (MEMORY, 0, &[(9, 1), (2047, 2)], BEYOND),
+        (MEMORY, 0, &[(9, 1), (u64::MAX, 2)], BEYOND),
+        (MEMORY, 2047, &[(9, 2)], BEYOND),
+        (MEMORY, u64::MAX, &[(9, 2)], BEYOND),
+        (LARGE, 512, &[(0, 256)], Status::SUCCESS),
+        (LARGE, 512, &[(0, 1), (0, 255)], Status::SUCCESS),
+        (LARGE, 512, &[(0, 257)], LIMIT),
+        (LARGE, 512, &[(0, 256), (0, 1)], LIMIT),
+        (LARGE, 2000, &[(0, 256), (0, 1)], LIMIT),
+    ];
+    for (nsid, to, list, status) in rows {
+        let mut rig = Rig::new();
+        let data = rig.fill(&[7; 1024]);
+        if nsid == MEMORY {
+            let write = on_blocks(NvmOpcode::WRITE, MEMORY, 9, 2);
+            assert_eq!(rig.submit(&write, data, SegmentMut::empty()), Some(Status::SUCCESS));
+        }
+        let data = rig.fill(&sources(list));
+        let mut sqe = Sqe::of(NvmOpcode::COPY.0, 7, nsid);
+        sqe.set_starting_lba(to);
+        sqe.cdw12.set(u32::try_from(list.len() - 1).unwrap());
+        sqe.dptr = SglDescriptor::transport(u32::try_from(list.len() * 32).unwrap());
+        assert_eq!(rig.submit(&sqe, data, SegmentMut::empty()), Some(status), "{list:?}");
+        if nsid == MEMORY {
+            let copied = if status.is_success() { 7 } else { 0 };
+            assert_eq!(rig.read(MEMORY, 1024), [copied; 1024], "{list:?}");
+        }
+    }
+}
+
+#[test]
+fn what_was_made_unreadable_fails_until_it_is_written() {
+    let mut rig = Rig::new();
+    let spoil = on_blocks(NvmOpcode::WRITE_UNCORRECTABLE, MEMORY, 4, 2);
+    assert_eq!(rig.submit(&spoil, Segment::empty(), SegmentMut::empty()), Some(Status::SUCCESS));
+    let attached = rig.attached(MEMORY);
+    assert!(rig.channels.lend(&attached, Blocks { first: 5, count: 1 }).is_none());
+    let data = rig.fill(&[0; 512]);
+    let into = rig.data.segment_mut(4096..4608);
+    let reads =
+        [(NvmOpcode::READ, into), (NvmOpcode::COMPARE, SegmentMut::empty()), (NvmOpcode::VERIFY, into)];
+    for (lba, status) in [(5, Status::UNRECOVERED_READ_ERROR), (6, Status::SUCCESS)] {
+        for (opcode, into) in reads {
+            let from = if opcode == NvmOpcode::COMPARE { data } else { Segment::empty() };
+            assert_eq!(
+                rig.submit(&on_blocks(opcode, MEMORY, lba, 1), from, into),
+                Some(status),
+                "{opcode:?}"
+            );
+        }
+    }
+    let write = on_blocks(NvmOpcode::WRITE, MEMORY, 5, 1);
+    assert_eq!(rig.submit(&write, data, SegmentMut::empty()), Some(Status::SUCCESS));
+    let verify = on_blocks(NvmOpcode::VERIFY, MEMORY, 5, 1);
+    assert_eq!(rig.submit(&verify, Segment::empty(), SegmentMut::empty()), Some(Status::SUCCESS));
 }
 
 #[test]
@@ -251,6 +345,9 @@ fn refused_commands_are_counted_as_what_they_would_have_been() {
         (NvmOpcode::COMPARE, Operation::Compare(blocks)),
         (NvmOpcode::FLUSH, Operation::Flush),
         (NvmOpcode::DATASET_MANAGEMENT, Operation::Hint),
+        (NvmOpcode::VERIFY, Operation::Verify(blocks)),
+        (NvmOpcode::WRITE_UNCORRECTABLE, Operation::WriteUncorrectable(blocks)),
+        (NvmOpcode::COPY, Operation::Copy { ranges: 1, to: 0, force_unit_access: false }),
     ];
     for (opcode, operation) in rows {
         assert_eq!(kind_of_refused(opcode), kind_of(operation));

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{BARE, LIMITS, MEMORY, NSID_MAX, VOID, memory, namespaces, on_blocks};
+use super::{BARE, LARGE, LIMITS, MEMORY, NSID_MAX, VOID, memory, namespaces, on_blocks};
 use crate::bdev::Blocks;
 use crate::nvmf::io::{Operation, Request, Transfer, decode};
+use crate::reservation::{self, Rights};
 use crate::spec::NSID_ALL;
 use crate::spec::opcode::NvmOpcode;
 use crate::spec::sgl::SglDescriptor;
@@ -41,6 +42,22 @@ fn dataset(nsid: u32, ranges: u32, attributes: u32) -> Sqe {
     })
 }
 
+const VERIFY: NvmOpcode = NvmOpcode::VERIFY;
+const UNCORRECTABLE: NvmOpcode = NvmOpcode::WRITE_UNCORRECTABLE;
+
+/// Copy of `ranges` ranges to block 5.
+fn copy(nsid: u32, ranges: u32) -> Sqe {
+    changed(Sqe::of(NvmOpcode::COPY.0, 7, nsid), |sqe| {
+        sqe.set_starting_lba(5);
+        sqe.cdw12.set(ranges - 1);
+        sqe.dptr = SglDescriptor::transport(ranges * 32);
+    })
+}
+
+fn copy_format(format: u32) -> Sqe {
+    changed(copy(MEMORY, 1), |sqe| sqe.cdw12.set(format << 8))
+}
+
 fn zeroes(nsid: u32, lba: u64, blocks: u32) -> Sqe {
     on_blocks(NvmOpcode::WRITE_ZEROES, nsid, lba, blocks)
 }
@@ -59,7 +76,7 @@ fn wrong_commands_get_their_status() {
     let address = SglDescriptor { identifier: 0x00, ..SglDescriptor::transport(512) };
     let rows = [
         ("reserved opcode", Sqe::of(0x7e, 7, MEMORY), 0, Status::INVALID_OPCODE),
-        ("verify", on_blocks(NvmOpcode(0x0c), MEMORY, 0, 1), 0, Status::INVALID_OPCODE),
+        ("zone append", on_blocks(NvmOpcode::ZONE_APPEND, MEMORY, 0, 1), 0, Status::INVALID_OPCODE),
         ("PRPs", flags(read(MEMORY, 0, 1), 0x00), 0, Status::INVALID_FIELD),
         ("reserved PSDT", flags(read(MEMORY, 0, 1), 0xc0), 0, Status::INVALID_FIELD),
         ("first of a fused pair", flags(read(MEMORY, 0, 1), 0x41), 0, Status::INVALID_FIELD),
@@ -80,7 +97,6 @@ fn wrong_commands_get_their_status() {
         ("a page more than WZSL", zeroes(VOID, 0, 257), 0, Status::INVALID_FIELD),
         ("compare", on_blocks(NvmOpcode::COMPARE, BARE, 0, 1), 0, Status::INVALID_OPCODE),
         ("write zeroes", zeroes(BARE, 0, 1), 0, Status::INVALID_OPCODE),
-        ("nine ranges", dataset(MEMORY, 9, 4), 0, Status::COMMAND_SIZE_LIMIT_EXCEEDED),
         ("keyed SGL", sgl(read(MEMORY, 0, 1), keyed), 0, Status::SGL_TYPE_INVALID),
         ("address SGL", sgl(write(MEMORY, 0, 1), address), 0, Status::SGL_TYPE_INVALID),
         (
@@ -190,11 +206,99 @@ fn right_commands_become_requests() {
         (flush(MEMORY), 0, Operation::Flush, Transfer::None),
         (dataset(MEMORY, 8, 4), 0, Operation::Deallocate(8), Transfer::FromHost(128)),
         (in_capsule(dataset(BARE, 1, 4), 16), 16, Operation::Deallocate(1), Transfer::InCapsule(16)),
+        // Ranges beyond DMRL are no reason to refuse the others.
+        (dataset(MEMORY, 256, 4), 0, Operation::Deallocate(256), Transfer::FromHost(4096)),
         (dataset(MEMORY, 256, 3), 0, Operation::Hint, Transfer::FromHost(4096)),
     ];
     for (sqe, bytes, operation, transfer) in rows {
         let request = judge(&sqe, bytes).unwrap();
         assert_eq!((request.operation, request.transfer), (operation, transfer));
         assert_eq!(request.namespace.nsid, sqe.nsid.get());
+    }
+}
+
+#[test]
+fn wrong_commands_without_data_of_the_host_get_their_status() {
+    let rows = [
+        ("verify", on_blocks(VERIFY, BARE, 0, 1), 0, Status::INVALID_OPCODE),
+        ("write uncorrectable", on_blocks(UNCORRECTABLE, VOID, 0, 1), 0, Status::INVALID_OPCODE),
+        ("copy", copy(BARE, 1), 0, Status::INVALID_OPCODE),
+        ("verify beyond", on_blocks(VERIFY, MEMORY, 2047, 2), 0, Status::LBA_OUT_OF_RANGE),
+        ("uncorrectable beyond", on_blocks(UNCORRECTABLE, MEMORY, 2048, 1), 0, Status::LBA_OUT_OF_RANGE),
+        ("a page more than VSL", on_blocks(VERIFY, VOID, 0, 257), 0, Status::INVALID_FIELD),
+        ("a page more than WUSL", on_blocks(UNCORRECTABLE, LARGE, 0, 257), 0, Status::INVALID_FIELD),
+        ("a range more than MSRC", copy(MEMORY, 17), 0, Status::COMMAND_SIZE_LIMIT_EXCEEDED),
+        ("ranges of a format that is not there", copy_format(1), 0, Status::INVALID_FIELD),
+        (
+            "format before ranges",
+            changed(copy(MEMORY, 17), |sqe| sqe.cdw12.set(0x110)),
+            0,
+            Status::INVALID_FIELD,
+        ),
+        (
+            "short SGL of sources",
+            sgl(copy(MEMORY, 2), SglDescriptor::transport(63)),
+            0,
+            Status::DATA_SGL_LENGTH_INVALID,
+        ),
+    ];
+    for (name, sqe, in_capsule, status) in rows {
+        assert_eq!(judge(&sqe, in_capsule).unwrap_err(), status.with_dnr(), "{name}");
+    }
+}
+
+#[test]
+fn right_commands_without_data_of_the_host_become_requests() {
+    let blocks = |first, count| Blocks { first, count };
+    let rows = [
+        (on_blocks(VERIFY, VOID, 7, 256), 0, Operation::Verify(blocks(7, 256)), Transfer::None),
+        (
+            on_blocks(UNCORRECTABLE, MEMORY, 1, 2047),
+            0,
+            Operation::WriteUncorrectable(blocks(1, 2047)),
+            Transfer::None,
+        ),
+        (
+            changed(copy(MEMORY, 16), |sqe| sqe.cdw12.set(15 | 1 << 30)),
+            0,
+            Operation::Copy { ranges: 16, to: 5, force_unit_access: true },
+            Transfer::FromHost(512),
+        ),
+        (
+            sgl(copy(VOID, 1), SglDescriptor::in_capsule(0, 32)),
+            32,
+            Operation::Copy { ranges: 1, to: 5, force_unit_access: false },
+            Transfer::InCapsule(32),
+        ),
+    ];
+    for (sqe, bytes, operation, transfer) in rows {
+        let request = judge(&sqe, bytes).unwrap();
+        assert_eq!((request.operation, request.transfer), (operation, transfer));
+    }
+}
+
+#[test]
+fn the_right_that_an_operation_needs_is_that_of_its_command() {
+    let blocks = Blocks { first: 0, count: 1 };
+    let (deallocate, force_unit_access) = (false, false);
+    let rows = [
+        (NvmOpcode::READ, Operation::Read(blocks)),
+        (NvmOpcode::COMPARE, Operation::Compare(blocks)),
+        (NvmOpcode::VERIFY, Operation::Verify(blocks)),
+        (NvmOpcode::WRITE, Operation::Write { blocks, force_unit_access }),
+        (NvmOpcode::WRITE_ZEROES, Operation::WriteZeroes { blocks, deallocate, force_unit_access }),
+        (NvmOpcode::WRITE_UNCORRECTABLE, Operation::WriteUncorrectable(blocks)),
+        (NvmOpcode::DATASET_MANAGEMENT, Operation::Deallocate(1)),
+        (NvmOpcode::DATASET_MANAGEMENT, Operation::Hint),
+        (NvmOpcode::FLUSH, Operation::Flush),
+        // Of its source it needs the right to read: it is on the same namespace, and whoever may write may read.
+        (NvmOpcode::COPY, Operation::Copy { ranges: 1, to: 0, force_unit_access }),
+    ];
+    for (opcode, operation) in rows {
+        let group = reservation::nvm_group(opcode).unwrap();
+        for rights in [Rights::ALL, Rights::READ, Rights::NONE] {
+            let allowed = if operation.writes() { rights.write && rights.read } else { rights.read };
+            assert_eq!(rights.allow(group), allowed, "{opcode:?}");
+        }
     }
 }

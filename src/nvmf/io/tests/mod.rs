@@ -21,6 +21,8 @@ const MEMORY: u32 = 1;
 const VOID: u32 = 3;
 /// As [`MEMORY`], but without any optional command.
 const BARE: u32 = 4;
+/// 1,024 blocks of 4,096 bytes of memory.
+const LARGE: u32 = 5;
 /// NN of the table.
 const NSID_MAX: u32 = 16;
 const LIMITS: Limits = Limits { transfer_bytes_max: 128 << 10 };
@@ -49,7 +51,7 @@ fn memory() -> Malloc {
 
 fn bare() -> Bare {
     let memory = memory();
-    let features = Features { write_zeroes: false, deallocate: false, compare: false, ..Features::ALL };
+    let features = Features { flush: true, ..Features::NONE };
     let geometry = Geometry { features, memory: Memory::Own, ..*memory.geometry() };
     Bare(memory, geometry)
 }
@@ -58,8 +60,13 @@ fn bare() -> Bare {
 fn namespaces(first: Arc<dyn Bdev>) -> (Channels, Namespaces) {
     let void = Null::new("void", 1 << 52, 4096).unwrap();
     let namespace = |nsid, bdev| Namespace { nsid, uuid: Uuid::from_u128(nsid.into()), bdev };
-    let all =
-        vec![namespace(MEMORY, first), namespace(VOID, Arc::new(void)), namespace(BARE, Arc::new(bare()))];
+    let large = Malloc::new("large", 4 << 20, 4096).unwrap();
+    let all = vec![
+        namespace(MEMORY, first),
+        namespace(VOID, Arc::new(void)),
+        namespace(BARE, Arc::new(bare())),
+        namespace(LARGE, Arc::new(large)),
+    ];
     let mut channels = Channels::new(Home::default());
     let namespaces = Namespaces::open(
         &NamespaceTable::new(all, NSID_MAX),
@@ -77,6 +84,6 @@ fn on_blocks(opcode: NvmOpcode, nsid: u32, lba: u64, blocks: u32) -> Sqe {
     let mut sqe = Sqe::of(opcode.0, 7, nsid);
     sqe.set_starting_lba(lba);
     sqe.cdw12.set(blocks - 1);
-    sqe.dptr = SglDescriptor::transport(blocks * if nsid == VOID { 4096 } else { 512 });
+    sqe.dptr = SglDescriptor::transport(blocks * if matches!(nsid, VOID | LARGE) { 4096 } else { 512 });
     sqe
 }
