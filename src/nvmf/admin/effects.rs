@@ -48,8 +48,8 @@ pub(super) fn commands(optional: Option<Oncs>) -> CommandEffects {
         (reservations, NvmOpcode::RESERVATION_RELEASE, false),
     ];
     for (_, opcode, changes) in io.iter().filter(|(supported, ..)| *supported) {
-        let effect = effect.with_lbcc(*changes).with_csp(Scope::NAMESPACE);
-        page.io[usize::from(opcode.0)].set(effect.into());
+        // No scope is reported: Linux calls every effect of an I/O command unusual but for these two.
+        page.io[usize::from(opcode.0)].set(effect.with_lbcc(*changes).into());
     }
     page
 }

@@ -88,8 +88,7 @@ fn the_effects_are_those_of_the_commands_that_are_there() {
         let page = CommandEffects::read_from_bytes(&read(&mut rig, controller, 0x05, 4096)).unwrap();
         assert!(page.admin.iter().all(|entry| (entry.get() == 0) == (entry.get() >> 20 == 0)));
         let io = page.io.iter().map(|entry| entry.get()).enumerate().filter(|(_, bits)| *bits != 0);
-        let io: Vec<_> = io.map(|(opcode, bits)| (opcode, bits ^ 1 << 20)).collect();
-        assert_eq!(io, expected);
+        assert_eq!(io.collect::<Vec<_>>(), expected);
         let admin: Vec<_> = (0..256).filter(|opcode| page.admin[*opcode].get() != 0).collect();
         assert_eq!(admin, [0x02, 0x06, 0x08, 0x09, 0x0a, 0x0c, 0x18]);
     }
