@@ -33,7 +33,7 @@ use corelane::transport::{
 };
 use corelane_reactors::clock::{Clock, Time, VirtualClock};
 use corelane_reactors::group::Group;
-use corelane_reactors::mailbox::Mailbox;
+use corelane_reactors::mailbox::{Mailbox, Sender};
 use corelane_reactors::poller::Phase;
 use corelane_reactors::reactor::{Activity, Reactor};
 use corelane_reactors::sim::Simulation;
@@ -42,7 +42,7 @@ use uuid::Uuid;
 use zerocopy::IntoBytes;
 
 use crate::host::{Host, Wish};
-use crate::rig::{NQN, buffers, io_uring, ring, settings};
+use crate::rig::{Change, NQN, buffers, changes, io_uring, ring, settings};
 
 /// Turns after which bytes on the loopback device count as lost.
 const TURNS_MAX: usize = 1_000_000;
@@ -71,6 +71,7 @@ pub(crate) struct FenceRig {
     worker: Worker<StateFiles>,
     address: SocketAddr,
     pub(crate) hosts: Vec<Host>,
+    changes: Sender<Change>,
     directory: TempDir,
     random: u64,
 }
@@ -157,6 +158,7 @@ impl FenceRig {
             keeper.borrow_mut().manage(turn, |target| target.fences().saved(answer));
         });
         sim.reactor(0).add_poller(Phase::Mailbox, answers).expect("a poller");
+        let changes = changes(&mut sim, &management);
         let listener = Listener::new(socket, Rc::clone(&management), settings().connections_max);
         sim.reactor(0).add_poller(Phase::Ingress, Box::new(listener.expect("a listener"))).expect("a poller");
         let mut endpoints = vec![management];
@@ -189,6 +191,7 @@ impl FenceRig {
             worker,
             address,
             hosts,
+            changes,
             directory,
             random,
         }
@@ -301,6 +304,11 @@ impl FenceRig {
     pub(crate) fn pass(&mut self, by: Duration) {
         self.clock.advance(by);
         self.quiet();
+    }
+
+    /// Has the management reactor change something, at its next turn.
+    pub(crate) fn change(&mut self, change: impl FnOnce(&mut Target) + Send + 'static) {
+        assert!(self.changes.send(Box::new(change)).is_ok());
     }
 
     /// Connections that count.

@@ -62,7 +62,7 @@ pub(crate) struct Rig {
 }
 
 /// Something that an operator wants of the target.
-type Change = Box<dyn FnOnce(&mut Target) + Send>;
+pub(crate) type Change = Box<dyn FnOnce(&mut Target) + Send>;
 
 /// Settings with little memory.
 pub(crate) fn settings() -> Settings {
@@ -135,12 +135,7 @@ impl Rig {
         let listener =
             Listener::new(socket, Rc::clone(&management), settings.connections_max).expect("a listener");
         sim.reactor(MANAGEMENT).add_poller(Phase::Ingress, Box::new(listener)).expect("a poller");
-        let (changes, mailbox) = sim.group().mailbox::<Change>(MANAGEMENT, 4);
-        let manager = Rc::clone(&management);
-        let poller = mailbox.into_poller("changes", 1, move |turn, change| {
-            manager.borrow_mut().manage(turn, change);
-        });
-        sim.reactor(MANAGEMENT).add_poller(Phase::Mailbox, poller).expect("a poller");
+        let changes = changes(&mut sim, &management);
         Self { sim, management, io, counters, live, address, hosts: Vec::new(), cntlid: 0, changes }
     }
 
@@ -281,6 +276,17 @@ impl Rig {
         }
         panic!("it never comes to rest");
     }
+}
+
+/// Where what an operator wants is sent to the management reactor.
+pub(crate) fn changes(sim: &mut Simulation, management: &Rc<RefCell<Endpoint>>) -> Sender<Change> {
+    let (changes, mailbox) = sim.group().mailbox::<Change>(MANAGEMENT, 64);
+    let manager = Rc::clone(management);
+    let poller = mailbox.into_poller("changes", 1, move |turn, change| {
+        manager.borrow_mut().manage(turn, change);
+    });
+    sim.reactor(MANAGEMENT).add_poller(Phase::Mailbox, poller).expect("a poller");
+    changes
 }
 
 fn target(address: SocketAddr, bdev: Arc<dyn Bdev>) -> Target {

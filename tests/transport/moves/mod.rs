@@ -1,6 +1,7 @@
 //! I/O queues that move between I/O reactors while their hosts are at work: nothing is lost, repeated or reordered, whatever
 //! else happens, and nobody waits for long. Time is virtual, so a pause is the number of turns that others take meanwhile.
 
+mod access;
 mod fences;
 mod load;
 
