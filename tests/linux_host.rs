@@ -1,5 +1,6 @@
 //! A real Linux host, in a virtual machine, makes a file system on what `corelane serve` serves.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -26,7 +27,16 @@ fn linux_makes_a_file_system_and_finds_its_data_again() {
     }
     let server = Server::start(configuration());
     let vm = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vm");
+    let shared = tempfile::tempdir().expect("a temporary directory");
+    let jobs = shared.path().join("fio");
+    fs::create_dir(&jobs).expect("a folder");
+    for job in ["linux.fio", "load.fio"] {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/fio").join(job);
+        fs::copy(from, jobs.join(job)).expect("copying a job");
+    }
     let guest = Command::new(vm.join("vm"))
+        .env("CORELANE_VM_WORK", shared.path())
+        .arg("FIO_JOBS=/mnt/fio")
         .arg("ADDRESS=10.0.2.2")
         .arg(format!("PORT={}", server.listeners()[0].port()))
         .args([format!("NQN={NQN}"), format!("NQN2={OTHER_NQN}"), format!("UUID={UUID}")])

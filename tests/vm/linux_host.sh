@@ -10,6 +10,7 @@
 #   NQN2               another subsystem: namespace 1 with 512-byte blocks, at least 32 MiB, keeps its data
 #   FEATURES           feature identifiers that Get Features must know
 #   STRICT             `no` for a target without the Compare command, and with statuses of its own for wrong commands
+#   FIO_JOBS           folder with linux.fio of benches/fio; without it that job is left out
 #   SEED               of fio's offsets and data; by default a fresh one
 set -uo pipefail
 # shellcheck source=tests/vm/steps.sh
@@ -403,6 +404,21 @@ second_namespace() {
   nvme flush "$device" -n 2
 }
 
+# The job of benches/fio for this initiator, as its matrix runs it.
+fio_job() {
+  local device rw
+  device=$(namespace "$NQN" 2)
+  export DEVICE=$device RUNTIME=2 RAMP=1 CPUS=0,1
+  for rw in "randread 4k 32 1" "randwrite 4k 128 2" "randrw 128k 8 2"; do
+    read -r RW BS DEPTH JOBS <<< "$rw"
+    export RW BS DEPTH JOBS
+    fio "$FIO_JOBS/linux.fio" > "$work/fio" || { cat "$work/fio"; return 1; }
+    holds "what fio says" "$(cat "$work/fio")" "rw=$RW.*ioengine=io_uring, iodepth=$DEPTH\$"
+    holds "what fio says" "$(cat "$work/fio")" 'issued rwts: total=[0-9,]*[1-9][0-9,]* '
+    holds "what fio says" "$(cat "$work/fio")" 'err= 0:'
+  done
+}
+
 # Both at once: two controllers, the second with 512-byte blocks and header digests only.
 second_subsystem() {
   local device
@@ -470,6 +486,7 @@ step "connect with digests" connect_with_digests
 step "verify the tree with digests" verify_tree
 step "fio --verify with digests" fio_verify_sizes
 step "second namespace" second_namespace
+[[ -z ${FIO_JOBS:-} ]] || step "fio's job for Linux" fio_job
 step "second subsystem" second_subsystem
 step "reset with digests" reset
 step "verify the tree again" verify_tree
