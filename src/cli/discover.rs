@@ -2,15 +2,17 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
 
-use crate::initiator::blocking::{Discovered, Host, HostError};
+use crate::initiator::blocking::{Discovered, Host, HostError, HostOptions};
 use crate::spec::discovery::{AddressFamily, DiscoveryEntry, SubsystemType, TransportType};
 use crate::spec::nqn::Nqn;
 
 use super::Failure;
+use super::perf::parse_positive;
 use super::remote::{Authority, HostArguments, is_unreachable, parse_authority, refused};
 
 /// What `discover` does, for its `--help`.
@@ -29,13 +31,16 @@ pub(super) struct DiscoverArguments {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+    /// Time limit of connecting, and of each command: a number with ms, s, m or h.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_positive)]
+    timeout: Duration,
     #[command(flatten)]
     host: HostArguments,
 }
 
 /// Prints the log.
 pub(super) fn run(arguments: &DiscoverArguments, output: &mut dyn Write) -> Result<(), Failure> {
-    let options = arguments.host.options(Nqn::discovery());
+    let options = HostOptions { timeout: arguments.timeout, ..arguments.host.options(Nqn::discovery()) };
     let ask = |address: SocketAddr| {
         let mut host = Host::connect(address, &options)?;
         let entries = host.discovery_log()?;
@@ -57,7 +62,12 @@ pub(super) fn run(arguments: &DiscoverArguments, output: &mut dyn Write) -> Resu
     table(["KIND", "TRANSPORT", "ADDRESS", "PORT", "SUBSYSTEM"], &rows, output)
 }
 
-/// Left-justified columns, two spaces apart.
+/// Text of a peer, without what would steer a terminal.
+pub(super) fn printable(text: &str) -> String {
+    text.replace(char::is_control, "?")
+}
+
+/// Left-justified columns, two spaces apart; a cell may be a peer's text.
 pub(super) fn table<const N: usize>(
     head: [&str; N],
     rows: &[[String; N]],
@@ -69,7 +79,7 @@ pub(super) fn table<const N: usize>(
         let mut line = String::new();
         for (column, text) in row.iter().enumerate() {
             let width = all().map(|row| row[column].chars().count()).max().unwrap_or(0);
-            line.push_str(&format!("{text:width$}  "));
+            line.push_str(&format!("{:width$}  ", printable(text)));
         }
         writeln!(output, "{}", line.trim_end())?;
     }

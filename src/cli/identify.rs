@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -10,7 +11,7 @@ use zerocopy::FromBytes;
 
 use crate::config::ByteSize;
 use crate::initiator::Controller;
-use crate::initiator::blocking::{Host, HostError};
+use crate::initiator::blocking::{Host, HostError, HostOptions};
 use crate::spec::identify::Cns;
 use crate::spec::identify::controller::ControllerType;
 use crate::spec::identify::descriptor::{DescriptorHead, IdentifierType};
@@ -18,7 +19,8 @@ use crate::spec::identify::namespace::IdentifyNamespace;
 use crate::spec::text::nul_terminated;
 
 use super::Failure;
-use super::discover::table;
+use super::discover::{printable, table};
+use super::perf::parse_positive;
 use super::remote::{HostArguments, Remote, is_unreachable, parse_remote, refused};
 
 /// What `identify` does, for its `--help`.
@@ -36,6 +38,9 @@ pub(super) struct IdentifyArguments {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+    /// Time limit of connecting, and of each command: a number with ms, s, m or h.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_positive)]
+    timeout: Duration,
     #[command(flatten)]
     host: HostArguments,
 }
@@ -61,7 +66,8 @@ struct Namespace {
 /// Prints controller and namespaces.
 pub(super) fn run(arguments: &IdentifyArguments, output: &mut dyn Write) -> Result<(), Failure> {
     let target = &arguments.target;
-    let options = arguments.host.options(target.subsystem.clone());
+    let options =
+        HostOptions { timeout: arguments.timeout, ..arguments.host.options(target.subsystem.clone()) };
     let ask = |address: SocketAddr| {
         let mut host = Host::connect(address, &options)?;
         let active = host.namespaces()?;
@@ -183,7 +189,7 @@ fn text(found: &Found, output: &mut dyn Write) -> Result<(), Failure> {
     let lines = [
         ("controller", cntlid.map_or("-".to_owned(), |cntlid| cntlid.to_string())),
         ("type", controller_type(identify.cntrltype)),
-        ("subsystem", nul_terminated(&identify.subnqn).unwrap_or("-").to_owned()),
+        ("subsystem", printable(nul_terminated(&identify.subnqn).unwrap_or("-"))),
         ("model", ascii(&identify.mn)),
         ("serial", ascii(&identify.sn)),
         ("firmware", ascii(&identify.fr)),

@@ -3,6 +3,7 @@
 use clap::Parser;
 
 use super::{Arguments, DONE, FAILED, HOME, USAGE, run};
+use crate::cli::discover;
 use crate::cli::remote::{parse_authority, parse_remote};
 
 const TARGET: &str = "tcp://127.0.0.1/nqn.2026-11.io.corelane:disk0";
@@ -80,4 +81,12 @@ fn every_example_of_the_help_is_a_command_line() {
         tried += 1;
     }
     assert_eq!(tried, 5);
+}
+
+#[test]
+fn text_of_a_peer_steers_no_terminal() {
+    let mut output = Vec::new();
+    let rows = [["\u{1b}[2Jdisk\n".to_owned(), "4420\u{9b}".to_owned()]];
+    assert!(discover::table(["SUBSYSTEM", "PORT"], &rows, &mut output).is_ok());
+    assert_eq!(String::from_utf8(output).unwrap(), "SUBSYSTEM  PORT\n?[2Jdisk?  4420?\n");
 }
