@@ -1,5 +1,5 @@
-//! A target that lies: it stands between a host and a real target, and changes what the target says on I/O queues, PDU by
-//! PDU, according to a script.
+//! A target that lies: it stands between a host and a real target, and changes what the target says, PDU by PDU, according to
+//! a script.
 //!
 //! Everything that the host says is passed on as it is.
 
@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use corelane::spec::tcp::{CommonHeader, PduType};
 use rustix::net::sockopt;
@@ -17,7 +18,7 @@ use zerocopy::FromBytes;
 const GREETING_BYTES: usize = 128 + 8 + 64;
 /// QID in the SQE of Connect.
 const QID_AT: usize = 128 + 8 + 42;
-/// Offsets in C2HData and CapsuleResp PDUs.
+/// Offsets in C2HData and R2T PDUs, which are alike there, and in CapsuleResp PDUs.
 const DATA_CID_AT: usize = 8;
 const DATA_OFFSET_AT: usize = 12;
 const DATA_LENGTH_AT: usize = 16;
@@ -27,12 +28,14 @@ const PLEN_AT: usize = 4;
 /// What is done to a PDU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lie {
-    /// Data of a command that nobody sent.
+    /// What belongs to a command that nobody sent.
     WrongCid,
-    /// More data than was asked for.
+    /// More data than was asked for, or a request for more.
     Oversized,
-    /// Data from the middle first.
+    /// Data from the middle first, or a request for it.
     OutOfOrder,
+    /// The same once more.
+    Twice,
     /// One bit of the data, with a digest that no longer matches if there is one.
     FlipDataBit,
     /// One bit of the header.
@@ -49,6 +52,13 @@ pub(crate) enum Lie {
     CutShort,
 }
 
+/// Where is lied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Queues {
+    Admin,
+    Io,
+}
+
 /// A listening liar. Its threads end with the connections.
 pub(crate) struct Liar {
     pub(crate) address: SocketAddr,
@@ -59,6 +69,17 @@ impl Liar {
     /// Passes everything on to `target`, but tells `lie` in the place of the data PDU number `every` of each I/O queue,
     /// and of each one that is so many further on; `most` times at most.
     pub(crate) fn start(target: SocketAddr, lie: Lie, every: usize, most: usize) -> Self {
+        Self::about(target, lie, (Queues::Io, PduType::C2H_DATA), every, most)
+    }
+
+    /// The same for PDUs of another type, or of other queues.
+    pub(crate) fn about(
+        target: SocketAddr,
+        lie: Lie,
+        on: (Queues, PduType),
+        every: usize,
+        most: usize,
+    ) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let address = listener.local_addr().expect("its address");
         let told = Arc::new(AtomicUsize::new(0));
@@ -66,7 +87,7 @@ impl Liar {
         thread::spawn(move || {
             for host in listener.incoming().map_while(Result::ok) {
                 let count = Arc::clone(&count);
-                thread::spawn(move || serve(host, target, Script { lie, every, most, count }));
+                thread::spawn(move || serve(host, target, Script { lie, on, every, most, count }));
             }
         });
         Self { address, told }
@@ -80,6 +101,7 @@ impl Liar {
 
 struct Script {
     lie: Lie,
+    on: (Queues, PduType),
     every: usize,
     most: usize,
     count: Arc<AtomicUsize>,
@@ -121,9 +143,9 @@ fn serve(mut host: TcpStream, target: SocketAddr, script: Script) {
 fn answer(host: &mut TcpStream, target: &mut TcpStream, qid: u16, script: &Script) {
     let mut seen = 0;
     while let Some(mut pdu) = pdu(target) {
-        let is_data = qid > 0 && pdu[0] == PduType::C2H_DATA.0;
-        seen += usize::from(is_data);
-        if is_data && seen % script.every == 0 && script.take() {
+        let here = (script.on.0 == Queues::Io) == (qid > 0) && pdu[0] == script.on.1.0;
+        seen += usize::from(here);
+        if here && seen % script.every == 0 && script.take() {
             match script.lie {
                 Lie::Stall => {
                     // The host gives up; until then what the target says is swallowed.
@@ -131,7 +153,7 @@ fn answer(host: &mut TcpStream, target: &mut TcpStream, qid: u16, script: &Scrip
                     return;
                 }
                 Lie::Reset => {
-                    sockopt::set_socket_linger(&*host, Some(std::time::Duration::ZERO)).expect("a socket");
+                    sockopt::set_socket_linger(&*host, Some(Duration::ZERO)).expect("a socket");
                     return;
                 }
                 Lie::CutShort => {
@@ -156,12 +178,17 @@ impl Script {
 
 fn twist(pdu: &mut Vec<u8>, lie: Lie) {
     match lie {
-        Lie::WrongCid => pdu[DATA_CID_AT..DATA_CID_AT + 2].copy_from_slice(&0xfff0_u16.to_le_bytes()),
+        Lie::WrongCid => {
+            let at = if pdu[0] == PduType::CAPSULE_RESP.0 { RESPONSE_CID_AT } else { DATA_CID_AT };
+            pdu[at..at + 2].copy_from_slice(&0xfff0_u16.to_le_bytes());
+        }
+        Lie::Oversized if pdu[0] == PduType::R2T.0 => add(pdu, DATA_LENGTH_AT, 512),
         Lie::Oversized => {
             add(pdu, PLEN_AT, 512);
             add(pdu, DATA_LENGTH_AT, 512);
             pdu.extend([0; 512]);
         }
+        Lie::Twice => pdu.extend_from_within(..),
         Lie::OutOfOrder => add(pdu, DATA_OFFSET_AT, 512),
         Lie::FlipDataBit => {
             let middle = pdu.len() / 2;

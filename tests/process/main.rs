@@ -14,6 +14,7 @@ mod history;
 mod hostile;
 mod idle;
 mod liar;
+mod lies;
 mod limits;
 mod load;
 mod metrics;
