@@ -29,6 +29,7 @@ mod scene;
 mod serving;
 mod session;
 mod sigkill;
+mod spread;
 mod starting;
 mod state;
 mod stopping;

@@ -25,7 +25,7 @@ const BLOCK_BYTES: u64 = 512;
 /// A target that serves its metrics.
 pub(crate) struct Metered {
     pub(crate) program: Program,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     metrics: SocketAddr,
     _directory: TempDir,
 }
@@ -58,7 +58,7 @@ impl Metered {
         format!("http://{}", self.metrics)
     }
 
-    fn scrape(&self) -> String {
+    pub(crate) fn scrape(&self) -> String {
         let answer = exchange(self.metrics, b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n");
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
@@ -78,7 +78,7 @@ fn exchange(address: SocketAddr, request: &[u8]) -> String {
 }
 
 /// The sum of the series of a name whose labels have all of these parts.
-fn sum(text: &str, name: &str, parts: &[&str]) -> u64 {
+pub(crate) fn sum(text: &str, name: &str, parts: &[&str]) -> u64 {
     let start = format!("{name}{{");
     let series = text.lines().filter(|line| line.starts_with(&start));
     let matching = series.filter(|line| parts.iter().all(|part| line.contains(part)));
