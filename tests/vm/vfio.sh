@@ -113,6 +113,31 @@ bdev_suite() {
 load() { guest_test "$address" driver::what_was_written_is_read_at_depth_128; }
 reset() { guest_test "$address" driver::a_reset_under_load_ends_or_repeats_every_command; }
 
+# A load on the device, from the load's own process.
+perf_drives() {
+  local perf=("$CORELANE" perf --target "pcie://$address" --duration 2s --warm-up 100ms)
+  "${perf[@]}" --depth 32 --connections 4 --cores 2 --mix 50 --verify --yes-overwrite --json --plot "$work/plot.svg" \
+    > "$work/perf" || { cat "$work/perf"; return 1; }
+  holds "the report" "$(cat "$work/perf")" "^  \"target\": \"pcie://$address\""
+  holds "the report" "$(cat "$work/perf")" '^  "nsid": 1,?$'
+  holds "the report" "$(cat "$work/perf")" '^  "errors": 0,?$'
+  holds "the report" "$(cat "$work/perf")" '^ +"blocks_wrong": 0,?$'
+  holds "the report" "$(cat "$work/perf")" '^ +"commands_read_back": [1-9]'
+  holds "the report" "$(cat "$work/perf")" '^  "iops": [1-9]'
+  holds "the plot" "$(cat "$work/plot.svg")" '^<svg .*'
+  # Each run of a sweep takes the same queue pairs; the namespace is asked for.
+  "${perf[@]}" --nsid 1 --sweep --depth 4 --block-size 128KiB > "$work/perf" || { cat "$work/perf"; return 1; }
+  holds "the report" "$(cat "$work/perf")" '^ +4 +[1-9][0-9]* .* 0$'
+  refuses "a load that writes" "pcie://$address: this load overwrites .* add --yes-overwrite" "${perf[@]}" --mix 0
+  refuses "a namespace" "$address: the controller has no active namespace 7; active are \[1\]" "${perf[@]}" --nsid 7
+  refuses "nine queue pairs" "$address grants 8 queue pairs, and 9 are needed, .*fewer connections" "${perf[@]}" --connections 9
+  refuses "a block size" 'not a multiple of the 512 bytes of a logical block' "${perf[@]}" --block-size 1000
+  refuses "a device of the kernel" 'is bound to nvme, not to vfio-pci: run .corelane setup bind' \
+    "$CORELANE" perf --target "pcie://$(address_of TWIN1)"
+  refuses "no device" 'there is no PCI function 0000:00:1e.7' "$CORELANE" perf --target pcie://00:1e.7
+  refuses "no permission" "no permission to open /dev/vfio/$group: .*chown" "${nobody[@]}" "${perf[@]}"
+}
+
 # fio drives the device through its engine: queue pairs of its own for jobs at a time and one after the other.
 fio_drives() {
   local engine=$work/libcorelane_fio.so
@@ -188,6 +213,7 @@ step "a copy that the namespace does not take is refused" no_copy
 step "the suite of block devices passes" bdev_suite
 step "what was written is read, at depth 128" load
 step "resets under load end or repeat every command" reset
+step "a load drives it" perf_drives
 [[ -z ${CORELANE_FIO:-} ]] || step "fio drives it" fio_drives
 step "a Linux host makes a file system on it" served
 step "the kernel has it back, with the host's files" given_back
