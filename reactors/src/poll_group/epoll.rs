@@ -15,28 +15,23 @@ use std::{
 };
 
 use rustix::{
-    event::{
-        Timespec,
-        epoll::{self, EventFlags},
-    },
+    event::epoll::{self, EventFlags},
     io::Errno,
     net::sockopt,
 };
 
 use super::{
     AddError, Handler, Options, Refusal, SERVED_DEFAULT, Sent, SocketId,
+    ready::Ready,
     slots::Slots,
     socket::{Intake, Socket, Supply},
 };
 use crate::buffer::{Chunks, Segment};
 
-/// Most events taken from the kernel in one poll.
-const EVENTS_MAX: usize = 64;
-
 /// Sockets watched by one epoll descriptor.
 pub(super) struct Engine {
     epoll: OwnedFd,
-    events: Box<[epoll::Event; EVENTS_MAX]>,
+    events: Ready,
     slots: Slots<Socket>,
     supply: Supply,
     /// Sockets to be served, first come, first served.
@@ -52,10 +47,9 @@ pub(super) struct Engine {
 impl Engine {
     pub(super) fn new(options: &Options) -> io::Result<Self> {
         let slots = Slots::new(options.sockets_max).ok_or(io::ErrorKind::InvalidInput)?;
-        let none = epoll::Event { flags: EventFlags::empty(), data: epoll::EventData::new_u64(0) };
         Ok(Self {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
-            events: Box::new([none; EVENTS_MAX]),
+            events: Ready::new(),
             slots,
             supply: Supply {
                 chunks: Chunks::new(options.chunks, options.chunk_bytes, options.sockets_max)?,
@@ -193,13 +187,10 @@ impl Engine {
         }
     }
 
-    /// Notes what the kernel reports, at most `EVENTS_MAX` events.
+    /// Notes what the kernel reports in one look.
     fn collect_events(&mut self) {
-        let no_time = Timespec { tv_sec: 0, tv_nsec: 0 };
-        // Nothing but EINTR can go wrong with a valid descriptor and buffer, and then the next poll looks again.
-        let count = epoll::wait(&self.epoll, &mut self.events[..], Some(&no_time)).unwrap_or(0);
-        for at in 0..count {
-            let epoll::Event { flags, data } = self.events[at];
+        for at in 0..self.events.look(self.epoll.as_fd()) {
+            let (flags, data) = self.events.event(at);
             let id = id_of(data);
             let Some(socket) = self.slots.find(id) else { continue };
             let broken = EventFlags::HUP | EventFlags::ERR;
@@ -227,7 +218,6 @@ fn epoll_data(id: SocketId) -> epoll::EventData {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the two halves that epoll_data joined")]
-fn id_of(data: epoll::EventData) -> SocketId {
-    let joined = data.u64();
+fn id_of(joined: u64) -> SocketId {
     SocketId { index: joined as u32, generation: (joined >> 32) as u32 }
 }

@@ -12,6 +12,7 @@
 //! - Nothing is allocated after [`PollGroup::new`] but by `add` and `detach`.
 
 mod epoll;
+mod ready;
 mod slots;
 mod socket;
 mod stream;
