@@ -7,7 +7,10 @@ use std::{
     cell::Cell,
     hint::black_box,
     rc::Rc,
-    sync::mpsc,
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
     time::{Duration, Instant},
 };
 
@@ -23,6 +26,9 @@ use corelane_reactors::{
     timer::Wheel,
 };
 use criterion::{Criterion, criterion_group, criterion_main};
+
+/// Round trips before those that count.
+const WARM_UP: u64 = 100;
 
 fn one_reactor() -> Group {
     let core = cpu::allowed()[0];
@@ -172,6 +178,43 @@ fn round_trip(criterion: &mut Criterion) {
     group.join().expect("no panic");
 }
 
+/// What the machine itself takes: two threads on the two CPUs that hand one cache line back and forth and do nothing else.
+/// Halved, it is what no message can go below.
+fn floor(criterion: &mut Criterion) {
+    #[repr(align(128))]
+    struct Line(AtomicU64);
+    let cpus = cpu::allowed();
+    let &[first, second, ..] = &cpus[..] else { return };
+    /// Waits for each number of its parity, and stores the next.
+    fn play(line: &Line, numbers: impl Iterator<Item = u64>) {
+        for number in numbers {
+            while line.0.load(Ordering::Acquire) != number {}
+            line.0.store(number + 1, Ordering::Release);
+        }
+    }
+    criterion.bench_function("floor: one line there and back, two CPUs", |bencher| {
+        bencher.iter_custom(|iterations| {
+            let line = Line(AtomicU64::new(0));
+            // The first round trips find the other thread started.
+            let all = 2 * (WARM_UP + iterations);
+            std::thread::scope(|threads| {
+                threads.spawn(|| {
+                    cpu::pin(second, &cpus).expect("an allowed CPU");
+                    play(&line, (1..all).step_by(2));
+                });
+                let near = threads.spawn(|| {
+                    cpu::pin(first, &cpus).expect("an allowed CPU");
+                    play(&line, (0..2 * WARM_UP).step_by(2));
+                    let start = Instant::now();
+                    play(&line, (2 * WARM_UP..all).step_by(2));
+                    start.elapsed()
+                });
+                near.join().expect("no panic")
+            })
+        });
+    });
+}
+
 fn timers(criterion: &mut Criterion) {
     let step = Duration::from_micros(1);
     for pending in [1, 1_000, 100_000u32] {
@@ -202,5 +245,5 @@ fn timers(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, turns, published, mailbox, round_trip, timers);
+criterion_group!(benches, turns, published, mailbox, round_trip, floor, timers);
 criterion_main!(benches);

@@ -204,12 +204,12 @@ impl Group {
         self.handle(index).report()
     }
 
-    /// A mailbox with room for `capacity` messages, to be received by a poller of reactor `index`.
-    /// Allocates all it will ever need.
+    /// A mailbox with room for `capacity` messages, 1 to [`mailbox::CAPACITY_MAX`], to be received by a poller of
+    /// reactor `index`. Allocates all it will ever need: a cache line for each message of up to 56 bytes.
     ///
     /// # Panics
     ///
-    /// When `capacity` is 0.
+    /// When `capacity` is 0 or more than that, or there is no reactor `index`.
     pub fn mailbox<M: Send + 'static>(
         &self,
         index: ReactorIndex,

@@ -1,4 +1,4 @@
-//! The atomics, locks and counted pointers of the lock-free protocols: those of `std`, or loom's
+//! The atomics, cells, locks and counted pointers of the lock-free protocols: those of `std`, or loom's
 //! when a model is checked. Nothing else may depend on `cfg(loom)`.
 //!
 //! Only what is modelled comes from here. Statistics and the virtual clock use `std` directly:
@@ -13,26 +13,44 @@
 //!   that a fence or an acquire has not ordered before.
 //! - The kernel is no thread of the model: an eventfd, an epoll and the rings of io_uring, which the kernel shares, are
 //!   outside. What is modelled is whether the system call that wakes is made.
-//! - Queues of crates are made of `std` atomics, which loom takes for single steps: so the models replace the mailbox's
-//!   queue by one that promises no more than the crate does.
 
 #[cfg(not(loom))]
-pub(crate) use crossbeam::queue::ArrayQueue;
+pub(crate) use cell::UnsafeCell;
 #[cfg(not(loom))]
 pub(crate) use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence},
+    atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering, fence},
 };
 
 #[cfg(loom)]
-pub(crate) use loom::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence},
+pub(crate) use loom::{
+    cell::UnsafeCell,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering, fence},
+    },
 };
 
-#[cfg(loom)]
-pub(crate) use queue::ArrayQueue;
+/// The cell of `std` with the methods of loom's, which sees what touches it at the same time.
+#[cfg(not(loom))]
+mod cell {
+    pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
 
-#[cfg(loom)]
-#[path = "sync/queue.rs"]
-mod queue;
+    impl<T> UnsafeCell<T> {
+        pub(crate) fn new(value: T) -> Self {
+            UnsafeCell(std::cell::UnsafeCell::new(value))
+        }
+
+        /// For a read.
+        #[inline]
+        pub(crate) fn with<R>(&self, read: impl FnOnce(*const T) -> R) -> R {
+            read(self.0.get())
+        }
+
+        /// For a write.
+        #[inline]
+        pub(crate) fn with_mut<R>(&self, write: impl FnOnce(*mut T) -> R) -> R {
+            write(self.0.get())
+        }
+    }
+}

@@ -1,12 +1,10 @@
-//! Models of the mailbox with the seat of its reactor: the shipped types, but for the queue (see [`crate::sync`]). A lost
-//! wake-up is a reactor that still counts as parked though its mailbox holds a message and nobody is about to wake it.
+//! Models of the mailbox with the seat of its reactor: the shipped types. A lost wake-up is a reactor that still counts as parked though its mailbox holds a message and nobody is about to wake it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use loom::{model::Builder, thread};
 
 use super::*;
-use crate::sync::Ordering as Modelled;
 
 /// All interleavings of three threads take hours; errors show with two or three preemptions.
 fn bounded() -> Builder {
@@ -56,7 +54,7 @@ fn two_senders_share_one_credit_and_lose_nothing() {
         let accepted = senders.map(|sender| usize::from(sender.join().unwrap()));
         received.extend(mailbox.receive());
         assert_eq!(received.len(), accepted.iter().sum::<usize>());
-        assert_eq!(mailbox.shared.credits.left.load(Modelled::Relaxed), 1);
+        assert_eq!(mailbox.receiver.shared().left(), 1);
     });
 }
 
@@ -97,6 +95,71 @@ fn an_unused_slot_gives_its_room_back() {
         let accepted = sender.send(1).is_ok();
         giving.join().unwrap();
         assert!(accepted || sender.send(1).is_ok());
+    });
+}
+
+#[test]
+fn a_slot_finds_the_place_free_that_another_sender_saw_freed() {
+    bounded().check(|| {
+        let (_seat, sender, mut mailbox) = setup(2);
+        sender.send(1).unwrap();
+        let slot = sender.reserve().unwrap();
+        assert_eq!(mailbox.receive(), Some(1));
+        // Its message may come third, and lie where the first one was.
+        let using = thread::spawn(move || slot.send(2));
+        sender.send(3).unwrap();
+        let received = std::iter::from_fn(|| mailbox.receive()).sum::<u32>();
+        using.join().unwrap();
+        assert_eq!(received + std::iter::from_fn(|| mailbox.receive()).sum::<u32>(), 5);
+    });
+}
+
+#[test]
+fn two_slots_hand_on_what_was_known_when_they_were_reserved() {
+    bounded().check(|| {
+        let (_seat, sender, mut mailbox) = setup(2);
+        let early = sender.reserve().unwrap();
+        sender.send(1).unwrap();
+        let using = thread::spawn(move || early.send(2));
+        assert_eq!(mailbox.receive(), Some(1));
+        // The early slot knows nothing of the place that this one was given for.
+        sender.reserve().unwrap().send(4);
+        let received = std::iter::from_fn(|| mailbox.receive()).sum::<u32>();
+        using.join().unwrap();
+        assert_eq!(received + std::iter::from_fn(|| mailbox.receive()).sum::<u32>(), 6);
+    });
+}
+
+#[test]
+fn room_that_one_sender_saw_is_room_for_another() {
+    bounded().check(|| {
+        let (_seat, sender, mut mailbox) = setup(2);
+        sender.send(1).unwrap();
+        sender.send(2).unwrap();
+        let senders = [4, 8].map(|message| {
+            let sender = sender.clone();
+            thread::spawn(move || sender.send(message).map_or(0, |()| message))
+        });
+        let mut received = [mailbox.receive(), mailbox.receive()].into_iter().flatten().sum::<u32>();
+        let accepted: u32 = senders.map(|sender| sender.join().unwrap()).into_iter().sum();
+        received += std::iter::from_fn(|| mailbox.receive()).sum::<u32>();
+        assert_eq!(received, 3 + accepted);
+    });
+}
+
+#[test]
+fn who_empties_a_closed_mailbox_takes_nothing_twice() {
+    bounded().check(|| {
+        let dropped = Arc::new(AtomicUsize::new(0));
+        let seat = Arc::new(Seat::new().unwrap());
+        let (sender, mut mailbox) = mailbox(&seat, 2);
+        sender.send(Counted(Arc::clone(&dropped))).ok().unwrap();
+        let message = Counted(Arc::clone(&dropped));
+        let sending = thread::spawn(move || drop(sender.send(message)));
+        drop(mailbox.receive());
+        drop(mailbox);
+        sending.join().unwrap();
+        assert_eq!(dropped.load(Ordering::Relaxed), 2);
     });
 }
 

@@ -33,8 +33,14 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn credits_slots_and_messages_add_up(capacity in 1usize..6, operations in prop::collection::vec(operation(), 1..200)) {
-        let (sender, mut mailbox) = new_mailbox(capacity);
+    fn credits_slots_and_messages_add_up(
+        capacity in 1usize..6,
+        before_the_last in 0u64..300,
+        operations in prop::collection::vec(operation(), 1..200),
+    ) {
+        let first = shared::NUMBERS - 1 - before_the_last;
+        let mut mailbox = Mailbox { receiver: shared::shared(&Arc::new(Seat::new().unwrap()), capacity, first) };
+        let sender = mailbox.sender();
         let mut slots = Vec::new();
         let mut queue = VecDeque::new();
         for (number, operation) in operations.into_iter().enumerate() {
@@ -64,10 +70,52 @@ proptest! {
                 Operation::Receive => prop_assert_eq!(mailbox.receive(), queue.pop_front()),
             }
             prop_assert_eq!(mailbox.is_empty(), queue.is_empty());
-            let left = mailbox.shared.credits.left.load(Ordering::Relaxed);
-            prop_assert_eq!(left + slots.len() + queue.len(), capacity);
+            prop_assert_eq!(sender.shared.len(), queue.len());
+            prop_assert_eq!(sender.shared.left() + slots.len() + queue.len(), capacity);
         }
     }
+}
+
+#[test]
+fn a_mailbox_with_room_for_the_most_holds_that_many() {
+    let (sender, mut mailbox) = new_mailbox::<u32>(CAPACITY_MAX);
+    let most = u32::try_from(CAPACITY_MAX).unwrap();
+    let slots: Vec<_> = (0..most).map_while(|_| sender.reserve()).collect();
+    assert_eq!(slots.len(), CAPACITY_MAX);
+    assert_eq!(sender.send(0), Err(0));
+    for (slot, number) in slots.into_iter().zip(0..) {
+        slot.send(number);
+    }
+    assert_eq!(sender.send(0), Err(0));
+    assert_eq!(
+        std::iter::from_fn(|| mailbox.receive()).zip(0..most).filter(|(a, b)| a == b).count(),
+        CAPACITY_MAX
+    );
+    assert!(sender.send(0).is_ok());
+}
+
+#[test]
+#[should_panic(expected = "room for more than")]
+fn more_than_the_most_is_refused() {
+    new_mailbox::<u8>(CAPACITY_MAX + 1);
+}
+
+#[test]
+fn a_message_that_sends_when_it_is_dropped_does_not_wait_for_itself() {
+    /// Uses its slot, of the mailbox that it lies in, when it goes.
+    struct Echo(Option<Slot<Echo>>);
+    impl Drop for Echo {
+        fn drop(&mut self) {
+            if let Some(slot) = self.0.take() {
+                slot.send(Echo(None));
+            }
+        }
+    }
+    let (sender, mailbox) = new_mailbox(2);
+    let slot = sender.reserve();
+    sender.send(Echo(slot)).ok().unwrap();
+    drop(mailbox);
+    assert_eq!(sender.shared.left(), 2);
 }
 
 #[test]
@@ -131,5 +179,5 @@ fn senders_on_other_threads_keep_their_order_and_lose_nothing() {
         }
     }
     threads.into_iter().for_each(|thread| thread.join().unwrap());
-    assert_eq!(mailbox.shared.credits.left.load(Ordering::Relaxed), 8);
+    assert_eq!(sender.shared.left(), 8);
 }

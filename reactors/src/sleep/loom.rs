@@ -8,7 +8,7 @@ use loom::{
 };
 
 use super::ParkFlag;
-use crate::sync::{AtomicUsize, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 /// Like a kernel's: a write is remembered until the wait that it ends.
 struct Eventfd {
@@ -39,12 +39,12 @@ struct Model {
     flag: ParkFlag,
     eventfd: Eventfd,
     /// By sender: how many messages it has pushed. What was received is known to the receiver.
-    tails: Vec<AtomicUsize>,
+    tails: Vec<AtomicU64>,
 }
 
 impl Model {
     fn new(senders: usize) -> Arc<Self> {
-        let tails = (0..senders).map(|_| AtomicUsize::new(0)).collect();
+        let tails = (0..senders).map(|_| AtomicU64::new(0)).collect();
         Arc::new(Model { flag: ParkFlag::new(), eventfd: Eventfd::new(), tails })
     }
 
@@ -53,12 +53,12 @@ impl Model {
         self.flag.announce(|| self.tails[sender].store(1, Ordering::Release), || self.eventfd.write());
     }
 
-    fn pushed(&self) -> usize {
+    fn pushed(&self) -> u64 {
         self.tails.iter().map(|tail| tail.load(Ordering::Acquire)).sum()
     }
 
     /// Turns and sleeps until everything was received; returns how often it slept.
-    fn run(&self, messages: usize) -> usize {
+    fn run(&self, messages: u64) -> u64 {
         let mut sleeps = 0;
         loop {
             let received = self.pushed();

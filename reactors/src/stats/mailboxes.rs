@@ -24,7 +24,7 @@ impl MailboxCounters {
         let _ = self.name.set(name);
     }
 
-    /// The receiver found as many messages.
+    /// The receiver took, and left, as many messages.
     pub(crate) fn found(&self, depth: usize) {
         self.depth_max.raise(depth as u64);
     }
@@ -60,7 +60,7 @@ pub struct MailboxStats {
     pub capacity: usize,
     /// Messages in it now.
     pub depth: usize,
-    /// The most messages that its receiver ever found in it.
+    /// The most messages that its receiver ever had before it at once: what it took in one turn, and what it left.
     pub depth_max: usize,
     /// Messages that were received.
     pub received: u64,
