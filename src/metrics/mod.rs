@@ -14,3 +14,18 @@ pub use data::{ConnectionData, Data, EndpointData, NamespaceData, ReactorData};
 pub use events::Events;
 pub use families::{CONTENT_TYPE, exposition};
 pub use server::{Server, Source};
+
+/// Judges the bytes as a request that comes in piece by piece. Entry for fuzzers.
+///
+/// # Panics
+/// When more bytes change a judgement, which is a bug of this module.
+#[doc(hidden)]
+pub fn fuzz(bytes: &[u8]) {
+    let mut judged = None;
+    for end in 0..=bytes.len() {
+        let now = request::judge(&bytes[..end]);
+        assert!(judged.is_none() || now == judged, "{judged:?} became {now:?} at {end}");
+        judged = now;
+    }
+    assert!(judged.is_some() || bytes.len() < request::REQUEST_BYTES_MAX);
+}

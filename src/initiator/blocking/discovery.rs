@@ -68,13 +68,7 @@ impl Host {
     fn discovery_entry(&mut self, index: u64) -> Result<Discovered, HostError> {
         const { assert!(size_of::<DiscoveryHeader>() == size_of::<DiscoveryEntry>()) };
         let data = self.discovery_bytes(index + 1)?;
-        let entry = DiscoveryEntry::read_from_bytes(&data).map_err(|_| NONSENSE)?;
-        Ok(Discovered {
-            subsystem: nul_terminated(&entry.subnqn).ok_or(NONSENSE)?.to_owned(),
-            address: text(&entry.traddr)?,
-            port: text(&entry.trsvcid)?,
-            entry: Box::new(entry),
-        })
+        DiscoveryEntry::read_from_bytes(&data).map_err(|_| NONSENSE)?.try_into()
     }
 
     /// The header, or the entry before `place`: all are equally long.
@@ -83,6 +77,20 @@ impl Host {
         let length = u32::try_from(bytes).expect("1,024 bytes");
         let sqe = command::log_page(LogPageId::DISCOVERY, place * u64::from(length), length);
         Ok(self.admin(&sqe, Exchange::Receive(bytes))?.data)
+    }
+}
+
+impl TryFrom<DiscoveryEntry> for Discovered {
+    type Error = HostError;
+
+    /// [`HostError::Nonsense`] where a text is none.
+    fn try_from(entry: DiscoveryEntry) -> Result<Self, HostError> {
+        Ok(Self {
+            subsystem: nul_terminated(&entry.subnqn).ok_or(NONSENSE)?.to_owned(),
+            address: text(&entry.traddr)?,
+            port: text(&entry.trsvcid)?,
+            entry: Box::new(entry),
+        })
     }
 }
 

@@ -27,6 +27,7 @@
 mod ana;
 mod board;
 mod cause;
+mod fuzz;
 mod keeper;
 mod lane;
 mod look;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use cause::Cause;
+pub(super) use fuzz::fuzz;
 pub use keeper::{Keeper, KeeperPoller, SharedKeeper};
 pub use lane::{COMMANDS_MAX, Full, Lane, Request};
 pub use look::{Found, LookError, look};
