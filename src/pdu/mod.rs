@@ -45,9 +45,16 @@ pub fn fuzz(bytes: &[u8]) {
 fn fuzz_one(bytes: &[u8], from: Role, agreement: &Agreement) {
     let Some(common) = header::common(bytes) else { return };
     let Ok(layout) = header::layout(common, from, agreement) else { return };
-    if bytes.len() < layout.header_end || header::check_digest(bytes, &layout).is_err() {
+    if bytes.len() < layout.header_end {
         return;
     }
+    // No fuzzer guesses a digest: what has a wrong one is refused, and looked at with the right one.
+    let mended = header::check_digest(bytes, &layout).err().map(|_| {
+        let mut mended = bytes.to_vec();
+        mended[layout.hlen..layout.header_end].copy_from_slice(&digest::header(&bytes[..layout.hlen]));
+        mended
+    });
+    let bytes = mended.as_deref().unwrap_or(bytes);
     let _ = icreq::decode(bytes);
     let _ = icresp::decode(bytes);
     let _ = term_req::decode(bytes);
