@@ -13,8 +13,11 @@ const DAMAGED: u32 = 512;
 const FILES_MAX: usize = 64;
 const BYTES_MAX: usize = 8192;
 
+/// What a target of the fuzzers calls.
+type Entry = fn(&[u8]);
+
 /// Every target of `fuzz/fuzz_targets`, and what it calls.
-const TARGETS: [(&str, fn(&[u8])); 10] = [
+const TARGETS: [(&str, Entry); 10] = [
     ("answers", corelane::initiator::fuzz),
     ("config", corelane::config::fuzz),
     ("connection", corelane::connection::fuzz),

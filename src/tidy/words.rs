@@ -5,7 +5,7 @@ use super::Finding;
 use super::source::Source;
 
 /// Where `unsafe` may stand: a folder ends with a slash.
-const UNSAFE: [&str; 10] = [
+const UNSAFE: [&str; 11] = [
     "src/mem/",
     "src/vfio/",
     // Raw segments, receive chunks, and the two system calls that take them.
