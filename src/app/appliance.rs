@@ -151,10 +151,10 @@ impl Appliance {
         let (to_management, mailbox) = group.mailbox(group.management(), management_mail);
         let (io, lanes) = io_starts(&group, ring.as_ref(), memory, &settings, &to_management);
         let counters: Vec<_> = io.iter().map(|(_, start)| Arc::clone(&start.counters)).collect();
-        let records = Records::open(&group, &config, Arc::clone(&state))?;
+        let (records, reader) = Records::open(&group, &config, Arc::clone(&state))?;
         let stopper = Stopper::new(group.handle(group.management()));
         let (order, orders) = group.mailbox(group.management(), ORDERS_MAX);
-        let reconfigurer = Reconfigurer::new(config.clone(), order);
+        let reconfigurer = Reconfigurer::new(config.clone(), &bdevs, reader, ring.is_some(), order);
         let (ask, asks) = group.mailbox(group.management(), ASKS_MAX);
         let management_counters = Arc::<Counters>::default();
         let numbers = Numbers::new(&group, &counters, &management_counters, counts, ask);

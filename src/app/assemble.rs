@@ -141,7 +141,7 @@ fn subsystem(entry: &config::Subsystem, bdevs: &Bdevs, sockets: &Sockets, counts
         nqn: entry.nqn.clone(),
         serial: entry.serial.clone(),
         model: entry.model.clone(),
-        policy: policies::policy(entry),
+        policy: policies::policy(entry, []),
         listeners: entry.listeners.iter().map(|listener| bound(sockets, listener.address)).collect(),
         namespaces: namespaces.collect(),
         counting: Arc::<Counts>::clone(counts),

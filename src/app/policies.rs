@@ -9,10 +9,11 @@ use crate::spec::nqn::Nqn;
 
 const _: () = assert!(config::ANA_GROUP_MAX == ANA_GROUP_MAX);
 
-/// Who may use what of a subsystem.
-pub(super) fn policy(entry: &config::Subsystem) -> Policy {
+/// Who may use what of a subsystem; nobody has the namespaces `gone`.
+pub(super) fn policy(entry: &config::Subsystem, gone: impl IntoIterator<Item = u32>) -> Policy {
     let listed = |hosts: &[Nqn]| Hosts::Listed(hosts.iter().cloned().collect());
-    let masks = entry.namespaces.iter();
+    let masks = entry.namespaces.iter().filter_map(|it| Some((it.nsid, listed(it.hosts.as_ref()?))));
+    let gone = gone.into_iter().map(|nsid| (nsid, listed(&[])));
     let groups = entry.namespaces.iter().map(|namespace| (namespace.nsid, namespace.ana_group));
     let states = entry.ana.iter().map(|path| ((path.listener, path.group), state(path.state)));
     Policy {
@@ -22,7 +23,7 @@ pub(super) fn policy(entry: &config::Subsystem) -> Policy {
             DuplicateHosts::RefuseClones => Duplicates::RefuseClones,
             DuplicateHosts::OnePerListener => Duplicates::OnePerListener,
         },
-        masks: masks.filter_map(|it| Some((it.nsid, listed(it.hosts.as_ref()?)))).collect(),
+        masks: masks.chain(gone).collect(),
         ana: entry.ana_reporting.then(|| Ana { groups: groups.collect(), states: states.collect() }),
     }
 }

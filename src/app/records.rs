@@ -31,7 +31,8 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// Opens the records and starts their writer, on the core of the management reactor.
+    /// Opens the records and starts their writer, on the core of the management reactor. The reader is for namespaces that
+    /// come later.
     ///
     /// # Errors
     /// [`ServeError::Records`] and [`ServeError::Writer`].
@@ -39,9 +40,9 @@ impl Records {
         group: &Group,
         config: &Config,
         state: Arc<StateDirectory>,
-    ) -> Result<Self, ServeError> {
+    ) -> Result<(Self, Reader), ServeError> {
         let store = Store::open(StateFiles::new(state))?;
-        let reader = store.reader();
+        let (reader, later) = (store.reader(), store.reader());
         let (sender, answers) = group.mailbox(group.management(), ORDERS_MAX);
         let writer = Writer::spawn(store, sender, ORDERS_MAX, &[config.reactors.management]);
         let subsystems = config.subsystems.iter().map(|subsystem| {
@@ -53,7 +54,7 @@ impl Records {
             (group.published(Arc::new(Snapshot::default())), namespaces.collect())
         });
         let subsystems = subsystems.collect();
-        Ok(Self { reader, writer: writer.map_err(ServeError::Writer)?, answers, subsystems })
+        Ok((Self { reader, writer: writer.map_err(ServeError::Writer)?, answers, subsystems }, later))
     }
 
     /// Reads every record, and gives `target` its fences. A namespace whose record cannot be used is out of service; the
@@ -69,11 +70,7 @@ impl Records {
                 .map(|(identity, _)| identity.nsid)
                 .collect();
             let recovered = namespaces.into_iter().map(|(identity, options)| {
-                let found = recover(&reader, &identity, options).unwrap_or_else(|error| {
-                    let (nqn, nsid) = (&identity.subsystem, identity.nsid);
-                    tracing::error!(%nqn, nsid, %error, "the namespace is out of service: its reservations are not known");
-                    Recovered::Fenced
-                });
+                let found = recovered(&reader, &identity, options);
                 (identity, found, options)
             });
             fences.add(index, cell, recovered.collect::<Vec<_>>());
@@ -87,4 +84,13 @@ impl Records {
         target.set_fences(fences);
         answers
     }
+}
+
+/// The reservations of a namespace, by its record. One whose record cannot be used is out of service.
+pub(super) fn recovered(reader: &Reader, identity: &Identity, options: Options) -> Recovered {
+    recover(reader, identity, options).unwrap_or_else(|error| {
+        let (nqn, nsid) = (&identity.subsystem, identity.nsid);
+        tracing::error!(%nqn, nsid, %error, "the namespace is out of service: its reservations are not known");
+        Recovered::Fenced
+    })
 }

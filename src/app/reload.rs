@@ -49,6 +49,12 @@ fn once(reload: Option<&mut Reload>, reconfigurer: &Reconfigurer) {
                 .for_each(|finding| tracing::error!(place = %finding.place, "{}", finding.message));
             tracing::error!("the configuration cannot be applied: nothing changes");
         }
+        Err(ReconfigureError::Bdev { name, source }) => {
+            tracing::error!(bdev = name, error = %source, "a block device cannot be made: nothing changes");
+        }
+        Err(error @ ReconfigureError::NoRing(_)) => {
+            tracing::error!(%error, "a block device cannot be made: nothing changes");
+        }
         Err(ReconfigureError::Gone) => tracing::error!("the appliance does not answer: nothing changes"),
     }
 }

@@ -35,7 +35,7 @@ pub use remote::Remote;
 pub use size::{ByteSize, SizeError, SizeText};
 pub use topology::{Place as CorePlace, Topology};
 pub use validate::{
-    ANA_GROUP_MAX, BDEVS_MAX, HOSTS_MAX, LISTENERS_MAX, NAMESPACES_MAX, NSID_MAX, REFERRALS_MAX,
+    ANA_GROUP_MAX, BDEVS_MAX, HOSTS_MAX, LISTENERS_MAX, NAMESPACES_MAX, NSID_MAX, NSID_SPARE, REFERRALS_MAX,
     SUBSYSTEMS_MAX, namespace_uuid, validate,
 };
 

@@ -1,14 +1,15 @@
 //! What of a running appliance another configuration changes, and what it cannot change. Decides nothing about how.
 
 use super::finding::{Finding, Findings, Place};
-use super::{AnaStateName, Config, Namespace, Subsystem};
+use super::{AnaStateName, BdevKind, Config, NSID_SPARE, Namespace, Subsystem};
 
 const RESTART: &str = "cannot change while the appliance runs: restart it";
 
 /// The places whose values differ between the configuration that runs and the one that is to, all of which can change.
 ///
 /// Who may connect, who has which namespace, how listeners reach groups, what is done with duplicate hosts, and referrals
-/// can change; subsystems are recognised by their NQN, and their order is of no meaning.
+/// can change; namespaces and block devices that are no devices of the machine can come and go, but not change. Subsystems are
+/// recognised by their NQN, namespaces by their NSID, block devices by their name, and their order is of no meaning.
 ///
 /// # Errors
 /// A finding for each value that differs and cannot change; then nothing is to be changed.
@@ -20,7 +21,7 @@ pub fn changes(running: &Config, wanted: &Config) -> Result<Vec<Place>, Vec<Find
     found.fixed(running.limits == wanted.limits, root.key("limits"));
     found.fixed(running.memory == wanted.memory, root.key("memory"));
     found.fixed(running.metrics == wanted.metrics, root.key("metrics"));
-    found.fixed(running.bdevs == wanted.bdevs, root.key("bdevs"));
+    found.bdevs(running, wanted, &root.key("bdevs"));
     found.free(running.referrals == wanted.referrals, root.key("discovery").key("referrals"));
     let list = root.key("subsystems");
     for (index, subsystem) in wanted.subsystems.iter().enumerate() {
@@ -82,18 +83,33 @@ impl Changes {
             self.free(states(before) == states(after), place);
         }
         let list = place.key("namespaces");
+        let highest = before.namespaces.iter().map(|namespace| namespace.nsid).max();
+        let highest = highest.unwrap_or_default().max(NSID_SPARE);
         for (index, namespace) in after.namespaces.iter().enumerate() {
             match before.namespaces.iter().find(|other| other.nsid == namespace.nsid) {
                 Some(before) => self.namespace(before, namespace, &list.entry(index)),
-                None => self.fixed(false, list.entry(index)),
+                None if namespace.nsid <= highest => self.changed.push(list.entry(index)),
+                None => {
+                    let message =
+                        format!("is above {highest}, up to which hosts look: restart the appliance");
+                    self.refused.error(list.entry(index).key("nsid"), message);
+                }
             }
         }
-        for Namespace { nsid, .. } in &before.namespaces {
-            if after.namespaces.iter().all(|namespace| namespace.nsid != *nsid) {
-                let message = format!("lacks namespace {nsid}, which is served: restart the appliance");
-                self.refused.error(list.clone(), message);
+        let remains = |gone: &Namespace| after.namespaces.iter().any(|other| other.nsid == gone.nsid);
+        self.free(before.namespaces.iter().all(remains), list);
+    }
+
+    fn bdevs(&mut self, running: &Config, wanted: &Config, list: &Place) {
+        for (index, bdev) in wanted.bdevs.iter().enumerate() {
+            match running.bdevs.iter().find(|other| other.name == bdev.name) {
+                Some(before) => self.fixed(before == bdev, list.entry(index)),
+                None if matches!(bdev.kind, BdevKind::Nvme { .. }) => self.fixed(false, list.entry(index)),
+                None => self.changed.push(list.entry(index)),
             }
         }
+        let remains = running.bdevs.iter().all(|gone| wanted.bdev(&gone.name).is_some());
+        self.free(remains, list.clone());
     }
 
     fn namespace(&mut self, before: &Namespace, after: &Namespace, place: &Place) {

@@ -53,6 +53,13 @@ impl NamespaceTable {
         Self { namespaces, nsid_max: nsid_max.max(last) }
     }
 
+    /// These namespaces and another one, whose NSID is none of theirs and at most NN; NN stays.
+    pub(super) fn with(&self, namespace: Namespace) -> Self {
+        assert!(namespace.nsid <= self.nsid_max);
+        let namespaces = self.namespaces.iter().cloned().chain([namespace]).collect();
+        Self::new(namespaces, self.nsid_max)
+    }
+
     /// Those of the namespaces that have a property; NN stays.
     pub(super) fn only(&self, has: impl Fn(u32) -> bool) -> Self {
         let namespaces = self.namespaces.iter().filter(|namespace| has(namespace.nsid)).cloned().collect();

@@ -34,6 +34,12 @@ impl Reservations {
         Self { namespaces: off.collect() }
     }
 
+    /// Another namespace, as all begin.
+    pub(super) fn add(&mut self, nsid: u32) {
+        let before = self.namespaces.insert(nsid, Persistence::Off);
+        assert!(before.is_none(), "namespace {nsid} is new");
+    }
+
     /// Says what is so for a namespace.
     ///
     /// # Panics

@@ -17,7 +17,7 @@ use crate::spec::nqn::Nqn;
 
 /// NSIDs up to this are valid in every subsystem, so that NN need not change when a namespace is added. Every
 /// I/O queue keeps a table of NN entries.
-const NSID_MAX_LEAST: u32 = 256;
+pub const NSID_MAX_LEAST: u32 = 256;
 
 /// What a subsystem is made of.
 #[derive(Clone, Debug)]
@@ -80,6 +80,9 @@ pub enum SubsystemError {
     /// Two namespaces of one NSID.
     #[error("two namespaces have identifier {0}")]
     DuplicateNsid(u32),
+    /// Above NN, of which hosts were told.
+    #[error("namespace identifier {0} is above those that hosts were told of")]
+    NsidAboveNn(u32),
 }
 
 /// A subsystem in service.
@@ -97,9 +100,7 @@ impl Served {
         }
         let mut seen = BTreeSet::new();
         for namespace in &subsystem.namespaces {
-            if namespace.nsid == 0 || namespace.nsid == NSID_ALL {
-                return Err(SubsystemError::Nsid(namespace.nsid));
-            }
+            check_nsid(namespace.nsid)?;
             if !seen.insert(namespace.nsid) {
                 return Err(SubsystemError::DuplicateNsid(namespace.nsid));
             }
@@ -107,6 +108,24 @@ impl Served {
         let namespaces = std::mem::take(&mut subsystem.namespaces);
         let namespaces = Arc::new(NamespaceTable::new(namespaces, NSID_MAX_LEAST));
         Ok(Self { subsystem, namespaces, reservations: None })
+    }
+
+    /// Takes another namespace, with reservations like the others'. No host has it before its controllers are updated.
+    ///
+    /// # Errors
+    /// What is wrong with its NSID; nothing changes.
+    pub(super) fn add_namespace(&mut self, namespace: Namespace) -> Result<(), SubsystemError> {
+        let nsid = namespace.nsid;
+        check_nsid(nsid)?;
+        match self.namespaces.find_active(nsid) {
+            Err(_) => Err(SubsystemError::NsidAboveNn(nsid)),
+            Ok(Some(_)) => Err(SubsystemError::DuplicateNsid(nsid)),
+            Ok(None) => {
+                self.namespaces = Arc::new(self.namespaces.with(namespace));
+                self.reservations.iter_mut().for_each(|reservations| reservations.add(nsid));
+                Ok(())
+            }
+        }
     }
 
     /// The listener by which it is reached at this local address of a connection: its place in the list.
@@ -167,6 +186,10 @@ impl Served {
         let access = Arc::new(self.access(host, listener, false));
         Paths::new(listener, self.groups(host, listener), access)
     }
+}
+
+fn check_nsid(nsid: u32) -> Result<(), SubsystemError> {
+    if nsid == 0 || nsid == NSID_ALL { Err(SubsystemError::Nsid(nsid)) } else { Ok(()) }
 }
 
 /// Whether a connection whose local end is `local` came through a socket bound to `listener`.

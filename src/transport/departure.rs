@@ -26,7 +26,6 @@ use corelane_reactors::poll_group::SocketId;
 use corelane_reactors::reactor::Turn;
 
 use crate::connection::controller::{self, Connection};
-use crate::nvmf::access::Access;
 use crate::nvmf::controller::ControllerId;
 use crate::nvmf::io::{Limits, Namespaces};
 use crate::nvmf::target::IoTicket;
@@ -73,11 +72,9 @@ enum Look {
 }
 
 impl Berth {
-    /// What a controller may do has changed, perhaps that of the queue.
-    pub(super) fn take_access(&mut self, controller: ControllerId, access: &Arc<Access>) {
-        if self.io.controller == controller {
-            self.io.namespaces.set_access(Arc::clone(access));
-        }
+    /// The queue, if it is one of this controller.
+    pub(super) fn of(&mut self, controller: ControllerId) -> Option<&mut IoQueue> {
+        (self.io.controller == controller).then_some(&mut self.io)
     }
 }
 

@@ -12,6 +12,8 @@ use crate::connection::controller::Moved;
 use crate::nvmf::access::Access;
 use crate::nvmf::controller::ControllerId;
 use crate::nvmf::fence::NamespaceKey;
+use crate::nvmf::namespace::NamespaceTable;
+use crate::nvmf::subsystem::Counting;
 use crate::nvmf::target::IoTicket;
 use crate::spec::host::HostId;
 use crate::spec::sqe::Sqe;
@@ -131,12 +133,21 @@ pub struct FenceOrder {
     pub(super) reply: Slot<ManagementMail>,
 }
 
+/// What an operator's change gives to the I/O queues of a controller.
+#[derive(Clone, Debug)]
+pub(super) struct Grant {
+    pub(super) access: Arc<Access>,
+    /// Every namespace of the subsystem: those that it has already, and perhaps others.
+    pub(super) namespaces: Arc<NamespaceTable>,
+    pub(super) counting: Arc<dyn Counting>,
+}
+
 /// What the I/O queues of a controller judge by from now on.
 #[derive(Debug)]
 pub struct AccessOrder {
     pub(super) controller: ControllerId,
     pub(super) number: u64,
-    pub(super) access: Arc<Access>,
+    pub(super) grant: Grant,
     /// Room for the answer.
     pub(super) reply: Slot<ManagementMail>,
 }

@@ -8,17 +8,18 @@ use std::sync::Arc;
 
 use crate::nvmf::access::Access;
 use crate::nvmf::controller::ControllerId;
+use crate::nvmf::target::IoTicket;
 use crate::spec::abort::AbortResult;
 use crate::spec::status::Status;
 use crate::transport::Management;
-use crate::transport::message::{AbortOrder, AccessOrder, IoMail};
+use crate::transport::message::{AbortOrder, AccessOrder, Grant, IoMail};
 
 /// What was ordered and is not done.
 #[derive(Debug, Default)]
 pub(super) struct Orders {
     giving: HashMap<(ControllerId, u64), usize>,
     /// Orders that found no room for their answer.
-    unsent: Vec<(usize, ControllerId, u64, Arc<Access>)>,
+    unsent: Vec<(usize, ControllerId, u64, Grant)>,
 }
 
 impl Orders {
@@ -29,12 +30,21 @@ impl Orders {
 }
 
 impl Management {
-    /// Gives this to every I/O reactor that has queues of the controller.
-    pub(super) fn give_access(&mut self, controller: ControllerId, number: u64, access: &Arc<Access>) {
+    /// Gives this to every I/O reactor that has queues of the controller, and to queues that leave with these tickets.
+    pub(super) fn give_access<'a>(
+        &mut self,
+        controller: ControllerId,
+        number: u64,
+        access: Arc<Access>,
+        leaving: impl Iterator<Item = &'a mut IoTicket>,
+    ) {
+        let Some((namespaces, counting)) = self.target.attachable(controller) else { return };
+        let grant = Grant { access, namespaces, counting };
+        leaving.for_each(|ticket| grant.renew(ticket));
         let queues = self.io_queues.iter_mut().filter(|((owner, _), _)| *owner == controller);
         let mut lanes = BTreeSet::new();
         for (_, queue) in queues {
-            queue.ticket.access = Arc::clone(access);
+            grant.renew(&mut queue.ticket);
             lanes.insert(queue.lane);
         }
         // A queue on its way gets it wherever it is then: the reactors hear of it after they heard of the move.
@@ -44,19 +54,19 @@ impl Management {
         }
         self.orders.giving.insert((controller, number), lanes.len());
         for lane in lanes {
-            self.give_lane(lane, controller, number, Arc::clone(access));
+            self.give_lane(lane, controller, number, grant.clone());
         }
     }
 
-    fn give_lane(&mut self, lane: usize, controller: ControllerId, number: u64, access: Arc<Access>) {
+    fn give_lane(&mut self, lane: usize, controller: ControllerId, number: u64, grant: Grant) {
         // Those of a reactor keep their order: the last one holds.
         let first = self.orders.unsent.iter().all(|(waiting, ..)| *waiting != lane);
         match self.mail.reserve().filter(|_| first) {
             Some(reply) => {
-                let order = AccessOrder { controller, number, access, reply };
+                let order = AccessOrder { controller, number, grant, reply };
                 self.send(lane, IoMail::Access(Box::new(order)));
             }
-            None => self.orders.unsent.push((lane, controller, number, access)),
+            None => self.orders.unsent.push((lane, controller, number, grant)),
         }
     }
 
@@ -64,8 +74,8 @@ impl Management {
     pub(super) fn send_orders(&mut self) -> bool {
         let unsent = std::mem::take(&mut self.orders.unsent);
         let any = !unsent.is_empty();
-        for (lane, controller, number, access) in unsent {
-            self.give_lane(lane, controller, number, access);
+        for (lane, controller, number, grant) in unsent {
+            self.give_lane(lane, controller, number, grant);
         }
         any
     }

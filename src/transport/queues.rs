@@ -269,15 +269,12 @@ impl Queues {
                     }
                 }
                 Action::Access { controller, number, access } => {
-                    for queue in self.table.iter_mut().flatten() {
-                        if let Role::Admin(AdminQueue { stage: Stage::Leaving { ticket, .. }, .. }) =
-                            &mut queue.role
-                            && ticket.controller == controller
-                        {
-                            ticket.access = Arc::clone(&access);
-                        }
-                    }
-                    management.give_access(controller, number, &access);
+                    let leaving = self.table.iter_mut().flatten().filter_map(|queue| match &mut queue.role {
+                        Role::Admin(AdminQueue { stage: Stage::Leaving { ticket, .. }, .. }) => Some(ticket),
+                        _ => None,
+                    });
+                    let tickets = leaving.filter(|ticket| ticket.controller == controller);
+                    management.give_access(controller, number, access, tickets);
                 }
                 Action::Abort { controller, cid, qid, victim } => {
                     management.abort(controller, cid, qid, victim);

@@ -1,16 +1,24 @@
 //! What an operator changes while hosts are connected: how namespaces are reached, and who has them.
 
+use std::sync::Arc;
+
+use corelane::bdev::Memory;
 use corelane::initiator::command;
+use corelane::nvmf::fence::recover::Recovered;
 use corelane::nvmf::host::Hosts;
+use corelane::nvmf::namespace::Namespace;
 use corelane::nvmf::policy::Policy;
 use corelane::nvmf::target::Target;
+use corelane::reservation;
 use corelane::spec::ana::AnaState;
 use corelane::spec::opcode::AdminOpcode;
 use corelane::spec::sqe::Sqe;
 use corelane::spec::status::Status;
 use corelane_reactors::clock::Time;
+use uuid::Uuid;
 
 use crate::host::Wish;
+use crate::manual::Manual;
 use crate::rig::{Rig, memory, settings};
 
 const ADMIN: usize = 0;
@@ -109,6 +117,45 @@ fn a_namespace_that_is_taken_from_a_host_is_not_there_and_comes_back() {
     let cqe = rig.cqe(ADMIN);
     assert_eq!((cqe.cid.get(), cqe.dw0.get()), (7, NAMESPACES_CHANGED));
     change(&mut rig, |policy| policy.masks.clear());
+    assert_eq!(read(&mut rig), Status::SUCCESS);
+}
+
+fn read_of(rig: &mut Rig, nsid: u32) -> Status {
+    rig.hosts[IO].read(21, command::read(nsid, 0, 1), 512);
+    let (cid, status) = rig.completion(IO);
+    assert_eq!(cid, 21);
+    status
+}
+
+#[test]
+fn a_namespace_comes_to_queues_that_are_open_and_goes_while_it_works() {
+    let mut rig = connected();
+    ask_for_event(&mut rig, 7);
+    assert_eq!(read_of(&mut rig, 2), Status::INVALID_FIELD.with_dnr());
+    let device = Manual::new(Memory::Own);
+    let bdev = Arc::clone(&device);
+    rig.change(move |target: &mut Target| {
+        let namespace = Namespace { nsid: 2, uuid: Uuid::from_u128(2), bdev };
+        let options = reservation::Options { ptpl: false };
+        target.add_namespace(0, namespace, Recovered::Fenced, options).expect("a new one");
+        target.set_policy(Time::ORIGIN, 0, target.policy(0).clone());
+    });
+    let cqe = rig.cqe(ADMIN);
+    assert_eq!((cqe.cid.get(), cqe.dw0.get()), (7, NAMESPACES_CHANGED));
+    rig.hosts[IO].plain(5, command::flush(2));
+    rig.quiet();
+    let second = rig.open_queue(2, &Wish::default());
+    rig.hosts[second].plain(6, command::flush(2));
+    rig.quiet();
+    assert_eq!(device.held(), 2);
+    // It goes: what its device has goes on, and nothing more reaches it.
+    change(&mut rig, |policy| {
+        policy.masks.insert(2, Hosts::Listed([].into()));
+    });
+    assert_eq!(read_of(&mut rig, 2), Status::INVALID_FIELD.with_dnr());
+    device.complete(2);
+    assert_eq!(rig.completion(IO), (5, Status::SUCCESS));
+    assert_eq!(rig.completion(second), (6, Status::SUCCESS));
     assert_eq!(read(&mut rig), Status::SUCCESS);
 }
 

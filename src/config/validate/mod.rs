@@ -34,6 +34,8 @@ pub const HOSTS_MAX: usize = 1024;
 pub const NAMESPACES_MAX: usize = 1024;
 /// Highest namespace identifier: tables are as long as it.
 pub const NSID_MAX: u32 = 65_535;
+/// NSIDs up to this can be given to namespaces that come to a subsystem while the appliance runs, and up to its highest one.
+pub const NSID_SPARE: u32 = 256;
 /// Most referrals to other discovery services.
 pub const REFERRALS_MAX: usize = 64;
 /// Highest group of asymmetric access.

@@ -74,6 +74,17 @@ struct Kept {
     grace: Option<Grace>,
 }
 
+impl Kept {
+    fn new(identity: Identity, recovered: Recovered, options: Options) -> Self {
+        let (keeper, sequence) = match recovered {
+            Recovered::Sound { state, sequence } => (Keeper::new(state, options), sequence),
+            Recovered::Fenced => (Keeper::fenced(options), 0),
+        };
+        let name = record_name(&identity);
+        Self { keeper, identity, name, sequence, grace: None }
+    }
+}
+
 #[derive(Debug)]
 struct Fenced {
     publisher: Publisher<Arc<Snapshot>>,
@@ -106,14 +117,9 @@ impl Fences {
         cell: (Publisher<Arc<Snapshot>>, Subscriber<Arc<Snapshot>>),
         namespaces: impl IntoIterator<Item = (Identity, Recovered, Options)>,
     ) {
-        let namespaces = namespaces.into_iter().map(|(identity, recovered, options)| {
-            let (keeper, sequence) = match recovered {
-                Recovered::Sound { state, sequence } => (Keeper::new(state, options), sequence),
-                Recovered::Fenced => (Keeper::fenced(options), 0),
-            };
-            let name = record_name(&identity);
-            (identity.nsid, Kept { keeper, name, identity, sequence, grace: None })
-        });
+        let namespaces = namespaces
+            .into_iter()
+            .map(|(identity, recovered, options)| (identity.nsid, Kept::new(identity, recovered, options)));
         let (publisher, subscriber) = cell;
         let fenced =
             Fenced { publisher, subscriber, slots: HostSlots::default(), namespaces: namespaces.collect() };
@@ -123,6 +129,27 @@ impl Fences {
             self.actions.push_back(FenceAction::Persistence { key, ptpl });
         }
         self.subsystems.insert(subsystem, fenced);
+        self.publish(subsystem);
+    }
+
+    /// Adds a namespace to a subsystem, with what was recovered of it, and publishes its rules: before any I/O reactor hears
+    /// of it, so that none judges a command by the lack of rules.
+    ///
+    /// # Panics
+    /// When the subsystem was not added, or has the namespace.
+    pub fn add_namespace(
+        &mut self,
+        subsystem: usize,
+        identity: Identity,
+        recovered: Recovered,
+        options: Options,
+    ) {
+        let nsid = identity.nsid;
+        let kept = Kept::new(identity, recovered, options);
+        let (key, ptpl) = (NamespaceKey { subsystem, nsid }, kept.keeper.state().ptpl());
+        let before = self.subsystems.get_mut(&subsystem).map(|fenced| fenced.namespaces.insert(nsid, kept));
+        assert!(matches!(before, Some(None)), "a subsystem with reservations gets a new namespace");
+        self.actions.push_back(FenceAction::Persistence { key, ptpl });
         self.publish(subsystem);
     }
 

@@ -54,18 +54,45 @@ impl Namespaces {
         channels: &mut Channels,
         counts: &LaneCounts,
     ) -> Result<Self, OpenError> {
-        let mut by_nsid = vec![None; table.nsid_max() as usize];
-        let mut traces = vec![None; table.nsid_max() as usize];
+        let by_nsid = vec![None; table.nsid_max() as usize].into_boxed_slice();
+        let traces = vec![None; table.nsid_max() as usize].into_boxed_slice();
+        let mut namespaces = Self { by_nsid, traces, reservations, access };
+        namespaces.extend(table, channels, counts)?;
+        Ok(namespaces)
+    }
+
+    /// Opens the bdevs of those namespaces of `table` that it does not have, which counts in `counts`; the others stay as they
+    /// are. May allocate: belongs to a change by an operator.
+    ///
+    /// # Errors
+    /// What a bdev says that could not be opened; the others are there.
+    ///
+    /// # Panics
+    /// When NN is not what it was.
+    pub fn extend(
+        &mut self,
+        table: &NamespaceTable,
+        channels: &mut Channels,
+        counts: &LaneCounts,
+    ) -> Result<(), OpenError> {
+        assert_eq!(table.nsid_max() as usize, self.by_nsid.len());
         let dataset_range_blocks = dataset_range_blocks(table);
+        let mut result = Ok(());
         for Namespace { nsid, bdev, .. } in table.iter() {
-            let channel = channels.open(bdev)?;
-            let geometry = *bdev.geometry();
-            let attached = Attached { nsid: *nsid, geometry, dataset_range_blocks, channel };
-            by_nsid[*nsid as usize - 1] = Some(attached);
-            traces[*nsid as usize - 1] = Some(counts.namespace(*nsid));
+            let index = *nsid as usize - 1;
+            if self.by_nsid[index].is_some() {
+                continue;
+            }
+            match channels.open(bdev) {
+                Ok(channel) => {
+                    let geometry = *bdev.geometry();
+                    self.by_nsid[index] = Some(Attached { nsid: *nsid, geometry, dataset_range_blocks, channel });
+                    self.traces[index] = Some(counts.namespace(*nsid));
+                }
+                Err(error) => result = Err(error),
+            }
         }
-        let (by_nsid, traces) = (by_nsid.into_boxed_slice(), traces.into_boxed_slice());
-        Ok(Self { by_nsid, traces, reservations, access })
+        result
     }
 
     /// They have reservations.

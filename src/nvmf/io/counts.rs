@@ -1,9 +1,10 @@
 //! What the I/O reactors have done for a subsystem, by namespace: one writer a lane, summed by whoever asks.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use crate::nvmf::io::Operation;
-use crate::nvmf::subsystem::{Counting, IoCounts};
+use crate::nvmf::subsystem::{Counting, IoCounts, NSID_MAX_LEAST};
 use crate::spec::opcode::NvmOpcode;
 use crate::spec::status::{Status, StatusType};
 use crate::trace::{CommandCounts, CommandTrace, Fault, Kind};
@@ -11,23 +12,21 @@ use crate::trace::{CommandCounts, CommandTrace, Fault, Kind};
 /// Where one I/O reactor counts for the namespaces of a subsystem.
 #[derive(Debug, Default)]
 pub struct LaneCounts {
-    /// By ascending NSID. Made when a queue first has the namespace on this lane.
-    namespaces: Box<[(u32, OnceLock<Arc<CommandTrace>>)]>,
+    /// By NSID - 1. Made when a queue first has the namespace on this lane.
+    namespaces: Box<[OnceLock<Arc<CommandTrace>>]>,
 }
 
 impl LaneCounts {
-    fn new(nsids: &[u32]) -> Self {
-        Self { namespaces: nsids.iter().map(|nsid| (*nsid, OnceLock::new())).collect() }
+    /// With room for the namespaces up to `nsid_max`.
+    fn new(nsid_max: u32) -> Self {
+        Self { namespaces: (0..nsid_max).map(|_| OnceLock::new()).collect() }
     }
 
     /// Where the commands of a namespace are counted on this lane; one that nobody reads for a namespace that it does not
     /// know. May allocate: belongs to Connect.
     pub fn namespace(&self, nsid: u32) -> Arc<CommandTrace> {
-        let found = self.namespaces.binary_search_by_key(&nsid, |(nsid, _)| *nsid);
-        found.map_or_else(
-            |_| Arc::default(),
-            |index| Arc::clone(self.namespaces[index].1.get_or_init(Arc::default)),
-        )
+        let place = self.namespaces.get((nsid as usize).wrapping_sub(1));
+        place.map_or_else(Arc::default, |place| Arc::clone(place.get_or_init(Arc::default)))
     }
 }
 
@@ -35,26 +34,32 @@ impl LaneCounts {
 #[derive(Debug)]
 pub struct Counts {
     lanes: Box<[Arc<LaneCounts>]>,
-    /// Ascending.
-    nsids: Box<[u32]>,
+    /// Those that are there from the start.
+    nsids: BTreeSet<u32>,
+    /// As far as NSIDs may go.
+    nsid_max: u32,
 }
 
 impl Counts {
-    /// Zero, for `lanes` I/O reactors and the namespaces `nsids`.
+    /// Zero, for `lanes` I/O reactors, the namespaces `nsids`, and those that come to them.
     pub fn new(lanes: usize, nsids: impl IntoIterator<Item = u32>) -> Self {
-        let mut nsids: Box<[u32]> = nsids.into_iter().collect();
-        nsids.sort_unstable();
-        Self { lanes: (0..lanes).map(|_| Arc::new(LaneCounts::new(&nsids))).collect(), nsids }
+        let nsids: BTreeSet<u32> = nsids.into_iter().collect();
+        let nsid_max = nsids.last().copied().unwrap_or_default().max(NSID_MAX_LEAST);
+        Self { lanes: (0..lanes).map(|_| Arc::new(LaneCounts::new(nsid_max))).collect(), nsids, nsid_max }
     }
 
-    /// What all lanes have counted of each namespace, by ascending NSID.
+    /// What all lanes have counted of each namespace, by ascending NSID; one that was added later is among them once a queue
+    /// has it.
     pub fn namespaces(&self) -> impl Iterator<Item = (u32, CommandCounts)> {
-        self.nsids.iter().enumerate().map(|(index, nsid)| {
-            let mut sum = CommandCounts::default();
-            for trace in self.lanes.iter().filter_map(|lane| lane.namespaces[index].1.get()) {
-                sum.merge(&trace.counts());
+        (1..=self.nsid_max).filter_map(|nsid| {
+            let traces = self.lanes.iter().filter_map(|lane| lane.namespaces[nsid as usize - 1].get());
+            let mut traces = traces.peekable();
+            if traces.peek().is_none() && !self.nsids.contains(&nsid) {
+                return None;
             }
-            (*nsid, sum)
+            let mut sum = CommandCounts::default();
+            traces.for_each(|trace| sum.merge(&trace.counts()));
+            Some((nsid, sum))
         })
     }
 }

@@ -3,12 +3,18 @@
 //! A change goes out in this order: the admin pages of the controllers, their I/O queues, and only when these have taken
 //! it the event that tells the host: who acts on an event meets what it was told of.
 
+use std::sync::Arc;
+
 use corelane_reactors::clock::Time;
 
 use crate::nvmf::controller::{ControllerId, Kind, Notice};
 use crate::nvmf::discovery::Referral;
+use crate::nvmf::fence::recover::Recovered;
+use crate::nvmf::namespace::{Namespace, NamespaceTable};
 use crate::nvmf::policy::Policy;
+use crate::nvmf::subsystem::{Counting, SubsystemError};
 use crate::nvmf::target::Target;
+use crate::reservation::{Identity, Options};
 
 impl Target {
     /// What holds for a subsystem now.
@@ -43,6 +49,46 @@ impl Target {
             }
         }
         self.refresh(subsystem);
+    }
+
+    /// Takes another namespace into a subsystem, with what was recovered of its reservations. Its NSID was not in use since the
+    /// target began, so nothing is left of another one. Hosts have it from the next [`Target::set_policy`] on.
+    ///
+    /// # Errors
+    /// [`SubsystemError`]; nothing changes.
+    ///
+    /// # Panics
+    /// When there is no such subsystem.
+    pub fn add_namespace(
+        &mut self,
+        subsystem: usize,
+        namespace: Namespace,
+        recovered: Recovered,
+        options: Options,
+    ) -> Result<(), SubsystemError> {
+        let served = &mut self.subsystems[subsystem];
+        let (nsid, uuid) = (namespace.nsid, namespace.uuid);
+        served.add_namespace(namespace)?;
+        if self.fences.has(subsystem) {
+            let identity = Identity { subsystem: served.subsystem.nqn.clone(), nsid, uuid };
+            self.fences.add_namespace(subsystem, identity, recovered, options);
+            let nqn = self.subsystems[subsystem].subsystem.nqn.clone();
+            if self.subsystems[subsystem].reservations.is_none() {
+                self.enable_reservations(&nqn);
+            }
+            if !options.ptpl {
+                self.forbid_persistence(subsystem, nsid);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the I/O queues of a controller are to know: every namespace of its subsystem, and where it is counted; none
+    /// where the controller is gone, or is for discovery.
+    pub fn attachable(&self, controller: ControllerId) -> Option<(Arc<NamespaceTable>, Arc<dyn Counting>)> {
+        let Kind::Io { subsystem, .. } = self.controllers.get(&controller)?.kind else { return None };
+        let served = &self.subsystems[subsystem];
+        Some((Arc::clone(&served.namespaces), Arc::clone(&served.subsystem.counting)))
     }
 
     /// Names other discovery services to hosts from now on.

@@ -2,15 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use uuid::Uuid;
 use zerocopy::FromBytes;
 
-use super::{DISK0, HOST, Rig, STRANGER, Wish, at, command};
+use super::{DISK0, HOST, Rig, STRANGER, Wish, at, command, shape};
+use crate::bdev::Features;
 use crate::nvmf::access::Way;
 use crate::nvmf::admin::Reply;
 use crate::nvmf::controller::ControllerId;
+use crate::nvmf::fence::recover::Recovered;
 use crate::nvmf::host::Hosts;
+use crate::nvmf::namespace::Namespace;
 use crate::nvmf::policy::{Ana, Duplicates, Policy};
+use crate::nvmf::subsystem::SubsystemError;
 use crate::nvmf::target::Action;
+use crate::reservation;
 use crate::spec::ana::AnaState;
 use crate::spec::identify::controller::IdentifyController;
 use crate::spec::identify::namespace::{IdentifyNamespace, IndependentNamespace};
@@ -275,6 +281,55 @@ fn a_change_of_masks_is_told_to_those_whom_it_concerns() {
     assert_eq!(words(&log_page(&mut rig, stranger, 4))[..3], [0, 0, 0]);
     change(&mut rig, |policy| policy.masks.clear());
     assert_eq!(told(&mut rig), [(stranger, NAMESPACES_CHANGED)]);
+}
+
+fn add(rig: &mut Rig, nsid: u32) -> Result<(), SubsystemError> {
+    let namespace =
+        Namespace { nsid, uuid: Uuid::from_u128(nsid.into()), bdev: shape(512, false, Features::ALL) };
+    rig.target.add_namespace(0, namespace, Recovered::Fenced, reservation::Options { ptpl: false })
+}
+
+#[test]
+fn a_namespace_comes_and_those_who_have_it_are_told() {
+    let mut rig = rig();
+    let host = ready(&mut rig, HOST, "127.0.0.1:4420");
+    let stranger = ready(&mut rig, STRANGER, "127.0.0.1:4420");
+    for controller in [host, stranger] {
+        wait_for_event(&mut rig, controller, 1);
+        wait_for_event(&mut rig, controller, 2);
+    }
+    assert_eq!(add(&mut rig, 2), Ok(()));
+    assert_eq!(told(&mut rig), []);
+    change(&mut rig, |policy| policy.masks = [(2, only(HOST))].into());
+    // Its group has one more.
+    assert_eq!(told(&mut rig), [(host, NAMESPACES_CHANGED), (host, ANA_CHANGED)]);
+    assert_eq!(words(&log_page(&mut rig, host, 4))[..2], [2, 0]);
+    assert_eq!(words(&identify(&mut rig, host, 2, 0))[..4], [1, 2, 3, 0]);
+    assert_eq!(words(&identify(&mut rig, stranger, 2, 0))[..3], [1, 3, 0]);
+    assert_ne!(identify(&mut rig, host, 0, 2), [0; 4096]);
+    change(&mut rig, |policy| policy.masks = [(2, Hosts::Listed([].into()))].into());
+    assert_eq!(words(&identify(&mut rig, host, 2, 0))[..3], [1, 3, 0]);
+    assert_eq!(identify(&mut rig, host, 0, 2), [0; 4096]);
+    assert_eq!(words(&log_page(&mut rig, host, 4))[..2], [2, 0]);
+    // Its queues know it already: what comes back is what went.
+    let (table, _) = rig.target.attachable(host).unwrap();
+    assert_eq!(table.iter().map(|namespace| namespace.nsid).collect::<Vec<_>>(), [1, 2, 3]);
+}
+
+#[test]
+fn a_namespace_that_cannot_come_changes_nothing() {
+    let mut rig = rig();
+    let host = ready(&mut rig, HOST, "127.0.0.1:4420");
+    let rows = [
+        (0, SubsystemError::Nsid(0)),
+        (u32::MAX, SubsystemError::Nsid(u32::MAX)),
+        (3, SubsystemError::DuplicateNsid(3)),
+        (257, SubsystemError::NsidAboveNn(257)),
+    ];
+    for (nsid, error) in rows {
+        assert_eq!(add(&mut rig, nsid), Err(error));
+    }
+    assert_eq!(words(&identify(&mut rig, host, 2, 0))[..3], [1, 3, 0]);
 }
 
 #[test]

@@ -1,15 +1,20 @@
 //! Queues that move while an operator changes what their hosts may do: a queue judges by the last word, wherever it is.
 
 use corelane::initiator::command;
+use corelane::nvmf::fence::recover::Recovered;
 use corelane::nvmf::host::Hosts;
+use corelane::nvmf::namespace::Namespace;
 use corelane::nvmf::target::Target;
+use corelane::reservation::{self, State};
 use corelane::spec::opcode::AdminOpcode;
 use corelane::spec::sqe::Sqe;
 use corelane::spec::status::Status;
 use corelane_reactors::clock::Time;
+use uuid::Uuid;
 
 use super::{FenceRig, TURN, grounds, memory};
-use crate::fence_rig::HostIndex;
+use crate::fence_rig::{HostIndex, acquire, register};
+use crate::reservations::CONFLICT;
 
 const ROUNDS: usize = 40;
 const NOT_ABORTED: u32 = 1;
@@ -68,6 +73,41 @@ fn a_queue_that_moved_judges_by_the_last_change() {
                 }
             }
             assert!(rig.moved() > 10, "only {} moves", rig.moved());
+        }
+    }
+}
+
+#[test]
+fn a_namespace_comes_to_a_queue_that_moves() {
+    for ground in grounds() {
+        for seed in 730..734 {
+            println!("seed {seed}, ring {}", ground.ring);
+            let mut rig = FenceRig::on(&ground, seed, |_| vec![(1, memory()), (2, memory()), (3, memory())]);
+            rig.turn = TURN;
+            let hosts = [1, 2].map(|host| rig.connect(host));
+            for nsid in 4..24 {
+                rig.nudge();
+                some_turns(&mut rig, 60);
+                rig.change(move |target: &mut Target| {
+                    let uuid = Uuid::from_u128(u128::from(nsid));
+                    let namespace = Namespace { nsid, uuid, bdev: memory() };
+                    let recovered = Recovered::Sound { state: State::default(), sequence: 0 };
+                    let options = reservation::Options { ptpl: true };
+                    target.add_namespace(0, namespace, recovered, options).expect("a new one");
+                    target.set_policy(Time::ORIGIN, 0, target.policy(0).clone());
+                });
+                rig.quiet();
+                for host in hosts {
+                    rig.hosts[host].read(20, command::read(nsid, 0, 1), 512);
+                    assert_eq!(rig.completion(host), (20, Status::SUCCESS), "namespace {nsid}");
+                }
+                // Its reservations work as those of the others.
+                assert_eq!(rig.run(hosts[0], &register(nsid, 7, 0)), Status::SUCCESS);
+                assert_eq!(rig.run(hosts[0], &acquire(nsid, 2, 7)), Status::SUCCESS);
+                rig.hosts[hosts[1]].read(20, command::read(nsid, 0, 1), 512);
+                assert_eq!(rig.completion(hosts[1]), (20, CONFLICT), "namespace {nsid}");
+            }
+            assert!(rig.moved() > 5, "only {} moves", rig.moved());
         }
     }
 }

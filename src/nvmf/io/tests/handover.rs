@@ -308,18 +308,20 @@ fn what_was_done_is_counted_by_lane_and_summed() {
     counts.lane(1).namespace(1).failed(Kind::Write, Fault::Media);
     counts.lane(1).namespace(1).failed(Kind::Write, Fault::Other);
     counts.lane(1).namespace(1).succeeded(Kind::Flush, 0);
+    // One that came later, and one that cannot have come.
     counts.lane(1).namespace(2).succeeded(Kind::Read, 512);
+    counts.lane(1).namespace(257).succeeded(Kind::Read, 512);
     let expected = IoCounts {
-        read_commands: 3,
+        read_commands: 4,
         write_commands: 1,
-        read_bytes: 2048,
+        read_bytes: 2560,
         written_bytes: 4096,
         media_errors: 1,
     };
     assert_eq!(counts.counts(), expected);
     let namespaces: Vec<_> =
         counts.namespaces().map(|(nsid, counts)| (nsid, counts.succeeded(Kind::Read))).collect();
-    assert_eq!(namespaces, [(1, 1), (7, 1)]);
+    assert_eq!(namespaces, [(1, 1), (2, 1), (7, 1)]);
 }
 
 #[test]
