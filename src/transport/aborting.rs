@@ -15,7 +15,9 @@ use corelane_reactors::poll_group::SocketId;
 
 use crate::nvmf::controller::ControllerId;
 use crate::spec::status::Status;
-use crate::transport::io_queue::{IoQueue, Stage, tag};
+use crate::transport::command::{Stage, tag};
+use crate::transport::fusing::First;
+use crate::transport::io_queue::IoQueue;
 use crate::transport::link::Link;
 use crate::transport::message::{AbortOrder, ManagementMail};
 use crate::transport::queues::{Queue, Queues, Role, Services};
@@ -113,6 +115,24 @@ impl IoQueue {
         };
         let (mark, request) = (command.mark, command.request);
         match command.stage {
+            Stage::Fused { .. } if command.pair.is_none() => {
+                self.slots.remove(slot);
+                self.first = Some(First::Refused);
+                self.refuse(link, services, mark, &request, Status::ABORT_REQUESTED);
+                Fate::Aborted
+            }
+            // One half of a fused operation does not end without the other.
+            _ if command.pair.is_some() => Fate::Runs,
+            Stage::Barred { .. } => {
+                if let Some(Stage::Barred { buffer: Some(buffer), .. }) =
+                    self.slots.remove(slot).map(|command| command.stage)
+                {
+                    self.buffers.put(buffer);
+                }
+                self.refuse(link, services, mark, &request, Status::ABORT_REQUESTED);
+                self.serve_waiting(link, services);
+                Fate::Aborted
+            }
             Stage::Waiting(_) => {
                 self.slots.remove(slot);
                 self.waiting.retain(|waiting| *waiting != slot);
@@ -131,7 +151,7 @@ impl IoQueue {
                 command.aborted = true;
                 Fate::Asked(slot)
             }
-            Stage::Reserving => Fate::Runs,
+            Stage::Reserving | Stage::Fused { .. } | Stage::Claiming { .. } => Fate::Runs,
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::trace::What;
 use crate::transport::admin_queue::{ADMIN_ENTRIES_MAX, AdminQueue, Stage};
 use crate::transport::departure::{Berth, Leaving};
 use crate::transport::fencing::Views;
+use crate::transport::fusing::Fusing;
 use crate::transport::link::{Flushed, Life, Link};
 use crate::transport::message::{Counted, Handover, IoMail, ManagementMail};
 use crate::transport::queues::{Queue, Queues, Role, Services};
@@ -96,6 +97,8 @@ impl Endpoint {
             reservations,
             fences: Vec::new(),
             aborts: Vec::new(),
+            bars: Vec::new(),
+            fusing: Fusing::default(),
             draining: false,
             management,
             pool,
@@ -148,9 +151,11 @@ impl Endpoint {
     /// When something is due.
     pub(super) fn next_alarm(&mut self) -> Option<Time> {
         let (fence, abort) = (self.queues.next_fence(), self.queues.next_abort());
+        let unclaimed = self.queues.services.has_unclaimed().then_some(Time::ORIGIN);
+        let bar = self.queues.next_bar().into_iter().chain(unclaimed).min();
         let leaving = self.leaving.as_ref().map(Leaving::deadline);
         let management = self.queues.services.management.as_mut();
-        [self.alarms.next(), fence, abort, leaving, management.and_then(Management::next_deadline)]
+        [self.alarms.next(), fence, abort, bar, leaving, management.and_then(Management::next_deadline)]
             .into_iter()
             .flatten()
             .min()
@@ -211,6 +216,9 @@ impl Endpoint {
             IoMail::Fence(order) => self.queues.fence(*order),
             IoMail::Access(order) => self.take_access(*order),
             IoMail::Abort(order) => self.queues.abort(*order),
+            IoMail::Bar(order) => self.queues.bar(*order),
+            IoMail::Granted { tag, number } => self.queues.granted(tag, number),
+            IoMail::Unbar(number) => self.queues.unbar(number),
             IoMail::Close { controller, qid } => {
                 if let Some(socket) = self.queues.socket_of(controller, qid) {
                     if let Some(queue) = self.queues.table[socket.index()].as_mut() {
@@ -300,6 +308,7 @@ impl Endpoint {
         let now = turn.now();
         let rung = self.alarms.expire(now, ALARMS_PER_TURN, |socket| queues.ring(socket));
         let rung = rung + queues.escalate() + queues.give_up_aborts();
+        let rung = rung + usize::from(queues.services.claim());
         let Some(management) = self.queues.services.management.as_mut() else { return rung > 0 };
         let due = management.tick(now);
         let fencing = management.fence(now);
@@ -321,7 +330,8 @@ impl Endpoint {
         self.see_off();
         self.group.flush();
         let fencing = !self.queues.services.fences.is_empty() && self.queues.look_at_fences();
-        any || acted || fencing
+        let barring = !self.queues.services.bars.is_empty() && self.queues.look_at_bars();
+        any || acted || fencing || barring
     }
 
     /// Tells devices of what was submitted. True if there was something.

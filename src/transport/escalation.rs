@@ -19,7 +19,7 @@ use crate::nvmf::fence::NamespaceKey;
 use crate::nvmf::io::{Attached, Channels};
 use crate::trace::What;
 use crate::transport::Settings;
-use crate::transport::io_queue::{Stage, tag};
+use crate::transport::command::{Stage, tag};
 use crate::transport::queues::{Queue, Queues, Role};
 
 /// How long a device that is being retired has to prove that it touches nothing any more, before the operator is told.

@@ -9,8 +9,9 @@ use crate::mem::Buffer;
 use crate::nvmf::io::{Operation, Request, Transfer};
 use crate::spec::status::Status;
 use crate::transport::answers::worded;
+use crate::transport::command::{Command, Stage, executing, tag};
 use crate::transport::data::Data;
-use crate::transport::io_queue::{Command, IoQueue, Stage, executing, tag};
+use crate::transport::io_queue::IoQueue;
 use crate::transport::link::Link;
 use crate::transport::queues::Services;
 use crate::transport::tally::Mark;
@@ -27,6 +28,10 @@ impl IoQueue {
     ) {
         let Some(command) = self.slots.find(slot) else { unreachable!("only slots in use are executed") };
         let (mark, request) = (command.mark, command.request);
+        if services.is_barred(&request) {
+            command.stage = Stage::Barred { buffer: Some(buffer), lease: None };
+            return;
+        }
         if let Some(done) = self.judged(link, services, slot, &buffer) {
             self.buffers.put(buffer);
             return done;
@@ -82,6 +87,14 @@ impl IoQueue {
         let Some(slot) = self.slots.next() else {
             unreachable!("no command is taken on without a free slot")
         };
+        if services.is_barred(&command.request) {
+            let Command { stage: Stage::Executing { buffer, _lease: lease }, .. } = command else {
+                unreachable!("it is about to be executed")
+            };
+            let stage = Stage::Barred { buffer, lease };
+            self.slots.insert(Command { stage, ..command });
+            return;
+        }
         if let Err(status) = self.judge(services, &command.request) {
             return self.refuse(link, services, command.mark, &command.request, status);
         }

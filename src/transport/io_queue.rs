@@ -9,6 +9,9 @@
 //!      +---- (data for the host, or in a capsule) +
 //! ```
 //!
+//! A command that touches blocks which a fused operation has for itself waits in `Barred` before it is executed; halves of
+//! a fused operation have stages of their own: see [`fusing`](super::fusing).
+//!
 //! Invariants: a slot's index is its transfer tag; `Waiting` slots are exactly those in `waiting` and `asking`, in order;
 //! a buffer is in `buffers`, in a slot, or in the outbox; the tag of a pending bdev command names socket and slot.
 
@@ -25,48 +28,20 @@ use crate::nvmf::errors::Failures;
 use crate::nvmf::io::{self, Limits, Namespaces, Operation, Request, Transfer};
 use crate::nvmf::target::IoTicket;
 use crate::spec::opcode::NvmOpcode;
-use crate::spec::sqe::Sqe;
+use crate::spec::sqe::{Fused, Sqe};
 use crate::spec::status::Status;
 use crate::trace::{CommandTrace, What};
 use crate::transport::answers::{fabrics_status, interrupted, preempted};
+use crate::transport::command::{Command, Stage, executing, tag};
 use crate::transport::data::Data;
 use crate::transport::fencing::Fence;
+use crate::transport::fusing::{Arrival, First};
 use crate::transport::link::Link;
 use crate::transport::queues::Services;
 use crate::transport::share::Share;
 use crate::transport::slots::Slots;
 use crate::transport::submission::SubmissionQueue;
 use crate::transport::tally::{ANSWERED_MAX, Answered, Mark};
-
-#[derive(Debug)]
-pub(super) enum Stage {
-    /// No buffer is free.
-    Waiting(Option<Lease>),
-    /// The host was asked for the data.
-    Receiving(Buffer),
-    /// The bdev has it; what it touches is kept here.
-    Executing { buffer: Option<Buffer>, _lease: Option<Lease> },
-    /// The management reactor has it.
-    Reserving,
-}
-
-#[derive(Debug)]
-pub(super) struct Command {
-    pub(super) mark: Mark,
-    pub(super) request: Request,
-    pub(super) stage: Stage,
-    /// A preempting command waits for its end.
-    pub(super) fenced: bool,
-    /// Its host wants it aborted.
-    pub(super) aborted: bool,
-}
-
-impl Command {
-    /// A command that just came.
-    pub(super) fn new(mark: Mark, request: Request, stage: Stage) -> Self {
-        Self { mark, request, stage, fenced: false, aborted: false }
-    }
-}
 
 /// An I/O queue pair.
 #[derive(Debug)]
@@ -85,6 +60,8 @@ pub(super) struct IoQueue {
     /// Where commands are noted that fail.
     pub(super) failures: Arc<Failures>,
     pub(super) slots: Slots<Command>,
+    /// What became of the first command of a fused operation, until the next command comes.
+    pub(super) first: Option<First>,
     /// Wait for a buffer, and for nothing else.
     pub(super) waiting: VecDeque<u16>,
     /// Wait for a buffer for which the host will be asked for data.
@@ -99,18 +76,6 @@ pub(super) struct IoQueue {
     pub(super) holding: bool,
     /// The connection is over, and the bdevs were asked to end what they have.
     abandoned: bool,
-}
-
-/// The tag of a pending bdev command: the index of its socket and its slot.
-pub(super) fn tag(socket: SocketId, slot: u16) -> u64 {
-    (socket.index() as u64) << 16 | u64::from(slot)
-}
-
-/// Socket index and slot of a tag.
-pub(super) fn untag(tag: u64) -> (usize, u16) {
-    let [low, high, ..] = tag.to_le_bytes();
-    let index = usize::try_from(tag >> 16).expect("made of a usize");
-    (index, u16::from_le_bytes([low, high]))
 }
 
 impl IoQueue {
@@ -135,6 +100,7 @@ impl IoQueue {
             fence,
             failures: Arc::clone(&ticket.failures),
             slots: Slots::new(entries),
+            first: None,
             waiting: VecDeque::with_capacity(usize::from(entries)),
             asking: VecDeque::with_capacity(usize::from(entries)),
             asked_last: false,
@@ -150,9 +116,9 @@ impl IoQueue {
         self.executing == 0
     }
 
-    /// Every command is answered.
+    /// Every command is answered, but for one that waits for its other half, which may never come.
     pub(super) fn is_idle(&self) -> bool {
-        self.slots.used() == 0
+        self.slots.used() == usize::from(matches!(self.first, Some(First::Waits(_))))
     }
 
     /// More commands can be taken on: a slot is free, and their answers will find room.
@@ -244,6 +210,9 @@ impl IoQueue {
         slot: u16,
         status: Status,
     ) -> Option<u32> {
+        if self.slots.find(slot).is_some_and(|command| command.pair.is_some()) {
+            return self.half_completed(link, services, slot, status);
+        }
         let Some(command) = self.slots.remove(slot) else { unreachable!("a bdev completes a command once") };
         let Stage::Executing { buffer, .. } = command.stage else {
             unreachable!("only an executing command is in a bdev");
@@ -311,12 +280,15 @@ impl IoQueue {
                 Some(Stage::Executing { .. }) => {
                     services.channels.abort(&namespace, tag(socket, slot));
                 }
-                Some(Stage::Reserving) | None => {}
-                Some(Stage::Waiting(_) | Stage::Receiving(_)) => {
+                Some(Stage::Reserving | Stage::Claiming { .. }) | None => {}
+                Some(
+                    Stage::Waiting(_) | Stage::Receiving(_) | Stage::Barred { .. } | Stage::Fused { .. },
+                ) => {
                     self.slots.remove(slot);
                 }
             }
         }
+        self.first = None;
         self.waiting.clear();
         self.asking.clear();
     }
@@ -337,12 +309,18 @@ impl IoQueue {
         services.counters.commands.add(1);
         self.submission.fetched();
         let mark = Mark { cid: sqe.cid.get(), since: services.latest };
+        self.expect_second(link, services, sqe);
         if sqe.nvm_opcode() == NvmOpcode::FABRICS {
             let status = fabrics_status(sqe);
             self.tally_fabrics(services, mark, status);
             return self.respond(link, mark.cid, status);
         }
-        let request = match io::decode(sqe, data.len(), &self.namespaces, &self.limits) {
+        let decoded = io::decode(sqe, data.len(), &self.namespaces, &self.limits);
+        if matches!(sqe.fused(), Fused::FIRST | Fused::SECOND) {
+            let lease = bytes.slice(data);
+            return self.fuse(link, services, Arrival { mark, sqe, decoded, lease, intact });
+        }
+        let request = match decoded {
             Ok(request) => request,
             Err(status) => {
                 self.tally_refused(services, mark, sqe, status);
@@ -382,6 +360,7 @@ impl IoQueue {
         }
         if let Operation::Read(blocks) = request.operation
             && !link.connection.has_data_digest()
+            && !services.is_barred(&request)
             && let Some(lent) = services.channels.lend(&request.namespace, blocks)
         {
             self.tally(services, mark, &request, lent.len() as u64, Status::SUCCESS);
@@ -466,6 +445,9 @@ impl IoQueue {
         let Transfer::FromHost(bytes) = command.request.transfer else {
             unreachable!("only data from the host is transferred");
         };
+        if command.pair.is_some() {
+            return self.half_received(link, services, ttag, buffer, intact);
+        }
         self.buffers.received(&buffer);
         let refused = match (intact, command.aborted) {
             (true, false) => return self.execute_slot(link, services, ttag, buffer, bytes),
@@ -478,8 +460,4 @@ impl IoQueue {
         self.refuse(link, services, mark, &request, refused);
         self.serve_waiting(link, services);
     }
-}
-
-pub(super) fn executing(buffer: Option<Buffer>, lease: Option<Lease>) -> Stage {
-    Stage::Executing { buffer, _lease: lease }
 }

@@ -6,7 +6,8 @@
 use std::collections::VecDeque;
 
 use crate::nvmf::io::Request;
-use crate::transport::io_queue::{Command, IoQueue, Stage};
+use crate::transport::command::{Command, Stage};
+use crate::transport::io_queue::IoQueue;
 use crate::transport::submission::SubmissionQueue;
 use crate::transport::tally::Mark;
 
@@ -36,7 +37,7 @@ impl IoQueue {
     /// No bdev has anything of it, nor has the management reactor, and no command waits with received bytes.
     pub(super) fn is_portable(&self) -> bool {
         let bound = |command: &Command| !matches!(command.stage, Stage::Waiting(None) | Stage::Receiving(_));
-        self.is_quiet() && !self.slots.iter().any(|(_, command)| bound(command))
+        self.is_quiet() && self.first.is_none() && !self.slots.iter().any(|(_, command)| bound(command))
     }
 
     /// Leaves; its buffers go back to the pool.
@@ -74,7 +75,7 @@ impl IoQueue {
             } else {
                 Stage::Waiting(None)
             };
-            self.slots.insert_at(slot, Command { mark, request, stage, fenced: false, aborted });
+            self.slots.insert_at(slot, Command { aborted, ..Command::new(mark, request, stage) });
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::spec::host::HostId;
 use crate::spec::status::Status;
 use crate::trace::What;
 use crate::transport::balance::Balance;
+use crate::transport::claims::Claims;
 use crate::transport::connections::Assigned;
 use crate::transport::message::{FenceOrder, Handover, IoMail, ManagementMail, Reserve};
 use crate::transport::orders::Orders;
@@ -56,6 +57,8 @@ pub struct Management {
     /// Orders to end commands: I/O reactors that have not reported.
     fencing: HashMap<NamespaceKey, usize>,
     pub(super) orders: Orders,
+    /// Places that fused operations have for themselves.
+    pub(super) claims: Claims,
     /// I/O reactors that have finished.
     drained: usize,
     /// None where queues stay where they are.
@@ -87,6 +90,7 @@ impl Management {
             undrained: Vec::new(),
             fencing: HashMap::new(),
             orders: Orders::default(),
+            claims: Claims::default(),
             drained: 0,
             balance: None,
             relocation: None,
@@ -215,6 +219,9 @@ impl Management {
                 let dw0 = AbortResult::new().with_not_aborted(!aborted).into();
                 self.target().complete_deferred(controller, cid, Status::SUCCESS, dw0);
             }
+            ManagementMail::Claim(claim) => self.claim(*claim),
+            ManagementMail::Barred(number) => self.barred(number),
+            ManagementMail::Released(number) => self.released(number),
             ManagementMail::Drained => self.drained += 1,
         }
     }
@@ -239,14 +246,14 @@ impl Management {
         for (lane, mail) in std::mem::take(&mut self.unsent) {
             self.send(lane, mail);
         }
-        let ordered = self.send_orders();
+        let ordered = self.send_orders() | self.send_bars();
         self.balance(now);
         due || waiting > 0 || ordered
     }
 
     /// When something is due.
     pub(super) fn next_deadline(&mut self) -> Option<Time> {
-        if !self.unsent.is_empty() || !self.orders.is_sent() {
+        if !self.unsent.is_empty() || !self.orders.is_sent() || !self.claims.is_told() {
             return Some(Time::ORIGIN);
         }
         [self.target_deadline(), self.next_look()].into_iter().flatten().min()

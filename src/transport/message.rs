@@ -12,6 +12,7 @@ use crate::connection::controller::Moved;
 use crate::nvmf::access::Access;
 use crate::nvmf::controller::ControllerId;
 use crate::nvmf::fence::NamespaceKey;
+use crate::nvmf::io::Place;
 use crate::nvmf::namespace::NamespaceTable;
 use crate::nvmf::subsystem::Counting;
 use crate::nvmf::target::IoTicket;
@@ -63,6 +64,18 @@ pub enum IoMail {
     Access(Box<AccessOrder>),
     /// Abort a command; [`ManagementMail::Aborted`] follows. Boxed: it is rare.
     Abort(Box<AbortOrder>),
+    /// Hand over nothing more that touches a place; [`ManagementMail::Barred`] follows when nothing of it is left. Boxed:
+    /// it is rare.
+    Bar(Box<BarOrder>),
+    /// A fused operation has its place for itself; [`ManagementMail::Released`] follows.
+    Granted {
+        /// The operation, as it was named in [`ManagementMail::Claim`].
+        tag: u64,
+        /// What to release.
+        number: u64,
+    },
+    /// A place is everybody's again.
+    Unbar(u64),
     /// Finish what is in flight and close every queue; [`ManagementMail::Drained`] follows.
     Drain,
 }
@@ -106,6 +119,12 @@ pub enum ManagementMail {
         /// The other command was aborted: its answer is on the way, and nothing more happens for it.
         aborted: bool,
     },
+    /// A fused operation needs a place for itself; [`IoMail::Granted`] follows. Boxed: it is rare.
+    Claim(Box<Claim>),
+    /// An I/O reactor has nothing left that touches the place of this number, and hands over nothing more.
+    Barred(u64),
+    /// The fused operation that had the place of this number is over.
+    Released(u64),
     /// An I/O reactor has no queue left and takes none any more.
     Drained,
 }
@@ -162,6 +181,25 @@ pub struct AbortOrder {
     pub(super) qid: u16,
     /// CID of the command.
     pub(super) victim: u16,
+    /// Room for the answer.
+    pub(super) reply: Slot<ManagementMail>,
+}
+
+/// A place that a fused operation needs for itself.
+#[derive(Debug)]
+pub struct Claim {
+    pub(super) place: Place,
+    /// The operation, for the queue that waits.
+    pub(super) tag: u64,
+    /// Room for the answer.
+    pub(super) reply: Slot<IoMail>,
+}
+
+/// A place that is to be left alone.
+#[derive(Debug)]
+pub struct BarOrder {
+    pub(super) number: u64,
+    pub(super) place: Place,
     /// Room for the answer.
     pub(super) reply: Slot<ManagementMail>,
 }

@@ -20,9 +20,12 @@ use crate::spec::status::Status;
 use crate::trace::What;
 use crate::transport::aborting::AbortWait;
 use crate::transport::admin_queue::{AdminQueue, Stage};
+use crate::transport::barring::Bar;
+use crate::transport::command::untag;
 use crate::transport::data::Data;
 use crate::transport::fencing::{FenceWait, ReservationMail, Views};
-use crate::transport::io_queue::{self, IoQueue};
+use crate::transport::fusing::Fusing;
+use crate::transport::io_queue::IoQueue;
 use crate::transport::link::{Life, Link};
 use crate::transport::message::ManagementMail;
 use crate::transport::{Counters, Management, Settings};
@@ -48,6 +51,10 @@ pub(super) struct Services {
     pub(super) fences: Vec<FenceWait>,
     /// Abort commands that wait for bdevs; at most as many as the mailbox of the management reactor has room for answers.
     pub(super) aborts: Vec<AbortWait>,
+    /// Places that fused operations have for themselves.
+    pub(super) bars: Vec<Bar>,
+    /// Fused operations of this reactor's queues.
+    pub(super) fusing: Fusing,
     /// Nothing more is taken: the appliance stops.
     pub(super) draining: bool,
     /// On the management reactor only.
@@ -201,7 +208,7 @@ impl Queues {
 
     /// A bdev has completed a command.
     pub(super) fn completed(&mut self, tag: u64, status: Status) {
-        let (index, slot) = io_queue::untag(tag);
+        let (index, slot) = untag(tag);
         let Some(Queue { link, role: Role::Io(io, _) }) = self.table[index].as_deref_mut() else {
             unreachable!("a queue stays until its commands are back");
         };
@@ -216,7 +223,7 @@ impl Queues {
 
     /// A reservation command is back from the management reactor.
     pub(super) fn reserved(&mut self, tag: u64, status: Status, data: Vec<u8>) {
-        let (index, slot) = io_queue::untag(tag);
+        let (index, slot) = untag(tag);
         let Some(Queue { link, role: Role::Io(io, _) }) = self.table[index].as_deref_mut() else {
             unreachable!("a queue stays until its commands are back");
         };

@@ -17,7 +17,7 @@ use crate::spec::text::nul_padded;
 use crate::transport::message::IoMail;
 use crate::transport::slots::Slots;
 use crate::transport::submission::SubmissionQueue;
-use crate::transport::{Management, Nearest, Placement, io_queue};
+use crate::transport::{Management, Nearest, Placement, command};
 
 /// A target with one controller.
 fn target() -> (Target, ControllerId) {
@@ -100,7 +100,7 @@ fn the_head_wraps_at_the_end_of_the_queue() {
 
 #[test]
 fn a_tag_names_socket_and_slot() {
-    let untagged = io_queue::untag(0x0001_2345_ffff);
+    let untagged = command::untag(0x0001_2345_ffff);
     assert_eq!(untagged, (0x1_2345, 0xffff));
 }
 

@@ -8,6 +8,7 @@ mod chained;
 mod crowd;
 mod engines;
 mod files;
+mod fused;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod history;

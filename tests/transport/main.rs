@@ -11,6 +11,7 @@ mod endings;
 mod engines;
 mod escalation;
 mod fence_rig;
+mod fused;
 mod grace;
 mod handover;
 mod host;

@@ -149,6 +149,50 @@ impl Drive {
         }
     }
 
+    /// Executes two commands that are submitted one right behind the other, each with data for the controller; how each
+    /// ended.
+    pub(super) fn execute_pair(
+        &mut self,
+        socket: SocketId,
+        commands: [(&Sqe, &[u8]); 2],
+    ) -> Result<[Result<Cqe, CommandError>; 2], HostError> {
+        let bytes = commands[0].1.len() + commands[1].1.len();
+        let max = self.buffer.len();
+        if bytes > max {
+            return Err(HostError::TooLong { bytes, max });
+        }
+        let pair = self.queues.pair_mut(socket).ok_or(HostError::Closed)?;
+        let queue = QueueName(pair.qid());
+        if let Some(end) = pair.end() {
+            return Err(HostError::Ended { queue, end });
+        }
+        let mut start = 0;
+        for (tag, (sqe, data)) in (TAG..).zip(commands) {
+            let range = start..start + data.len();
+            start = range.end;
+            mem::copy_in(data, self.buffer.segment_mut(range.clone()));
+            pair.submit(sqe, Transfer::ToController(self.buffer.segment(range)), tag)?;
+        }
+        let deadline = self.clock.now() + self.timeout;
+        let mut outcomes = [None, None];
+        while outcomes.iter().any(Option::is_none) {
+            let turned = self.turn(deadline, |completion| {
+                outcomes[usize::from(completion.tag != TAG)] = Some(completion.outcome);
+            });
+            // The controller may still read the buffer, so nothing more can go through it.
+            if turned.is_err() {
+                self.close();
+            }
+            turned?;
+            if outcomes.iter().any(Option::is_none) && self.clock.now() >= deadline {
+                self.close();
+                return Err(HostError::TimedOut { queue, after: self.timeout });
+            }
+        }
+        let gone = || Err(CommandError::Disconnected);
+        Ok(outcomes.map(|outcome| outcome.unwrap_or_else(gone)))
+    }
+
     /// Waits until `time`.
     pub(super) fn wait(&mut self, time: Time) -> Result<(), HostError> {
         while self.clock.now() < time {

@@ -2,13 +2,16 @@
 
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
+use crate::initiator::CommandError;
 use crate::initiator::blocking::drive::{Answer, Exchange};
 use crate::initiator::blocking::{Host, HostError};
 use crate::initiator::command::{self, BLOCKS_MAX};
+use crate::spec::cqe::Cqe;
 use crate::spec::identify::namespace::IdentifyNamespace;
 use crate::spec::identify::{Cns, IDENTIFY_BYTES};
 use crate::spec::nvm::DatasetRange;
 use crate::spec::sqe::Sqe;
+use crate::spec::status::Status;
 
 /// FLBAS bits 3:0: the format in use.
 const FORMAT_INDEX: u8 = 0xf;
@@ -41,6 +44,14 @@ impl Host {
         let queue = *self.io.get(self.next).ok_or(HostError::Closed)?;
         self.next = (self.next + 1) % self.io.len();
         self.drive.execute(queue, sqe, exchange)
+    }
+
+    /// Executes two I/O commands that send data, one right behind the other on one queue.
+    fn io_pair(&mut self, commands: [(&Sqe, &[u8]); 2]) -> Result<[Result<Cqe, CommandError>; 2], HostError> {
+        self.keep_alive_in_time()?;
+        let queue = *self.io.get(self.next).ok_or(HostError::Closed)?;
+        self.next = (self.next + 1) % self.io.len();
+        self.drive.execute_pair(queue, commands)
     }
 
     /// The NSIDs of the active namespaces, in order; at most 1,024.
@@ -113,6 +124,74 @@ impl Host {
     /// As [`Host::write`]; a difference is the status Compare Failure.
     pub fn compare(&mut self, nsid: u32, lba: u64, data: &[u8]) -> Result<(), HostError> {
         self.send(nsid, lba, data, |lba, blocks| command::compare(nsid, lba, blocks))
+    }
+
+    /// Writes `new` to the blocks from `lba` on if they hold `expected`, with the fused operation Compare and Write: nobody
+    /// comes between. Both are as many whole blocks, at most half of what one command moves. Whether it was written.
+    ///
+    /// # Errors
+    /// As [`Host::write`]; a difference is no error.
+    pub fn compare_and_write(
+        &mut self,
+        nsid: u32,
+        lba: u64,
+        expected: &[u8],
+        new: &[u8],
+    ) -> Result<bool, HostError> {
+        let block_size = self.geometry(nsid)?.block_size;
+        let bytes = new.len();
+        if new.is_empty() || !bytes.is_multiple_of(block_size as usize) || expected.len() != bytes {
+            return Err(HostError::Length { bytes, block_size });
+        }
+        let blocks = u32::try_from(bytes / block_size as usize).unwrap_or(u32::MAX).min(BLOCKS_MAX);
+        let mut compare = command::compare(nsid, lba, blocks);
+        let mut write = command::write(nsid, lba, blocks, false);
+        command::fuse(&mut compare, &mut write);
+        let [compared, written] = self.io_pair([(&compare, expected), (&write, new)])?;
+        match (compared, written) {
+            (Ok(_), Ok(_)) => Ok(true),
+            (Err(CommandError::Status { status, .. }), Err(_)) if status.is(Status::COMPARE_FAILURE) => {
+                Ok(false)
+            }
+            (Err(error), _) | (_, Err(error)) => Err(HostError::Command(error)),
+        }
+    }
+
+    /// Reads `blocks` blocks, 1 to 65,536, from `lba` on, without having them sent, with one command.
+    ///
+    /// # Errors
+    /// As [`Host::admin`]; blocks that cannot be read are a status.
+    ///
+    /// # Panics
+    /// If there are fewer or more blocks.
+    pub fn verify(&mut self, nsid: u32, lba: u64, blocks: u32) -> Result<(), HostError> {
+        self.io(&command::verify(nsid, lba, blocks), Exchange::None).map(drop)
+    }
+
+    /// Makes `blocks` blocks, 1 to 65,536, unreadable until they are written, with one command.
+    ///
+    /// # Errors
+    /// As [`Host::admin`].
+    ///
+    /// # Panics
+    /// If there are fewer or more blocks.
+    pub fn write_uncorrectable(&mut self, nsid: u32, lba: u64, blocks: u32) -> Result<(), HostError> {
+        self.io(&command::write_uncorrectable(nsid, lba, blocks), Exchange::None).map(drop)
+    }
+
+    /// Copies 1 to 128 ranges, each of them first block and number of blocks, 1 to 65,536, to `lba` and what follows it,
+    /// with one command.
+    ///
+    /// # Errors
+    /// As [`Host::admin`]; more than the namespace takes at once is a status.
+    ///
+    /// # Panics
+    /// If there are fewer or more ranges, or blocks in one of them.
+    pub fn copy(&mut self, nsid: u32, ranges: &[(u64, u32)], lba: u64) -> Result<(), HostError> {
+        let list: Vec<u8> =
+            ranges.iter().flat_map(|&(lba, blocks)| command::copy_range(lba, blocks)).collect();
+        let sqe = command::copy(nsid, lba, ranges.len(), false);
+        self.io(&sqe, Exchange::Send(&list)).map(drop)
     }
 
     /// Writes zeros to `blocks` blocks, 1 to 65,536, with one command.

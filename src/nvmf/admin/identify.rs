@@ -29,6 +29,9 @@ use crate::spec::{NSID_ALL, text};
 /// CRDT1 in units of 100 ms: what a host with ACRE waits before it repeats a command that was interrupted.
 const RETRY_DELAY: u16 = 1;
 
+/// FUSES bit 0: the fused operation Compare and Write.
+const FUSES_COMPARE_AND_WRITE: u16 = 1;
+
 /// CNTID FFFFh: the controller that is asked.
 const THIS_CONTROLLER: u16 = 0xffff;
 
@@ -135,6 +138,11 @@ impl Io<'_> {
         page.ctratt.set(Ctratt::from_bits(page.ctratt.get()).with_rhii(reservations).into_bits());
         page.cdfs.set(optional_commands(self.served).copy().into());
         page.vwc = write_cache(self.namespaces).into_bits();
+        if optional_commands(self.served).compare() {
+            page.fuses.set(FUSES_COMPARE_AND_WRITE);
+            let least = self.served.namespaces.iter().map(|namespace| self.fused_blocks(namespace)).min();
+            page.acwu_z.set(least.unwrap_or(1) - 1);
+        }
         page.ioccsz.set((64 + options.in_capsule_bytes) / 16);
         page.iorcsz.set(1);
         page
@@ -154,6 +162,13 @@ impl Io<'_> {
         page.anacap = states.with_persistent_loss(true).with_change(true).with_group(true).into_bits();
         page.anagrpmax.set(ANA_GROUP_MAX);
         page.nanagrpid.set(ANA_GROUP_MAX);
+    }
+
+    /// ACWU of a namespace: whatever one command moves (NVM command set 1.0, section 2.1.4).
+    fn fused_blocks(&self, namespace: &Namespace) -> u16 {
+        let bytes = self.options.transfer_bytes_max().unwrap_or(u64::MAX);
+        let blocks = bytes / u64::from(namespace.bdev.geometry().block_size);
+        u16::try_from(blocks).unwrap_or(u16::MAX).max(1)
     }
 
     /// ANAGRPID; 0 where there are no groups.

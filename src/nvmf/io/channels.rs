@@ -7,7 +7,7 @@ use corelane_reactors::poller::Wake;
 use crate::bdev::{Access, Bdev, BdevError, Blocks, Channel, Command, Home, OpenError, Submitted, Tag};
 use crate::mem::{Segment, SegmentMut};
 use crate::nvmf::io::blocks::{copy_ranges, dataset_ranges};
-use crate::nvmf::io::{Attached, COPY_RANGES_MAX, DATASET_RANGES_MAX, Operation};
+use crate::nvmf::io::{Attached, COPY_RANGES_MAX, DATASET_RANGES_MAX, Operation, Place, Request};
 use crate::spec::status::Status;
 
 struct Open {
@@ -50,6 +50,23 @@ impl Channels {
     /// done. The memory stays readable for as long as these channels live.
     pub fn lend(&self, namespace: &Attached, blocks: Blocks) -> Option<Segment> {
         self.open[namespace.channel].channel.lend(blocks)
+    }
+
+    /// Blocks of a namespace, as a range of its bdev.
+    pub fn place(&self, namespace: &Attached, blocks: Blocks) -> Place {
+        Place { bdev: Arc::clone(&self.open[namespace.channel].bdev), blocks }
+    }
+
+    /// A request touches a range of a bdev.
+    pub fn touches(&self, request: &Request, place: &Place) -> bool {
+        Arc::ptr_eq(&self.open[request.namespace.channel].bdev, &place.bdev)
+            && place.is_touched(request.operation)
+    }
+
+    /// Where the blocks of a place lie, if their bdev is open here and lends its memory.
+    pub fn lent(&self, place: &Place) -> Option<Segment> {
+        let open = self.open.iter().find(|open| Arc::ptr_eq(&open.bdev, &place.bdev))?;
+        open.channel.lend(place.blocks)
     }
 
     /// Hands an operation to its bdev: here its processing starts. `from` is the host's data, `into` is where data for

@@ -9,6 +9,7 @@ mod attached;
 mod blocks;
 mod channels;
 mod counts;
+mod place;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ pub use attached::{Attached, Namespaces};
 pub use blocks::{copy_limits, dataset_range_blocks};
 pub use channels::{Channels, status_of};
 pub use counts::{Counts, LaneCounts, fault_of, kind_of, kind_of_refused};
+pub use place::Place;
 pub use request::{Limits, Operation, Request, Transfer, decode};
 
 /// Ranges of one Dataset Management command that the target carries out (DMRL); those behind them are left as they are.

@@ -184,9 +184,15 @@ pub fn decode(
     if !known {
         return Err(Status::INVALID_OPCODE.with_dnr());
     }
-    // Fabrics transfers are described by SGLs, and fused operations are not offered.
+    // Fabrics transfers are described by SGLs, and Compare and Write is the only fused operation.
     let has_sgl = matches!(sqe.psdt(), Psdt::SGL | Psdt::SGL_METADATA);
-    if !has_sgl || sqe.fused() != Fused::NORMAL {
+    let fused = match sqe.fused() {
+        Fused::NORMAL => true,
+        Fused::FIRST => opcode == NvmOpcode::COMPARE,
+        Fused::SECOND => opcode == NvmOpcode::WRITE,
+        _ => false,
+    };
+    if !has_sgl || !fused {
         return Err(Status::INVALID_FIELD.with_dnr());
     }
     let namespace = *namespaces.find(sqe.nsid.get())?;

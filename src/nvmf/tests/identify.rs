@@ -111,6 +111,22 @@ fn a_namespace_has_the_shape_of_its_device() {
 }
 
 #[test]
+fn pairs_are_fused_where_every_device_compares() {
+    let rows = [
+        // 128 KiB; the other namespace has blocks of 4,096 bytes.
+        (512, Features::ALL, (1, 31)),
+        (65_536, Features::ALL, (1, 1)),
+        (512, Features { compare: false, ..Features::ALL }, (0, 0)),
+    ];
+    for (block_size, features, expected) in rows {
+        let mut rig = Rig::with(Options::default(), shape(block_size, false, features));
+        let controller = rig.ready();
+        let page = controller_page(&mut rig, controller);
+        assert_eq!((page.fuses.get(), page.acwu_z.get()), expected, "{block_size}");
+    }
+}
+
+#[test]
 fn copies_are_as_long_as_the_device_and_the_target_take() {
     let few = CopyLimits { range_blocks: 7, blocks: 9, ranges: 3 };
     let rows = [
