@@ -129,6 +129,41 @@ fn what_is_written_through_two_targets_comes_back() {
     malloc.stop();
 }
 
+/// The file that the documentation leads to, in front of what `corelane serve` serves without a configuration.
+#[test]
+fn the_example_serves_the_default_target_on() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let state = directory.path().join("far");
+    let state = state.to_str().expect("UTF-8");
+    let far = Program::start(&["serve", "--listen", "127.0.0.1:0", "--state-dir", state]);
+    let lines = far.lines_until("listening tcp ");
+    let address =
+        lines.last().and_then(|line| line.strip_prefix("listening tcp ")).expect("where it listens");
+    let address: SocketAddr = address.parse().expect("an address");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/chained.json");
+    let mut example: Value =
+        serde_json::from_str(&fs::read_to_string(file).expect("the file")).expect("JSON");
+    // Ports are the kernel's choice here.
+    let port = example["bdevs"][0]["port"].take();
+    let listens = example["subsystems"][0]["listeners"][0]["port"].take();
+    assert_eq!((port, listens), (json!(4420), json!(4421)), "as the documentation says");
+    example["bdevs"][0]["port"] = json!(address.port());
+    example["subsystems"][0]["listeners"][0]["port"] = json!(0);
+    let server = Server::start(example);
+    let mut through = connect(server.listeners()[0], "nqn.2026-11.io.corelane:chained");
+    let mut direct = connect(address, "nqn.2026-11.io.corelane:disk0");
+    assert_eq!(
+        through.geometry(1).expect("the geometry").blocks,
+        direct.geometry(1).expect("the other").blocks
+    );
+    through.write(1, 3, &[0x5a; 4096]).expect("a write");
+    assert_eq!(direct.read(1, 3, 1).expect("a read"), [0x5a; 4096]);
+    through.disconnect().expect("disconnecting");
+    direct.disconnect().expect("disconnecting");
+    server.stop();
+    far.stop();
+}
+
 #[test]
 fn a_far_target_that_is_killed_and_comes_back_costs_time_and_nothing_else() {
     let directory = tempfile::tempdir().expect("a temporary directory");

@@ -41,6 +41,17 @@ fn the_examples_are_taken_without_a_warning() {
 }
 
 #[test]
+fn the_file_for_a_chain_is_taken_without_a_warning() {
+    let accepted = accepted(include_str!("../../../examples/chained.json"));
+    assert_eq!(accepted.warnings, []);
+    let BdevKind::Nvmf(far) = &accepted.config.bdevs[0].kind else { panic!("{:?}", accepted.config.bdevs) };
+    assert_eq!(
+        (far.nqn.as_str(), far.namespace, far.data_digest),
+        ("nqn.2026-11.io.corelane:disk0", Some(1), true)
+    );
+}
+
+#[test]
 fn the_limits_are_documented_as_they_are() {
     fn check<T: Copy + Into<u64>>(key: &str, knob: Knob<T>) {
         let row = row(key);
