@@ -50,6 +50,12 @@ pub trait Channel {
         false
     }
 
+    /// A hint: a write of `blocks` is about to be handed over, or to be refused. Whatever the range is, nothing becomes
+    /// different by it but how long the write takes.
+    fn expect_write(&self, blocks: Blocks) {
+        let _ = blocks;
+    }
+
     /// The bytes of `blocks` where they lie, to be sent from there instead of being read; `None` when the
     /// device has no such memory or the range is not on it.
     ///

@@ -188,6 +188,17 @@ impl<D: Payload> Connection<D> {
         common.is_some_and(|header| header.pdu_type == PduType::CAPSULE_CMD)
     }
 
+    /// What looks like a command capsule at the start of `bytes`: its command, how much data it has, and how long the whole
+    /// capsule is; all in bytes. Takes nothing, checks no digest, and need not be what [`Connection::next`] will find: for
+    /// hints only.
+    pub fn foresee<'b>(&self, bytes: &'b [u8]) -> Option<(&'b Sqe, usize, usize)> {
+        let layout = header::layout(header::common(bytes)?, Role::Host, self.framing.agreement()).ok()?;
+        if layout.pdu_type != PduType::CAPSULE_CMD {
+            return None;
+        }
+        Some((capsule::decode_command(bytes).ok()?, layout.data_bytes, layout.total))
+    }
+
     /// The connection is over, by either side; flush the outbox and close.
     pub fn is_ended(&self) -> bool {
         self.state == State::Ended

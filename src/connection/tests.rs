@@ -2,6 +2,7 @@
 
 mod capacity;
 mod exchange;
+mod foresight;
 mod fuzzing;
 mod outbox;
 mod pair;

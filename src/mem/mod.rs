@@ -21,7 +21,7 @@ mod shared;
 pub use arena::{Arena, ArenaBacking, ArenaOptions};
 pub use corelane_reactors::buffer::{Segment, SegmentMut};
 pub use extent::{Backing, Extent, ExtentError, MissingHugepages, PageSize, Residence};
-pub use kernels::{copy, copy_in, copy_out, crc32c, difference, zero};
+pub use kernels::{copy, copy_in, copy_out, crc32c, difference, expect_read, expect_write, zero};
 pub use list::{difference_list, gather, length, length_mut, scatter};
 pub use numa::node_of_core;
 pub use pool::{Buffer, Class, Pool, PoolMemory};

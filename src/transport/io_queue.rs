@@ -49,7 +49,7 @@ pub(super) struct IoQueue {
     pub(super) controller: ControllerId,
     pub(super) qid: u16,
     pub(super) submission: SubmissionQueue,
-    limits: Limits,
+    pub(super) limits: Limits,
     pub(super) namespaces: Namespaces,
     /// Counts for the connection.
     pub(super) trace: Arc<CommandTrace>,
@@ -136,6 +136,7 @@ impl IoQueue {
     /// Takes what it can of `bytes`.
     pub(super) fn received(&mut self, link: &mut Link, services: &mut Services, bytes: &Lease) -> Taken {
         let stream = bytes.as_ref();
+        self.foresee(link, services, stream);
         let mut taken = 0;
         loop {
             // Data is taken whatever waits: it may be what every other command waits for.

@@ -23,6 +23,7 @@ mod endpoint;
 mod escalation;
 mod execution;
 mod fencing;
+mod foresight;
 mod fusing;
 mod io_queue;
 mod link;

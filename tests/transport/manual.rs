@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use corelane::bdev::{
-    Bdev, BdevError, Channel, Command, Features, Geometry, Home, Memory, OpenError, Submitted, Tag,
+    Bdev, BdevError, Blocks, Channel, Command, Features, Geometry, Home, Memory, OpenError, Submitted, Tag,
 };
 use corelane_reactors::poller::Wake;
 
@@ -15,6 +15,8 @@ struct State {
     channels: usize,
     permits: usize,
     submitted: usize,
+    /// The first block of each write that was announced, and how many commands had been submitted before.
+    expected: Vec<(u64, usize)>,
     aborts: usize,
     accepts_aborts: bool,
     resets: usize,
@@ -90,6 +92,11 @@ impl Manual {
         self.state.lock().expect("a test that goes on").submitted
     }
 
+    /// The first block of each write that was announced, and how many commands had been submitted before.
+    pub(crate) fn expected(&self) -> Vec<(u64, usize)> {
+        self.state.lock().expect("a test that goes on").expected.clone()
+    }
+
     /// Times that somebody asked for a command to end early.
     pub(crate) fn aborts(&self) -> usize {
         self.state.lock().expect("a test that goes on").aborts
@@ -136,6 +143,12 @@ impl Channel for ManualChannel {
         state.held.push_back((self.1, tag));
         state.submitted += 1;
         Submitted::Pending
+    }
+
+    fn expect_write(&self, blocks: Blocks) {
+        let mut state = self.0.lock().expect("a test that goes on");
+        let submitted = state.submitted;
+        state.expected.push((blocks.first, submitted));
     }
 
     fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), BdevError>)) -> usize {

@@ -198,3 +198,30 @@ fn commands_without_a_buffer_wait_and_none_is_forgotten() {
     rig.until("all completions", |rig| rig.hosts[IO].completions.len() == 60 + 39);
     assert!(rig.hosts[IO].completions.iter().all(|cqe| cqe.status().is_success()));
 }
+
+#[test]
+fn writes_that_came_together_are_announced_before_the_first_is_carried_out() {
+    let device = Manual::new(Memory::Own);
+    let kept = Arc::clone(&device);
+    let mut rig = Rig::connected(&settings(), &Wish::default(), |_| device);
+    let host = &mut rig.hosts[IO];
+    for (cid, lba) in [(1, 10), (2, 20), (3, 5000), (4, 40)] {
+        host.in_capsule(cid, command::write(1, lba, 1, false), &[3; 512]);
+    }
+    host.read(5, command::read(1, 50, 1), 512);
+    host.in_capsule(6, command::compare(1, 60, 1), &[3; 512]);
+    host.in_capsule(7, command::write(1, 70, 1, false), &[3; 512]);
+    // One is beyond the end, and only writes are announced.
+    assert_eq!(rig.completion(IO), (3, Status::LBA_OUT_OF_RANGE.with_dnr()));
+    rig.quiet();
+    assert_eq!(kept.expected(), [(20, 0), (40, 0), (70, 0)]);
+    assert_eq!(kept.submitted(), 6);
+    kept.complete(6);
+    for cid in [1, 2, 4, 5, 6, 7] {
+        assert_eq!(rig.completion(IO), (cid, Status::SUCCESS));
+    }
+    rig.hosts[IO].in_capsule(8, command::write(1, 80, 1, false), &[3; 512]);
+    kept.complete(1);
+    assert_eq!(rig.completion(IO), (8, Status::SUCCESS));
+    assert_eq!(kept.expected().len(), 3, "one alone is carried out at once");
+}

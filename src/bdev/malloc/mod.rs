@@ -251,7 +251,16 @@ impl Channel for MallocChannel {
         Wake::Never
     }
 
+    fn expect_write(&self, blocks: Blocks) {
+        if let Ok(segment) = self.segment_mut(blocks) {
+            mem::expect_write(segment);
+        }
+    }
+
     fn lend(&self, blocks: Blocks) -> Option<Segment> {
-        self.readable(blocks).ok()
+        let segment = self.readable(blocks).ok()?;
+        // It is sent when all that came with this command is looked at: until then it can come from far away.
+        mem::expect_read(segment);
+        Some(segment)
     }
 }

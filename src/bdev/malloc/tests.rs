@@ -44,6 +44,20 @@ fn a_large_device_is_there_at_once_and_reads_as_zeros() {
 }
 
 #[test]
+fn announcing_a_write_changes_nothing_wherever_it_goes() {
+    let malloc = Malloc::new("ram", 64 << 10, 512).unwrap();
+    let mut channel = malloc.open(&Home::default()).unwrap();
+    for blocks in [(0, 1), (127, 1), (127, 2), (128, 1), (u64::MAX, u32::MAX)] {
+        channel.expect_write(Blocks { first: blocks.0, count: blocks.1 });
+    }
+    assert_eq!(channel.outstanding(), 0);
+    assert_eq!(channel.poll(&mut |_, _| panic!("nothing was submitted")), 0);
+    let mut bytes = vec![0xEE; 64 << 10];
+    mem::copy_out(channel.lend(Blocks { first: 0, count: 128 }).unwrap(), &mut bytes);
+    assert!(bytes.iter().all(|&byte| byte == 0));
+}
+
+#[test]
 fn clearing_much_takes_several_polls() {
     const BLOCKS: u64 = 4096;
     let malloc = Malloc::new("ram", BLOCKS * 4096, 4096).unwrap();

@@ -33,6 +33,13 @@ const COMPARE_BYTES: usize = 1024;
 /// Bytes of the private copies that are checksummed.
 const CHECKSUM_BYTES: usize = 4096;
 
+/// Bytes that a hint names: enough for the translation of the address, which takes longest, and for the processor to
+/// see where the access goes on.
+const HINTED_BYTES: usize = 256;
+
+/// Bytes that the processor moves at a time.
+const LINE_BYTES: usize = 64;
+
 /// Copies all bytes of `from` into `into`. When the two overlap, the outcome is unspecified bytes.
 ///
 /// # Panics
@@ -42,6 +49,21 @@ pub fn copy(from: Segment, into: SegmentMut) {
     assert!(from.len() == into.len());
     // SAFETY: both are mapped for their equal length, and `into` may be written (module invariant).
     unsafe { primitive::copy(from.pointer(), into.pointer(), into.len()) };
+}
+
+/// A hint: somebody, the kernel included, is about to read `from`, on this core. Its address is translated and its first bytes are
+/// fetched while this core goes on; nothing else happens.
+pub fn expect_read(from: Segment) {
+    for at in (0..from.len().min(HINTED_BYTES)).step_by(LINE_BYTES) {
+        primitive::fetch(from.pointer().wrapping_add(at));
+    }
+}
+
+/// As [`expect_read`], for memory that is about to be written.
+pub fn expect_write(into: SegmentMut) {
+    for at in (0..into.len().min(HINTED_BYTES)).step_by(LINE_BYTES) {
+        primitive::fetch_to_write(into.pointer().wrapping_add(at));
+    }
 }
 
 /// Fills `into` with zeros.

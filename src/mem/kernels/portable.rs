@@ -45,6 +45,18 @@ pub(super) unsafe fn copy(from: *const u8, into: *mut u8, len: usize) {
     }
 }
 
+/// Asks for what lies at `at`: nothing that one could ask here.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn fetch(at: *const u8) {
+    let _ = at;
+}
+
+/// As [`fetch`].
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn fetch_to_write(at: *mut u8) {
+    let _ = at;
+}
+
 /// Zeroes `len` bytes.
 ///
 /// # Safety

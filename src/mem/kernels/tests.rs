@@ -75,6 +75,26 @@ fn zeroes_exactly_the_bytes_asked_for() {
 }
 
 #[test]
+fn hints_fault_nowhere_and_change_nothing() {
+    let extent = Extent::ordinary(8192).unwrap();
+    copy_in(&pattern(8192), extent.segment_mut(0..8192));
+    for range in [0..0, 0..1, 0..8192, 4000..4200, 8191..8192] {
+        expect_read(extent.segment(range.clone()));
+        expect_write(extent.segment_mut(range));
+    }
+    let mut bytes = vec![0; 8192];
+    copy_out(extent.segment(0..8192), &mut bytes);
+    assert!(bytes == pattern(8192));
+    let gone = extent.segment_mut(0..8192);
+    drop(extent);
+    expect_read(gone.read_only());
+    expect_write(gone);
+    expect_read(Extent::zeros(4096).unwrap().segment(0..4096));
+    primitive::fetch(std::ptr::null());
+    primitive::fetch_to_write(std::ptr::null_mut());
+}
+
+#[test]
 fn differences_are_found_at_every_offset() {
     let extent = Extent::ordinary(8192).unwrap();
     for len in [1, 31, 32, 1023, 1024, 1025, 2049] {

@@ -48,6 +48,20 @@ pub(super) unsafe fn zero(into: *mut u8, len: usize) {
     }
 }
 
+/// Asks for the line of `at`, wherever it points to.
+#[inline]
+pub(super) fn fetch(at: *const u8) {
+    // SAFETY: a prefetch faults on no address, and changes neither memory nor flags nor registers.
+    unsafe { asm!("prefetcht0 [{at}]", at = in(reg) at, options(nostack, preserves_flags, readonly)) };
+}
+
+/// As [`fetch`], for this core alone, to be written. Where a processor does not know the instruction it does nothing.
+#[inline]
+pub(super) fn fetch_to_write(at: *mut u8) {
+    // SAFETY: as in `fetch`; every 64-bit x86 processor takes the instruction, some for one that does nothing.
+    unsafe { asm!("prefetchw [{at}]", at = in(reg) at, options(nostack, preserves_flags, readonly)) };
+}
+
 /// # Safety
 ///
 /// As [`copy`], and the processor has AVX2, and `len >= VECTOR`.

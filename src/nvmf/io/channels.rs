@@ -5,7 +5,7 @@ use std::sync::Arc;
 use corelane_reactors::poller::Wake;
 
 use crate::bdev::{Access, Bdev, BdevError, Blocks, Channel, Command, Home, OpenError, Submitted, Tag};
-use crate::mem::{Segment, SegmentMut};
+use crate::mem::{self, Segment, SegmentMut};
 use crate::nvmf::io::blocks::{copy_ranges, dataset_ranges};
 use crate::nvmf::io::{Attached, COPY_RANGES_MAX, DATASET_RANGES_MAX, Operation, Place, Request};
 use crate::spec::status::Status;
@@ -67,6 +67,13 @@ impl Channels {
     pub fn lent(&self, place: &Place) -> Option<Segment> {
         let open = self.open.iter().find(|open| Arc::ptr_eq(&open.bdev, &place.bdev))?;
         open.channel.lend(place.blocks)
+    }
+
+    /// A hint that such a request is about to come, if it is not refused before.
+    pub fn expect(&self, request: &Request) {
+        if let Operation::Write { blocks, .. } = request.operation {
+            self.open[request.namespace.channel].channel.expect_write(blocks);
+        }
     }
 
     /// Hands an operation to its bdev: here its processing starts. `from` is the host's data, `into` is where data for
