@@ -34,10 +34,23 @@ pub fn scatter(from: Segment, into: &[SegmentMut]) {
 ///
 /// If the list does not have the length of `into`.
 pub fn gather(from: &[Segment], into: SegmentMut) {
+    gather_by(kernels::copy, from, into);
+}
+
+/// As [`gather`], into memory that is probably in no cache.
+///
+/// # Panics
+///
+/// If the list does not have the length of `into`.
+pub fn gather_far(from: &[Segment], into: SegmentMut) {
+    gather_by(kernels::copy_far, from, into);
+}
+
+fn gather_by(copy: impl Fn(Segment, SegmentMut), from: &[Segment], into: SegmentMut) {
     assert!(into.len() == length(from));
     let mut at = 0;
     for &segment in from {
-        kernels::copy(segment, into.slice(at..at + segment.len()));
+        copy(segment, into.slice(at..at + segment.len()));
         at += segment.len();
     }
 }

@@ -156,7 +156,7 @@ impl MallocChannel {
         match *command {
             Command::Read { blocks, into } => mem::scatter(self.readable(blocks)?, into),
             Command::Write { blocks, from, .. } => {
-                mem::gather(from, self.segment_mut(blocks)?);
+                mem::gather_far(from, self.segment_mut(blocks)?);
                 self.unreadable.clear(blocks);
             }
             Command::Compare { blocks, with } => {

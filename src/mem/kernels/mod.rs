@@ -51,6 +51,18 @@ pub fn copy(from: Segment, into: SegmentMut) {
     unsafe { primitive::copy(from.pointer(), into.pointer(), into.len()) };
 }
 
+/// As [`copy`], into memory that is probably in no cache: a page and more is not read before it is overwritten, where the
+/// processor can do so.
+///
+/// # Panics
+///
+/// If the lengths differ.
+pub fn copy_far(from: Segment, into: SegmentMut) {
+    assert!(from.len() == into.len());
+    // SAFETY: both are mapped for their equal length, and `into` may be written (module invariant).
+    unsafe { primitive::copy_far(from.pointer(), into.pointer(), into.len()) };
+}
+
 /// A hint: somebody, the kernel included, is about to read `from`, on this core. Its address is translated and its first bytes are
 /// fetched while this core goes on; nothing else happens.
 pub fn expect_read(from: Segment) {

@@ -45,6 +45,17 @@ pub(super) unsafe fn copy(from: *const u8, into: *mut u8, len: usize) {
     }
 }
 
+/// As [`copy`].
+///
+/// # Safety
+///
+/// As [`copy`].
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) unsafe fn copy_far(from: *const u8, into: *mut u8, len: usize) {
+    // SAFETY: the caller's contract.
+    unsafe { copy(from, into, len) };
+}
+
 /// Asks for what lies at `at`: nothing that one could ask here.
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) fn fetch(at: *const u8) {

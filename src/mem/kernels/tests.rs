@@ -15,7 +15,7 @@ type ZeroKernel = unsafe fn(*mut u8, usize);
 
 fn copy_kernels() -> Vec<(&'static str, CopyKernel)> {
     let mut kernels: Vec<(&'static str, CopyKernel)> =
-        vec![("chosen", primitive::copy), ("portable", portable::copy)];
+        vec![("chosen", primitive::copy), ("portable", portable::copy), ("far", primitive::copy_far)];
     #[cfg(target_arch = "x86_64")]
     kernels.push(("string", x86_64::copy_string));
     kernels
@@ -53,6 +53,26 @@ fn copies_exactly_the_bytes_asked_for() {
                 assert!(target[into..into + len] == source[from..from + len], "{label}: inside");
                 assert!(target[into + len..].iter().all(|&byte| byte == 0xEE), "{label}: behind");
             }
+        }
+    }
+}
+
+#[test]
+fn far_copies_are_exact_however_the_pages_lie() {
+    const TARGET: usize = 16 << 10;
+    let extent = Extent::ordinary(32 << 10).unwrap();
+    let source = pattern(9000);
+    copy_in(&source, extent.segment_mut(0..source.len()));
+    for len in [0, 31, 4095, 4096, 4097, 8192, 9000] {
+        for ahead in [0, 1, 24, 63, 64, 72, 4000, 4095] {
+            zero(extent.segment_mut(TARGET..32 << 10));
+            copy_far(extent.segment(0..len), extent.segment_mut(TARGET + ahead..TARGET + ahead + len));
+            let mut target = vec![0xEE; 16 << 10];
+            copy_out(extent.segment(TARGET..32 << 10), &mut target);
+            let label = format!("len {len} ahead {ahead}");
+            assert!(target[ahead..ahead + len] == source[..len], "{label}: inside");
+            let outside = target[..ahead].iter().chain(&target[ahead + len..]);
+            assert!(outside.copied().all(|byte| byte == 0), "{label}: outside");
         }
     }
 }

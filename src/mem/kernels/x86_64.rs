@@ -4,16 +4,33 @@
 //! sequence of relaxed atomic accesses to the named bytes. Which instructions are used is decided by a
 //! cached look at the processor.
 //!
-//! `rep movsb` is the fall-back only: it collapses to a twentieth of its speed on some AMD processors when
-//! the destination is 1 to 31 bytes ahead of the source within the page, which is just where the payload
-//! after a 24-byte header lies.
+//! `rep movsb` is the fall-back, and what copies to memory that is in no cache: it does not read a line before it
+//! overwrites all of it. Elsewhere it is slower than vectors, and it collapses to a twentieth of its speed on some AMD
+//! processors when the destination is 1 to 31 bytes ahead of the source within the page, which is just where the payload
+//! after a 24-byte header lies: such copies go through vectors.
 
 #![expect(unsafe_code, reason = "raw memory is reached through pointers")]
 
 use std::arch::asm;
+use std::arch::x86_64::__cpuid_count;
+use std::sync::LazyLock;
 
 /// Bytes that one vector instruction moves; nothing shorter goes through the vector kernels.
 const VECTOR: usize = 32;
+
+/// Nothing shorter goes through `rep movsb` on a processor that has vectors: it takes long to start.
+const STRING_MIN: usize = 4096;
+
+/// How far ahead of the source within its page the destination is where `rep movsb` collapses, in bytes, and up to the end
+/// of a cache line.
+const AHEAD: std::ops::Range<usize> = 1..64;
+
+/// Bytes of a page.
+const PAGE: usize = 4096;
+
+/// Long strings are fast: ERMS, CPUID leaf 7, EBX bit 9. The highest leaf is in leaf 0.
+static LONG_STRINGS: LazyLock<bool> =
+    LazyLock::new(|| __cpuid_count(0, 0).eax >= 7 && __cpuid_count(7, 0).ebx & 1 << 9 != 0);
 
 /// Copies `len` bytes.
 ///
@@ -29,6 +46,23 @@ pub(super) unsafe fn copy(from: *const u8, into: *mut u8, len: usize) {
     } else {
         // SAFETY: the caller's contract.
         unsafe { copy_string(from, into, len) };
+    }
+}
+
+/// Copies `len` bytes to where no cache has them.
+///
+/// # Safety
+///
+/// As [`copy`].
+#[inline]
+pub(super) unsafe fn copy_far(from: *const u8, into: *mut u8, len: usize) {
+    let ahead = into.addr().wrapping_sub(from.addr()) % PAGE;
+    if len >= STRING_MIN && !AHEAD.contains(&ahead) && *LONG_STRINGS {
+        // SAFETY: the caller's contract.
+        unsafe { copy_string(from, into, len) };
+    } else {
+        // SAFETY: the caller's contract.
+        unsafe { copy(from, into, len) };
     }
 }
 
