@@ -223,16 +223,19 @@ impl Chunk {
         count
     }
 
-    /// Receives once from `socket`: into `wanted` first, then into the room of this chunk.
+    /// Receives once from `socket`: into `wanted` first, then at most `room` bytes, of which there are so many, into this
+    /// chunk.
     pub(crate) fn receive(
         &mut self,
         socket: BorrowedFd<'_>,
         wanted: Option<SegmentMut>,
+        room: usize,
     ) -> Result<Received, Errno> {
+        assert!(room <= self.room());
         let end = self.base().wrapping_add(self.filled);
         // SAFETY: the room of a chunk is mapped and writable, and no lease, hence no reference, reaches above `filled`;
         // the segment is not used after this call.
-        let room = unsafe { SegmentMut::from_raw(end, self.room()) };
+        let room = unsafe { SegmentMut::from_raw(end, room) };
         let (got, direct_max) = match wanted {
             Some(wanted) => (system::receive(socket, &[wanted, room])?, wanted.len()),
             None => (system::receive(socket, &[room])?, 0),

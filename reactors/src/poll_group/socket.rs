@@ -21,6 +21,13 @@ use crate::buffer::{self, Chunk, Chunks, Received, Segment, SegmentMut};
 /// of the chunk that is in the cache. About the size of a protocol header: more is cheaper left where it is.
 const MOVE_BYTES_MAX: usize = 512;
 
+/// Most bytes that are received behind a large wanted segment: a few protocol headers, which say where more is wanted.
+/// Whatever else came would have to be copied there.
+const BEHIND_WANTED_MAX: usize = 512;
+
+/// A wanted segment is large, and worth a receive of its own, when it is at least this part of a chunk.
+pub(super) const WANTED_MIN_DIVISOR: usize = 16;
+
 /// A chunk is left when less than this part of it can still be received into.
 const ROOM_MIN_DIVISOR: usize = 4;
 
@@ -306,7 +313,10 @@ impl Socket {
         if wanted.is_none() {
             room?;
         }
-        let (result, capacity) = self.receive_once(wanted);
+        let large = supply.chunks.chunk_bytes() / WANTED_MIN_DIVISOR;
+        let behind =
+            if wanted.is_some_and(|wanted| wanted.len() >= large) { BEHIND_WANTED_MAX } else { usize::MAX };
+        let (result, capacity) = self.receive_once(wanted, behind);
         match result {
             Ok(Received { direct: 0, chunk: 0 }) => self.end(id, Closed::ByPeer, handler),
             Ok(received) => {
@@ -327,13 +337,18 @@ impl Socket {
         Ok(())
     }
 
-    /// The system call, into what is wanted and what room there is; also says how much could have come.
-    fn receive_once(&mut self, wanted: Option<SegmentMut>) -> (Result<Received, Errno>, usize) {
+    /// The system call, into what is wanted and at most `behind` bytes of what room there is; also says how much could have
+    /// come.
+    fn receive_once(
+        &mut self,
+        wanted: Option<SegmentMut>,
+        behind: usize,
+    ) -> (Result<Received, Errno>, usize) {
         let direct = wanted.map_or(0, |wanted| wanted.len());
         match (&mut self.chunk, wanted) {
             (Some(chunk), _) if chunk.room() > 0 => {
-                let capacity = direct + chunk.room();
-                (chunk.receive(self.stream.as_fd(), wanted), capacity)
+                let room = chunk.room().min(behind);
+                (chunk.receive(self.stream.as_fd(), wanted, room), direct + room)
             }
             (_, Some(wanted)) => {
                 let result = buffer::receive(self.stream.as_fd(), &[wanted]);

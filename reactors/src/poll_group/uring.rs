@@ -16,7 +16,7 @@ use rustix::{io::Errno, net::sockopt};
 use super::{
     AddError, Handler, Options, Refusal, SERVED_DEFAULT, Sent, SocketId, StartError,
     slots::Slots,
-    socket::{Intake, Supply},
+    socket::{Intake, Supply, WANTED_MIN_DIVISOR},
     stream::{Gear, Kind, Stream, id_of, kind_of},
 };
 use crate::{
@@ -36,9 +36,6 @@ const WAIT: Duration = Duration::from_millis(1);
 /// Sockets in one poll for which a system call each is cheaper than what the ring adds to a send: measured, see
 /// `benches/README.md`.
 const AT_ONCE_MAX: usize = 4;
-
-/// A wanted segment is worth a receive of its own when it is at least this part of a chunk.
-const WANTED_MIN_DIVISOR: usize = 16;
 
 /// Sockets on one io_uring.
 pub(super) struct Engine {
