@@ -5,7 +5,7 @@ use std::sync::Arc;
 use corelane_reactors::poller::Wake;
 
 use crate::bdev::{Access, Bdev, BdevError, Blocks, Channel, Command, Home, OpenError, Submitted, Tag};
-use crate::mem::{self, Segment, SegmentMut};
+use crate::mem::{Segment, SegmentMut};
 use crate::nvmf::io::blocks::{copy_ranges, dataset_ranges};
 use crate::nvmf::io::{Attached, COPY_RANGES_MAX, DATASET_RANGES_MAX, Operation, Place, Request};
 use crate::spec::status::Status;
