@@ -104,9 +104,9 @@ fn a_slot_finds_the_place_free_that_another_sender_saw_freed() {
         let (_seat, sender, mut mailbox) = setup(2);
         sender.send(1).unwrap();
         let slot = sender.reserve().unwrap();
-        assert_eq!(mailbox.receive(), Some(1));
-        // Its message may come third, and lie where the first one was.
         let using = thread::spawn(move || slot.send(2));
+        assert_eq!(mailbox.receive(), Some(1));
+        // The slot's message may come after this one, and lie where the first one was.
         sender.send(3).unwrap();
         let received = std::iter::from_fn(|| mailbox.receive()).sum::<u32>();
         using.join().unwrap();
