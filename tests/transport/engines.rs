@@ -2,12 +2,15 @@
 
 use std::env;
 use std::process::Command;
+use std::sync::Arc;
 
+use corelane::bdev::Memory;
 use corelane::initiator::command;
 use corelane::spec::register::Property;
 use corelane::spec::status::Status;
 
 use crate::host::{Host, Wish};
+use crate::manual::Manual;
 use crate::rig::{ENGINE, IO_URING, Rig, settings};
 use crate::stall::Stall;
 
@@ -79,4 +82,34 @@ fn a_host_whose_queue_was_reset_gets_nothing_of_the_next_one() {
     let Host { reads, .. } = &rig.hosts[first];
     assert!(reads.values().any(|data| data[0] == OLD), "it got something before its end");
     assert!(reads.values().all(|data| data.iter().all(|&byte| byte == OLD || byte == 0)));
+}
+
+/// A queue ends while the kernel has data of it that the socket did not take, and its device has a command that it does not
+/// give back: the socket is shut down, and stays. What was to be sent is given up only when the kernel no longer has it.
+#[test]
+fn what_a_dead_queue_gives_up_is_not_the_kernels_any_more() {
+    let bdev = Manual::new(Memory::Callers { alignment: 4096 });
+    let device = Arc::clone(&bdev);
+    let wish = Wish::default();
+    let mut rig = Rig::new(&settings(), |_| device);
+    rig.associate(&wish);
+    let io = rig.open_queue(1, &wish);
+    rig.hosts[io].appetite = 0;
+    read_everywhere(&mut rig, io, 0);
+    rig.quiet();
+    // All but one complete, until no buffer is left for the rest: what they brought cannot be sent.
+    while bdev.held() > 1 {
+        bdev.complete(bdev.held() - 1);
+        rig.quiet();
+    }
+    assert!(bdev.submitted() < usize::from(READS), "the socket took everything");
+
+    rig.hosts[ADMIN].plain(1, command::property_set(Property::CC, 0x0046_0000));
+    rig.quiet();
+    assert_eq!((bdev.aborts(), bdev.held()), (1, 1));
+    rig.hosts[io].appetite = usize::MAX;
+    rig.quiet();
+    bdev.complete(1);
+    rig.until("the end of the queue", |rig| rig.hosts[io].closed);
+    assert_eq!(rig.completion(ADMIN), (1, Status::SUCCESS));
 }
