@@ -20,7 +20,8 @@ pub enum RingError {
     TooOld,
     /// The kernel's io_uring lacks what sockets need: it is older than Linux 6.12.
     NoStreams,
-    /// The limit on locked memory (`ulimit -l`) is too low.
+    /// The limit on locked memory (`ulimit -l`) is too low. Memory that is pinned counts on every kernel; the ring itself
+    /// did on Linux 6.18 and did not on 6.12, for a process without the privilege to lock memory.
     Memlock,
     /// A number of the options is out of its range.
     Options,
