@@ -3,7 +3,8 @@
 use std::{
     io::Write,
     net::{TcpListener, TcpStream},
-    time::Instant,
+    os::unix::net::UnixDatagram,
+    time::{Duration, Instant},
 };
 
 use super::*;
@@ -152,5 +153,58 @@ fn a_stream_of_which_nobody_takes_anything_waits_in_the_kernel() {
         assert_eq!(contents(into.read_only())[..bytes.len()], bytes);
         drop(near);
         assert_eq!(next(ring, &user), Completion { token: 1, result: Ok(0), more: false });
+    });
+}
+
+#[test]
+fn a_stream_for_which_the_kernel_has_no_room_loses_nothing() {
+    const MESSAGES: u8 = 40;
+    for (mode, backlog) in Mode::ALL.into_iter().flat_map(|mode| [(mode, 1), (mode, 64)]) {
+        // The kernel has room for two completions; what comes beyond goes on a list of its own, and ends the stream.
+        let ring = ring_as(&Options { operations: 1, ..Options::default() }, mode);
+        // Datagrams, so that each is a completion.
+        let (near, far) = UnixDatagram::pair().unwrap();
+        let user = ring.stream_user(1, backlog).unwrap();
+        let into = memory(&[0; 128]);
+        let mut window = ring.window().unwrap();
+        window.offer(into);
+        let mut sent = 0..MESSAGES;
+        let (mut received, mut streams, mut begun) = (0, false, 0);
+        while received < u32::from(MESSAGES) {
+            if !streams {
+                user.submit(1, &Operation::Receive { socket: far.as_fd(), window: &window }).unwrap();
+                ring.submit();
+                begun += 1;
+            }
+            for message in sent.by_ref().take(8) {
+                near.send(&[message]).unwrap();
+            }
+            let Completion { result, more, .. } = next(&ring, &user);
+            received += result.unwrap();
+            streams = more;
+        }
+        assert!(begun > 1, "{mode:?} {backlog}: the kernel had room");
+        let expected: Vec<_> = (0..MESSAGES).collect();
+        assert_eq!(contents(into.read_only())[..expected.len()], expected, "{mode:?} {backlog}");
+    }
+}
+
+#[test]
+fn a_wait_ends_with_what_completes_or_with_its_time() {
+    let (moment, long) = (Duration::from_millis(2), Duration::from_secs(20));
+    in_every_mode(|ring| {
+        let user = ring.user(1).unwrap();
+        let (reader, mut writer) = pipe();
+        let file = ring.add_file(&reader).unwrap();
+        // The wait hands over what was submitted.
+        user.submit(1, &read(&file, memory(&[0; 1]))).unwrap();
+        let begun = Instant::now();
+        ring.wait(moment);
+        assert!(begun.elapsed() >= moment && user.take().is_none());
+        writer.write_all(b"x").unwrap();
+        let begun = Instant::now();
+        ring.wait(long);
+        assert!(begun.elapsed() < long);
+        assert_eq!(user.take(), Some(Completion { token: 1, result: Ok(1), more: false }));
     });
 }
