@@ -174,7 +174,7 @@ impl Running {
                     ServeError::Bdev { name, source } => ReconfigureError::Bdev { name, source },
                     other => unreachable!("a block device is made, and nothing else: {other}"),
                 })?;
-                // A device of the machine is there from the start, or was refused.
+                // A device of the machine, or one far away, is there from the start, or was refused.
                 bdevs.extend(made.map(|bdev| (name.clone(), bdev)));
             }
         }

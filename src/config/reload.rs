@@ -8,7 +8,7 @@ const RESTART: &str = "cannot change while the appliance runs: restart it";
 /// The places whose values differ between the configuration that runs and the one that is to, all of which can change.
 ///
 /// Who may connect, who has which namespace, how listeners reach groups, what is done with duplicate hosts, and referrals
-/// can change; namespaces and block devices that are no devices of the machine can come and go, but not change. Subsystems are
+/// can change; namespaces and block devices that this process makes up can come and go, but not change. Subsystems are
 /// recognised by their NQN, namespaces by their NSID, block devices by their name, and their order is of no meaning.
 ///
 /// # Errors
@@ -104,7 +104,9 @@ impl Changes {
         for (index, bdev) in wanted.bdevs.iter().enumerate() {
             match running.bdevs.iter().find(|other| other.name == bdev.name) {
                 Some(before) => self.fixed(before == bdev, list.entry(index)),
-                None if matches!(bdev.kind, BdevKind::Nvme { .. }) => self.fixed(false, list.entry(index)),
+                None if matches!(bdev.kind, BdevKind::Nvme { .. } | BdevKind::Nvmf(_)) => {
+                    self.fixed(false, list.entry(index));
+                }
                 None => self.changed.push(list.entry(index)),
             }
         }
