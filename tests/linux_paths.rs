@@ -12,9 +12,11 @@ use serde_json::{Value, json};
 
 use guest::{Guest, wanted};
 use harness::Server;
+use relay::Relay;
 
 mod guest;
 mod harness;
+mod relay;
 
 const NQN: &str = "nqn.2026-11.io.corelane:disk0";
 /// Between two looks at the folder that the guest shares, and at the log.
@@ -22,26 +24,61 @@ const LOOK: Duration = Duration::from_millis(20);
 /// From SIGHUP to the line of the log that says what came of it.
 const RELOAD_MAX: Duration = Duration::from_secs(30);
 
+/// What an operator wants.
+#[derive(Clone, Copy)]
+struct Wish {
+    /// Of group 1, by listener.
+    states: [&'static str; 2],
+    /// Namespace 2 is for nobody.
+    masked: bool,
+    /// There is a namespace 3.
+    third: bool,
+}
+
+/// Both paths as good as can be, and two namespaces.
+const PLAIN: Wish = Wish { states: ["optimized", "optimized"], masked: false, third: false };
+
+/// What the guest asks for.
+enum Change {
+    Reload(Wish),
+    /// The way to the second listener is cut.
+    Cut,
+    Mend,
+}
+
 #[test]
-fn linux_fails_over_and_loses_and_finds_a_namespace() {
+fn linux_fails_over_and_loses_and_finds_namespaces_and_paths() {
     if !wanted("a real Linux host in a virtual machine", "linux_paths") {
         return;
     }
     let directory = tempfile::tempdir().expect("a temporary directory");
     let shared = directory.path().join("shared");
     let (state, ports) = (directory.path().join("state"), ports());
-    let server = Server::start(configuration(&state, ports, ["optimized", "optimized"], false));
+    let server = Server::start(configuration(&state, ports, PLAIN));
     assert!(server.listeners().iter().all(|listener| ports.contains(&listener.port())));
-    let mut guest = boot(&shared, ports);
+    let mut relay = Relay::new(([127, 0, 0, 1], ports[1]).into());
+    let mut guest = boot(&shared, [ports[0], relay.port()]);
     let changes = [
-        ("first-down", ["inaccessible", "non_optimized"], false),
-        ("first-up", ["optimized", "inaccessible"], false),
-        ("masked", ["optimized", "optimized"], true),
-        ("unmasked", ["optimized", "optimized"], false),
+        ("first-down", Change::Reload(Wish { states: ["inaccessible", "non_optimized"], ..PLAIN })),
+        ("first-up", Change::Reload(Wish { states: ["optimized", "inaccessible"], ..PLAIN })),
+        ("masked", Change::Reload(Wish { masked: true, ..PLAIN })),
+        ("unmasked", Change::Reload(PLAIN)),
+        ("added", Change::Reload(Wish { third: true, ..PLAIN })),
+        ("removed", Change::Reload(PLAIN)),
+        ("cut", Change::Cut),
+        ("mended", Change::Mend),
     ];
-    for (number, (name, states, masked)) in (1..).zip(changes) {
+    let mut reloads = 0;
+    for (name, change) in changes {
         wait_for(&shared.join(name), &mut guest);
-        reload(&server, &configuration(&state, ports, states, masked), number);
+        match change {
+            Change::Reload(wish) => {
+                reloads += 1;
+                reload(&server, &configuration(&state, ports, wish), reloads);
+            }
+            Change::Cut => relay.cut(),
+            Change::Mend => relay.mend(),
+        }
         fs::write(shared.join(format!("{name}.done")), "").expect("telling the guest");
     }
     let status = guest.0.wait().expect("waiting for the virtual machine");
@@ -96,13 +133,14 @@ fn ports() -> [u16; 2] {
 }
 
 /// Two listeners, which the guest reaches at one address, and their states of group 1.
-fn configuration(state: &Path, ports: [u16; 2], states: [&str; 2], masked: bool) -> Value {
+fn configuration(state: &Path, ports: [u16; 2], wish: Wish) -> Value {
+    let Wish { states, masked, third } = wish;
     let listener = |port: u16, state: &str| json!({"transport": "tcp", "address": "127.0.0.1", "port": port, "ana": [{"group": 1, "state": state}]});
     let mut second = json!({"nsid": 2, "bdev": "ram1", "ana_group": 2});
     if masked {
         second["hosts"] = json!([]);
     }
-    json!({
+    let mut configuration = json!({
         "state_dir": state,
         "bdevs": [
             {"name": "ram0", "type": "malloc", "size": "128MiB", "block_size": 4096},
@@ -113,5 +151,15 @@ fn configuration(state: &Path, ports: [u16; 2], states: [&str; 2], masked: bool)
             "listeners": [listener(ports[0], states[0]), listener(ports[1], states[1])],
             "namespaces": [{"nsid": 1, "bdev": "ram0"}, second]
         }]
-    })
+    });
+    if third {
+        let add = |configuration: &mut Value, list: &str, entry: Value| {
+            configuration.pointer_mut(list).and_then(Value::as_array_mut).expect("a list").push(entry);
+        };
+        let bdev = json!({"name": "ram2", "type": "malloc", "size": "32MiB", "block_size": 4096});
+        add(&mut configuration, "/bdevs", bdev);
+        let namespace = json!({"nsid": 3, "bdev": "ram2", "ana_group": 2});
+        add(&mut configuration, "/subsystems/0/namespaces", namespace);
+    }
+    configuration
 }

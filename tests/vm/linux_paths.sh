@@ -10,13 +10,17 @@
 #   first-up      the first listener is optimized, and the second does not reach group 1
 #   masked        both are optimized, and this host has no namespace 2
 #   unmasked      it has
+#   added         there is a namespace 3
+#   removed       there is none
+#   cut           the way to the second listener is cut: connections end, and others are refused
+#   mended        it is there again
 set -uo pipefail
 # shellcheck source=tests/vm/steps.sh
 . "$(dirname "$0")/steps.sh"
 
 : "${ADDRESS:?}" "${PORT:?}" "${PORT2:?}" "${NQN:?}"
 disk=$work/disk
-seconds=40 # of load; the changes take less
+seconds=75 # of load; the changes take less
 
 # Prints the block device of a namespace, or nothing: namespace NSID
 namespace() {
@@ -59,7 +63,7 @@ change() {
 connect() {
   local port
   for port in "$PORT" "$PORT2"; do
-    nvme connect -t tcp -a "$ADDRESS" -s "$port" -n "$NQN" --nr-io-queues=2
+    nvme connect -t tcp -a "$ADDRESS" -s "$port" -n "$NQN" --nr-io-queues=2 --reconnect-delay=1
   done
   until_true 20 "namespace 1 appears" present 1
   until_true 20 "namespace 2 appears" present 2
@@ -101,11 +105,63 @@ mask() {
   until_true 30 "namespace 2 again" present 2
 }
 
+add_and_remove() {
+  change added
+  until_true 30 "namespace 3" present 3
+  dd if=/dev/urandom of="$work/data" bs=4096 count=64
+  dd if="$work/data" of="$(namespace 3)" bs=4096 oflag=direct
+  dd if="$(namespace 3)" of="$work/back" bs=4096 count=64 iflag=direct
+  cmp "$work/data" "$work/back"
+  change removed
+  until_true 30 "that namespace 3 disappears" absent 3
+}
+
+# Prints the state of the controller on the path by this port: controller_state PORT
+controller_state() {
+  local at
+  for at in /sys/class/nvme/nvme*; do
+    [[ $(< "$at/address") == *"trsvcid=$1"* ]] && cat "$at/state" && return
+  done
+}
+controller_is() { [[ $(controller_state "$1") == "$2" ]]; }
+
+# Both paths carry commands; those of the second are lost with it, and tried again on the first.
+lose_a_path() {
+  local at
+  for at in /sys/class/nvme-subsystem/nvme-subsys*; do echo round-robin > "$at/iopolicy"; done
+  sleep 2
+  change cut
+  until_true 30 "a second controller that is not live" controller_is "$PORT2" connecting
+  nvme list-subsys
+  sleep 3
+  change mended
+  until_true 60 "a second controller that is live again" controller_is "$PORT2" live
+  until_true 30 "a second path that is optimized again" is "$PORT2" optimized
+  sleep 2
+}
+
+# The host itself takes a path away, and makes it again.
+take_a_path_away() {
+  local at
+  for at in /sys/class/nvme/nvme*; do
+    [[ $(< "$at/address") == *"trsvcid=$PORT2"* ]] || continue
+    holds "what nvme disconnect says" "$(nvme disconnect -d "$(basename "$at")" 2>&1; echo done)" 'done'
+    break
+  done
+  equal "the number of paths" "$(nvme list-subsys | grep -c 'tcp .* live')" 1
+  sleep 2
+  nvme connect -t tcp -a "$ADDRESS" -s "$PORT2" -n "$NQN" --nr-io-queues=2 --reconnect-delay=1
+  until_true 20 "a second path that is optimized once more" is "$PORT2" optimized
+}
+
 under_load() {
   load &
   sleep 2
   fail_over
   mask
+  add_and_remove
+  lose_a_path
+  take_a_path_away
   wait $! || fail "a load without an error"
   umount "$disk"
   fsck.ext4 -f -n "$(namespace 1)" || fail "a clean file system"
@@ -123,6 +179,6 @@ silent_kernel() {
 
 step "connect by two paths" connect
 step "make a file system" make_file_system
-step "fail over and mask under load" under_load
+step "fail over, mask, add, remove, cut under load" under_load
 step "disconnect" disconnect
 step "silent kernel" silent_kernel
