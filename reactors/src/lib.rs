@@ -89,6 +89,9 @@
 //! ordering, one at a time, and demands that a model fails.
 
 pub mod buffer;
+#[cfg(test)]
+#[cfg(not(loom))]
+mod cases;
 pub mod clock;
 pub mod cpu;
 pub mod group;

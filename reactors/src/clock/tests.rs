@@ -27,6 +27,7 @@ fn virtual_time_moves_by_hand_and_never_back() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "miri has no time stamp counter")]
 fn real_time_keeps_pace_with_the_kernel() {
     let clock = Clock::real();
     let origin = std::time::Instant::now();

@@ -5,6 +5,7 @@ use std::thread;
 use super::*;
 
 #[test]
+#[cfg_attr(miri, ignore = "miri has no CPUs to pin to")]
 fn a_thread_runs_where_it_is_pinned_and_its_children_inherit_it() {
     let all = allowed();
     assert!(!all.is_empty());

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use proptest::prelude::*;
 
 use super::*;
+use crate::cases::{drawn, steps};
 
 fn new_mailbox<M: Send + 'static>(capacity: usize) -> (Sender<M>, Mailbox<M>) {
     mailbox(&Arc::new(Seat::new().unwrap()), capacity)
@@ -30,13 +31,13 @@ fn operation() -> impl Strategy<Value = Operation> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(drawn(256))]
 
     #[test]
     fn credits_slots_and_messages_add_up(
         capacity in 1usize..6,
         before_the_last in 0u64..300,
-        operations in prop::collection::vec(operation(), 1..200),
+        operations in prop::collection::vec(operation(), 1..steps(200)),
     ) {
         let first = shared::NUMBERS - 1 - before_the_last;
         let mut mailbox = Mailbox { receiver: shared::shared(&Arc::new(Seat::new().unwrap()), capacity, first) };
@@ -77,6 +78,7 @@ proptest! {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "a million messages")]
 fn a_mailbox_with_room_for_the_most_holds_that_many() {
     let (sender, mut mailbox) = new_mailbox::<u32>(CAPACITY_MAX);
     let most = u32::try_from(CAPACITY_MAX).unwrap();
@@ -154,13 +156,13 @@ fn mailboxes_that_carry_slots_of_each_other_are_freed() {
 #[test]
 fn senders_on_other_threads_keep_their_order_and_lose_nothing() {
     const SENDERS: usize = 3;
-    const EACH: usize = 2000;
+    let each = steps(2000);
     let (sender, mut mailbox) = new_mailbox::<(usize, usize)>(8);
     let threads: Vec<_> = (0..SENDERS)
         .map(|who| {
             let sender = sender.clone();
             std::thread::spawn(move || {
-                for number in 0..EACH {
+                for number in 0..each {
                     while sender.send((who, number)).is_err() {
                         std::thread::yield_now();
                     }
@@ -169,7 +171,7 @@ fn senders_on_other_threads_keep_their_order_and_lose_nothing() {
         })
         .collect();
     let mut next = [0; SENDERS];
-    while next.iter().sum::<usize>() < SENDERS * EACH {
+    while next.iter().sum::<usize>() < SENDERS * each {
         match mailbox.receive() {
             Some((who, number)) => {
                 assert_eq!(number, next[who]);

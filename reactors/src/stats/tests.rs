@@ -45,6 +45,7 @@ impl Poller for Told {
 const IDLE: (Poll, u64, Duration) = (Poll::Idle(Wake::Never), 0, Duration::ZERO);
 
 #[test]
+#[cfg_attr(miri, ignore = "miri has no epoll_pwait2")]
 fn time_is_busy_idle_or_parked_and_adds_up() {
     let (group, hand) = group();
     let hand = Rc::new(hand);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::cases::{drawn, steps};
 
 #[derive(Clone, Debug)]
 enum Operation {
@@ -94,10 +95,10 @@ impl Pair {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1000) })]
+    #![proptest_config(drawn(1000))]
 
     #[test]
-    fn behaves_like_an_ordered_map(operations in prop::collection::vec(operation(), 1..100)) {
+    fn behaves_like_an_ordered_map(operations in prop::collection::vec(operation(), 1..steps(100))) {
         let mut pair = Pair { now: 0, wheel: Wheel::with_capacity(4), oracle: BTreeMap::new(), made: Vec::new() };
         operations.iter().for_each(|operation| pair.apply(operation));
         pair.now = u64::MAX;
@@ -158,7 +159,7 @@ fn a_key_names_nothing_once_its_timer_is_gone() {
 #[test]
 fn entries_are_reused() {
     let mut wheel = Wheel::with_capacity(8);
-    for round in 0..1000 {
+    for round in 0..steps(1000) as u64 {
         for id in 0..8 {
             wheel.insert(Time::from_nanos(round), id);
         }

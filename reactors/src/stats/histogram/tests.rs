@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::cases::{drawn, steps};
 
 fn recorded(values: &[u64]) -> Histogram {
     let histogram = Histogram::new();
@@ -50,12 +51,12 @@ fn values() -> impl Strategy<Value = Vec<u64>> {
     // As many small ones as large ones.
     prop::collection::vec(
         (0u32..36, any::<u64>()).prop_map(|(bits, value)| value & ((1 << bits) - 1)),
-        1..200,
+        1..steps(200),
     )
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(drawn(256))]
 
     #[test]
     fn quantiles_are_as_exact_as_promised(mut values in values(), quantile in 0.0..=1.0f64) {
