@@ -21,12 +21,12 @@ use corelane_reactors::{cpu, poller::Wake};
 use serde_json::json;
 
 const NQN: &str = "nqn.2026-11.io.corelane:numbers";
-/// Half a pebibyte.
 const GEOMETRY: Geometry = Geometry {
     block_size: 512,
-    blocks: 1 << 40,
+    blocks: 1 << 40, // Half a pebibyte.
     volatile_write_cache: false,
     survives_restart: true,
+    atomicity: corelane::bdev::Atomicity::BLOCK,
     memory: Memory::Own,
     features: Features::NONE,
 };

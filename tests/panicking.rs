@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use corelane::app::{Builder, Options};
 use corelane::bdev::{
-    Bdev, BdevError, Channel, Command, Features, Geometry, Home, Memory, OpenError, Submitted, Tag,
+    Atomicity, Bdev, BdevError, Channel, Command, Features, Geometry, Home, Memory, OpenError, Submitted, Tag,
 };
 use corelane::cli::{self, Start, Surroundings};
 use corelane::config::namespace_uuid;
@@ -38,6 +38,7 @@ const GEOMETRY: Geometry = Geometry {
     blocks: 64,
     volatile_write_cache: false,
     survives_restart: false,
+    atomicity: Atomicity::BLOCK,
     memory: Memory::Own,
     features: Features::NONE,
 };

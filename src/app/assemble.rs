@@ -48,8 +48,9 @@ pub(super) fn bdev(entry: &config::Bdev) -> Result<Option<Arc<dyn Bdev>>, ServeE
     let failed = |source| ServeError::Bdev { name: entry.name.clone(), source };
     let name = &entry.name;
     Ok(Some(match &entry.kind {
-        BdevKind::Malloc { size, block_size } => {
-            Arc::new(Malloc::new(name, size.bytes(), *block_size).map_err(failed)?)
+        BdevKind::Malloc { size, block_size, atomic_writes } => {
+            let malloc = Malloc::new(name, size.bytes(), *block_size).map_err(failed)?;
+            Arc::new(if *atomic_writes { malloc.with_atomic_writes() } else { malloc })
         }
         BdevKind::Null { size, block_size } => {
             Arc::new(Null::new(name, size.bytes(), *block_size).map_err(failed)?)

@@ -16,8 +16,26 @@ pub struct Geometry {
     pub survives_restart: bool,
     /// Whose memory the data of a command lies in.
     pub memory: Memory,
+    /// How much of a write is atomic.
+    pub atomicity: Atomicity,
     /// The commands that it carries out beyond read and write.
     pub features: Features,
+}
+
+/// How much of a write is atomic, in blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Atomicity {
+    /// Blocks of a write that other commands see all of, or nothing: at least 1, the least that NVMe can say.
+    pub normal: u32,
+    /// Blocks of a write of which a loss of power leaves all old or all new: 1 to `normal`.
+    pub power_fail: u32,
+    /// Atomic writes do not cross multiples of so many blocks, at least `normal`; 0 for none.
+    pub boundary: u32,
+}
+
+impl Atomicity {
+    /// No more than a block.
+    pub const BLOCK: Self = Self { normal: 1, power_fail: 1, boundary: 0 };
 }
 
 impl Geometry {

@@ -9,7 +9,8 @@
 //! - until then the memory named by its segments stays valid, and belongs to the bdev;
 //! - commands in flight are not ordered among themselves, on one channel or on several;
 //! - two writes to the same block, or a write and a read, that are in flight together on two reactors may
-//!   interleave inside the block: a backend in memory copies without a lock.
+//!   interleave inside the block: a backend in memory copies without a lock, unless it was made to have atomic writes
+//!   ([`Atomicity`]).
 
 mod channel;
 mod command;
@@ -29,7 +30,7 @@ pub use channel::{Channel, Submitted};
 pub use command::{Access, BdevError, Blocks, Command, Tag};
 pub use delay::{Delay, Delays, Hang};
 pub use file::{File, FileError, FileOptions};
-pub use geometry::{CopyLimits, Features, Geometry, GeometryError, Memory};
+pub use geometry::{Atomicity, CopyLimits, Features, Geometry, GeometryError, Memory};
 pub use malloc::Malloc;
 pub use null::Null;
 

@@ -86,7 +86,7 @@ fn subsystem_summary(config: &Config, subsystem: &Subsystem, output: &mut dyn Wr
         let Some(bdev) = config.bdev(&namespace.bdev) else { continue };
         let shape = |size: ByteSize, block_size: u32| format!("{size} in blocks of {block_size} bytes");
         let (kind, shape) = match &bdev.kind {
-            BdevKind::Malloc { size, block_size } => ("malloc", shape(*size, *block_size)),
+            BdevKind::Malloc { size, block_size, .. } => ("malloc", shape(*size, *block_size)),
             BdevKind::Null { size, block_size } => ("null", shape(*size, *block_size)),
             BdevKind::FileBacked { size: Some(size), block_size, .. } => ("file", shape(*size, *block_size)),
             BdevKind::FileBacked { size: None, block_size, .. } => {

@@ -94,7 +94,7 @@ fn address_and_size_of_the_embedded_default_can_be_chosen() {
     assert_eq!(start.config.subsystems[0].listeners[0].address.to_string(), "[::]:0");
     assert_eq!(
         start.config.bdevs[0].kind,
-        BdevKind::Malloc { size: ByteSize::new(1 << 30), block_size: 4096 }
+        BdevKind::Malloc { size: ByteSize::new(1 << 30), block_size: 4096, atomic_writes: false }
     );
 }
 

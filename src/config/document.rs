@@ -219,7 +219,8 @@ pub struct ReferralEntry {
     pub port: u64,
 }
 
-/// A block device. Which keys beside `name` and `type` it takes depends on its type: `malloc` and `null` need `size`;
+/// A block device. Which keys beside `name` and `type` it takes depends on its type: `malloc` and `null` need `size`, and
+/// `malloc` may have `atomic_writes`;
 /// `file` needs `path`, and may have `size` and `preallocate`; these may have `block_size`; `nvme` needs `address`, and
 /// may have `namespace`; `nvmf` needs `address` and `nqn`, and may have `port`, `namespace` and all that follow.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -248,6 +249,10 @@ pub struct BdevEntry {
     /// a block takes storage when it is first written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preallocate: Option<bool>,
+    /// Of `malloc`: whether writes of up to 128 KiB that cross no multiple of 128 KiB are atomic. Default false: then reads are
+    /// sent from where they lie, and commands that meet on one block may mix in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub atomic_writes: Option<bool>,
     /// Of `nvme`: PCI address of the controller, such as `0000:00:05.0`, or `00:05.0` for the same in domain 0. Of `nvmf`:
     /// IPv4 or IPv6 address of the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -353,6 +358,7 @@ impl BdevEntry {
             block_size: None,
             path: None,
             preallocate: None,
+            atomic_writes: None,
             address: None,
             namespace: None,
             port: None,

@@ -151,6 +151,8 @@ pub enum BdevKind {
         size: ByteSize,
         /// Logical block size in bytes.
         block_size: u32,
+        /// Writes within 128 KiB are atomic, and nothing is lent.
+        atomic_writes: bool,
     },
     /// Nothing: writes are dropped, reads give zeros. For measuring everything else.
     Null {

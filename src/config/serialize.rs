@@ -84,7 +84,8 @@ impl From<&Bdev> for BdevEntry {
             ..Self::new(bdev.name.clone(), kind)
         };
         match &bdev.kind {
-            BdevKind::Malloc { .. } | BdevKind::Null { .. } => {}
+            BdevKind::Malloc { atomic_writes, .. } => entry.atomic_writes = Some(*atomic_writes),
+            BdevKind::Null { .. } => {}
             // A validated path came from a JSON string.
             BdevKind::FileBacked { path, preallocate, .. } => {
                 entry.path = Some(path.to_string_lossy().into_owned());

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use corelane::bdev::{
-    Bdev, BdevError, Blocks, Channel, Command, Features, Geometry, Home, Memory, OpenError, Submitted, Tag,
+    Atomicity, Bdev, BdevError, Blocks, Channel, Command, Features, Geometry, Home, Memory, OpenError,
+    Submitted, Tag,
 };
 use corelane_reactors::poller::Wake;
 
@@ -66,6 +67,7 @@ impl Manual {
             blocks: 2048,
             volatile_write_cache: false,
             survives_restart: false,
+            atomicity: Atomicity::BLOCK,
             memory,
             features: Features::ALL,
         };

@@ -22,7 +22,7 @@ use rustix::{
 };
 
 use super::Layout;
-use crate::bdev::{Features, Geometry, GeometryError, Memory};
+use crate::bdev::{Atomicity, Features, Geometry, GeometryError, Memory};
 
 /// What memory is aligned to where the kernel does not say what direct I/O needs: what suits every device.
 const MEMORY_ALIGNMENT: usize = 4096;
@@ -185,6 +185,7 @@ fn attempt(name: &str, options: &FileOptions) -> Result<Opened, Reason> {
         blocks,
         volatile_write_cache: true,
         survives_restart: true,
+        atomicity: Atomicity::BLOCK,
         memory: Memory::Callers { alignment: memory },
         features,
     };

@@ -5,25 +5,30 @@
 //! `block_size * blocks` bytes; `backlog` never grows beyond [`BACKLOG_MAX`]; each pending command has
 //! one last entry there.
 //!
+//! Writes of one device meet on several reactors without a lock, and may mix inside a block; what is read is lent where it
+//! lies, and may change on its way. A device that was made to have atomic writes pays for them: reads are copied, and
+//! one reactor at a time is in each stripe of it.
+//!
 //! Blocks that Write Uncorrectable has marked stay so for as long as the contents would have: until they are written, or
 //! the process ends.
 
+mod copying;
+mod guards;
 #[cfg(test)]
 mod tests;
 mod unreadable;
 
 use std::{collections::VecDeque, ops::Range, sync::Arc};
 
-use corelane_reactors::{
-    buffer::{Segment, SegmentMut},
-    poller::Wake,
-};
+use corelane_reactors::{buffer::Segment, poller::Wake};
 
 use super::{
-    Access, Bdev, BdevError, Blocks, Channel, Command, CreateError, Features, Geometry, GeometryError, Home,
-    Memory, OpenError, Submitted, Tag,
+    Access, Atomicity, Bdev, BdevError, Blocks, Channel, Command, CreateError, Features, Geometry,
+    GeometryError, Home, Memory, OpenError, Submitted, Tag,
 };
-use crate::mem::{self, Backing, Extent, ExtentError};
+use crate::mem::{Backing, Extent, ExtentError};
+use copying::clear;
+use guards::{Guards, STRIPE_BYTES};
 use unreadable::Unreadable;
 
 /// Bytes that one call clears: a few hundred microseconds.
@@ -40,6 +45,8 @@ pub struct Malloc {
     geometry: Geometry,
     memory: Arc<Extent>,
     unreadable: Arc<Unreadable>,
+    /// Where writes are atomic.
+    guards: Option<Arc<Guards>>,
 }
 
 impl Malloc {
@@ -80,11 +87,22 @@ impl Malloc {
             blocks,
             volatile_write_cache: false,
             survives_restart: false,
+            atomicity: Atomicity::BLOCK,
             memory: Memory::Own,
             features: Features::ALL,
         };
         let (memory, unreadable) = (Arc::new(make(bytes)?), Arc::new(Unreadable::new(blocks)));
-        Ok(Self { name: name.to_owned(), geometry, memory, unreadable })
+        Ok(Self { name: name.to_owned(), geometry, memory, unreadable, guards: None })
+    }
+
+    /// The same, with writes of up to 128 KiB that are atomic where they cross no multiple of 128 KiB. It then lends
+    /// nothing, and reactors wait for each other where they meet.
+    #[must_use]
+    pub fn with_atomic_writes(mut self) -> Self {
+        self.guards = Some(Arc::new(Guards::new(self.memory.len())));
+        let stripe = u32::try_from(STRIPE_BYTES).unwrap_or(u32::MAX) / self.geometry.block_size;
+        self.geometry.atomicity = Atomicity { normal: stripe, power_fail: 1, boundary: stripe };
+        self
     }
 }
 
@@ -102,6 +120,7 @@ impl Bdev for Malloc {
             geometry: self.geometry,
             memory: Arc::clone(&self.memory),
             unreadable: Arc::clone(&self.unreadable),
+            guards: self.guards.clone(),
             backlog: VecDeque::with_capacity(BACKLOG_MAX),
             pending: 0,
         }))
@@ -112,6 +131,7 @@ struct MallocChannel {
     geometry: Geometry,
     memory: Arc<Extent>,
     unreadable: Arc<Unreadable>,
+    guards: Option<Arc<Guards>>,
     backlog: VecDeque<Clearing>,
     /// Entries of the backlog that are the last of their command.
     pending: usize,
@@ -134,40 +154,34 @@ impl MallocChannel {
         Ok(inside(start)?..inside(end)?)
     }
 
-    fn segment(&self, blocks: Blocks) -> Result<Segment, BdevError> {
-        Ok(self.memory.segment(self.bytes(blocks)?))
-    }
-
-    fn segment_mut(&self, blocks: Blocks) -> Result<SegmentMut, BdevError> {
-        Ok(self.memory.segment_mut(self.bytes(blocks)?))
-    }
-
-    /// The blocks, to be read.
-    fn readable(&self, blocks: Blocks) -> Result<Segment, BdevError> {
-        let segment = self.segment(blocks)?;
+    /// The bytes of the blocks, to be read.
+    fn readable(&self, blocks: Blocks) -> Result<Range<usize>, BdevError> {
+        let bytes = self.bytes(blocks)?;
         if self.unreadable.any(blocks) {
             return Err(BdevError::Media { access: Access::Read });
         }
-        Ok(segment)
+        Ok(bytes)
     }
 
     fn execute(&mut self, tag: Tag, command: &Command<'_>) -> Result<Submitted, BdevError> {
         command.check(&self.geometry)?;
         match *command {
-            Command::Read { blocks, into } => mem::scatter(self.readable(blocks)?, into),
+            Command::Read { blocks, into } => self.copy_out(self.readable(blocks)?, into),
             Command::Write { blocks, from, .. } => {
-                mem::gather_far(from, self.segment_mut(blocks)?);
+                self.copy_in(from, self.bytes(blocks)?);
                 self.unreadable.clear(blocks);
             }
             Command::Compare { blocks, with } => {
-                if mem::difference_list(with, self.readable(blocks)?).is_some() {
+                if !self.is_equal(with, self.readable(blocks)?) {
                     return Err(BdevError::Miscompare);
                 }
             }
             Command::Flush => {}
             Command::WriteZeroes { blocks, .. } => return self.clear(tag, &[blocks]),
             Command::Deallocate { ranges } => return self.clear(tag, ranges),
-            Command::Verify { blocks } => drop(self.readable(blocks)?),
+            Command::Verify { blocks } => {
+                self.readable(blocks)?;
+            }
             Command::WriteUncorrectable { blocks } => self.unreadable.mark(blocks),
             Command::Copy { ranges, to, .. } => self.copy(ranges, to)?,
         }
@@ -180,7 +194,7 @@ impl MallocChannel {
         for &blocks in ranges {
             let into = Blocks { first: to, count: blocks.count };
             // Where they overlap the outcome is unspecified bytes, which is what is promised.
-            mem::copy(self.segment(blocks)?, self.segment_mut(into)?);
+            self.move_within(self.bytes(blocks)?, self.bytes(into)?.start);
             self.unreadable.clear(into);
             to += u64::from(blocks.count);
         }
@@ -196,7 +210,7 @@ impl MallocChannel {
         }
         if total <= CLEAR_BYTES_MAX || ranges.len() > BACKLOG_MAX - self.backlog.len() {
             for &blocks in ranges {
-                self.memory.clear(self.bytes(blocks)?);
+                self.zero(self.bytes(blocks)?);
                 self.unreadable.clear(blocks);
             }
             return Ok(Submitted::Done(Ok(())));
@@ -227,7 +241,7 @@ impl Channel for MallocChannel {
             // A step ends where a page does, so that the page is given back and not zeroed in two parts.
             let start = clearing.bytes.start;
             let end = clearing.bytes.end.min((start / CLEAR_BYTES_MAX + 1) * CLEAR_BYTES_MAX);
-            self.memory.clear(start..end);
+            clear(&self.memory, self.guards.as_deref(), start..end);
             budget = budget.saturating_sub(end - start);
             clearing.bytes.start = end;
             if clearing.bytes.is_empty() {
@@ -252,13 +266,16 @@ impl Channel for MallocChannel {
     }
 
     fn expect_write(&self, blocks: Blocks) {
-        if let Ok(segment) = self.segment_mut(blocks) {
-            mem::expect_write(segment);
+        if let Ok(bytes) = self.bytes(blocks) {
+            mem::expect_write(self.memory.segment_mut(bytes));
         }
     }
 
     fn lend(&self, blocks: Blocks) -> Option<Segment> {
-        let segment = self.readable(blocks).ok()?;
+        if self.guards.is_some() {
+            return None;
+        }
+        let segment = self.readable(blocks).ok().map(|bytes| self.memory.segment(bytes))?;
         // It is sent when all that came with this command is looked at: until then it can come from far away.
         mem::expect_read(segment);
         Some(segment)

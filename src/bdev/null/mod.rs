@@ -11,8 +11,8 @@ use std::sync::Arc;
 use corelane_reactors::{buffer::Segment, poller::Wake};
 
 use super::{
-    Bdev, BdevError, Blocks, Channel, Command, CreateError, Features, Geometry, Home, Memory, OpenError,
-    Submitted, Tag,
+    Atomicity, Bdev, BdevError, Blocks, Channel, Command, CreateError, Features, Geometry, Home, Memory,
+    OpenError, Submitted, Tag,
 };
 use crate::mem::{self, Extent};
 
@@ -39,6 +39,7 @@ impl Null {
             blocks: Geometry::divide(size_bytes, block_size)?,
             volatile_write_cache: false,
             survives_restart: false,
+            atomicity: Atomicity::BLOCK,
             memory: Memory::Own,
             // It would forget which blocks shall not be read.
             features: Features { write_uncorrectable: false, ..Features::ALL },

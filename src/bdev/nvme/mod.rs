@@ -27,8 +27,8 @@ use corelane_reactors::clock::Clock;
 use corelane_reactors::poller::Wake;
 
 use super::{
-    Bdev, BdevError, Blocks, Channel, Command, CopyLimits, Features, Geometry, Home, Memory, OpenError,
-    Submitted, Tag,
+    Atomicity, Bdev, BdevError, Blocks, Channel, Command, CopyLimits, Features, Geometry, Home, Memory,
+    OpenError, Submitted, Tag,
 };
 use crate::nvme::{BlockRange, Controller, Device, IoCommand, NamespaceInfo, QueuePair};
 use error::{of_failure, of_refusal};
@@ -149,6 +149,7 @@ fn geometry<D: Device>(controller: &Controller<D>, info: &NamespaceInfo) -> Geom
         blocks: info.blocks,
         volatile_write_cache: identity.vwc.present(),
         survives_restart: true,
+        atomicity: Atomicity::BLOCK,
         memory: Memory::Callers { alignment: ALIGNMENT },
         features,
     }

@@ -23,8 +23,8 @@ use corelane_reactors::clock::Clock;
 use corelane_reactors::poller::Wake;
 
 use super::{
-    Access, Bdev, BdevError, Blocks, Channel, Command, CopyLimits, Features, Geometry, Home, Memory,
-    OpenError, Submitted, Tag,
+    Access, Atomicity, Bdev, BdevError, Blocks, Channel, Command, CopyLimits, Features, Geometry, Home,
+    Memory, OpenError, Submitted, Tag,
 };
 use crate::initiator::command::{COPY_RANGE_BYTES, DATASET_RANGE_BYTES, copy_range, dataset_range};
 use crate::initiator::multipath::{Cause, Copies, Found, Lane, Paths, Request};
@@ -63,6 +63,7 @@ impl Nvmf {
             blocks: found.space.blocks,
             volatile_write_cache: found.volatile_write_cache,
             survives_restart: true,
+            atomicity: Atomicity::BLOCK,
             memory: Memory::Own,
             features: Features {
                 write_zeroes: found.write_zeroes,

@@ -97,7 +97,10 @@ fn the_example_is_taken_as_it_is_meant() {
     assert_eq!(config.memory, memory);
     assert_eq!(config.metrics, Some("127.0.0.1:9920".parse().unwrap()));
     let [ram, void, disk] = &config.bdevs[..] else { panic!("{:?}", config.bdevs) };
-    assert_eq!(ram.kind, BdevKind::Malloc { size: ByteSize::new(1 << 30), block_size: 4096 });
+    assert_eq!(
+        ram.kind,
+        BdevKind::Malloc { size: ByteSize::new(1 << 30), block_size: 4096, atomic_writes: false }
+    );
     assert_eq!(void.kind, BdevKind::Null { size: ByteSize::new(1 << 40), block_size: 512 });
     assert_eq!(config.bdev("void"), Some(void));
     let size = Some(ByteSize::new(8 << 30));
@@ -311,7 +314,7 @@ fn odd_but_usable_configurations_are_taken_with_a_warning() {
 fn the_embedded_default_is_a_ram_disk_on_the_loopback_address() {
     let config = Config::embedded_default(&[0, 1]).unwrap();
     assert_eq!(config.reactors, layout(0, &[1], adaptive(100)));
-    let kind = BdevKind::Malloc { size: ByteSize::new(256 << 20), block_size: 4096 };
+    let kind = BdevKind::Malloc { size: ByteSize::new(256 << 20), block_size: 4096, atomic_writes: false };
     assert_eq!(config.bdevs, [Bdev { name: "ram0".to_owned(), kind }]);
     let [subsystem] = &config.subsystems[..] else { panic!("{:?}", config.subsystems) };
     assert_eq!(subsystem.nqn.as_str(), "nqn.2026-11.io.corelane:disk0");

@@ -177,6 +177,12 @@ fn wrong_bdevs_are_refused() {
         ("/bdevs/1/block_size", json!("128KiB"), "bdevs[1].block_size", "a power of two from 512 to 65536"),
         ("/bdevs/1/block_size", json!("4k"), "bdevs[1].block_size", "unknown unit"),
         ("/bdevs/1/path", json!("/dev/sdb"), "bdevs[1].path", "is for bdevs of the type \"file\""),
+        (
+            "/bdevs/1/atomic_writes",
+            json!(true),
+            "bdevs[1].atomic_writes",
+            "is for bdevs of the type \"malloc\"",
+        ),
         ("/bdevs/1/preallocate", json!(false), "bdevs[1].preallocate", "is for bdevs of the type \"file\""),
         ("/bdevs/1/address", json!("00:05.0"), "bdevs[1].address", "is for bdevs of the type \"nvme\""),
         ("/bdevs/1/namespace", json!(1), "bdevs[1].namespace", "is for bdevs of the type \"nvme\""),

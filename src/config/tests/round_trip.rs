@@ -38,6 +38,7 @@ prop_compose! {
             block_size: block_size.filter(|_| !device && !far),
             path: file.then(|| format!("{path}{index}")),
             preallocate: preallocate.filter(|_| file && sized),
+            atomic_writes: digests.filter(|_| kind == BdevType::Malloc),
             address: if far { Some(first.address) } else { device.then(|| format!("{index:02x}:1f.7")) },
             namespace: namespace.filter(|_| device || far),
             port: first.port.filter(|_| far),

@@ -33,6 +33,9 @@ pub(super) fn check(entries: &[BdevEntry], place: &Place, findings: &mut Finding
             let message = format!("is {:?}, the name of {first} too; names must differ", entry.name);
             findings.error(place.key("name"), message);
         }
+        if entry.kind != BdevType::Malloc {
+            refuse_keys(&[("atomic_writes", entry.atomic_writes.is_some())], "malloc", &place, findings);
+        }
         let kind = match entry.kind {
             BdevType::Malloc | BdevType::Null | BdevType::FileBacked => {
                 refuse_keys(&of_devices(entry), "nvme", &place, findings);
@@ -87,7 +90,7 @@ fn kind(
     Some(match entry.kind {
         BdevType::Null => BdevKind::Null { size, block_size },
         BdevType::Malloc | BdevType::FileBacked | BdevType::Nvme | BdevType::Nvmf => {
-            BdevKind::Malloc { size, block_size }
+            BdevKind::Malloc { size, block_size, atomic_writes: entry.atomic_writes.unwrap_or(false) }
         }
     })
 }

@@ -2,7 +2,7 @@
 
 use zerocopy::{FromZeros, IntoBytes};
 
-use crate::bdev::Features;
+use crate::bdev::{Features, Geometry};
 use crate::nvmf::admin::{Context, Reply};
 use crate::nvmf::controller::{ACL_Z, AERL_Z, Controller, KAS, VERSION};
 use crate::nvmf::errors::ENTRIES_MAX;
@@ -18,7 +18,7 @@ use crate::spec::identify::controller::{
 };
 use crate::spec::identify::descriptor::{DescriptorHead, IdentifierType};
 use crate::spec::identify::namespace::{
-    Dlfeat, IdentifyNamespace, IndependentNamespace, IndependentNsfeat, NMIC_SHARED, NSTAT_READY,
+    Dlfeat, IdentifyNamespace, IndependentNamespace, IndependentNsfeat, NMIC_SHARED, NSTAT_READY, Nsfeat,
 };
 use crate::spec::identify::{Cns, Csi, IDENTIFY_BYTES};
 use crate::spec::nqn::Nqn;
@@ -164,6 +164,18 @@ impl Io<'_> {
         page.nanagrpid.set(ANA_GROUP_MAX);
     }
 
+    /// NSFEAT bit NSABP, and what it says is defined; blocks are 0-based.
+    fn announce_atomicity(&self, page: &mut IdentifyNamespace, namespace: &Namespace) {
+        let Geometry { atomicity, features, .. } = namespace.bdev.geometry();
+        let zero_based = |blocks: u32| u16::try_from(blocks.saturating_sub(1)).unwrap_or(u16::MAX);
+        page.nsfeat = Nsfeat::from_bits(page.nsfeat).with_atomics(true).into_bits();
+        page.nawun_z.set(zero_based(atomicity.normal));
+        page.nawupf_z.set(zero_based(atomicity.power_fail));
+        page.nabsn_z.set(zero_based(atomicity.boundary));
+        let fused = if features.compare { self.fused_blocks(namespace) } else { 1 };
+        page.nacwu_z.set(fused - 1);
+    }
+
     /// ACWU of a namespace: whatever one command moves (NVM command set 1.0, section 2.1.4).
     fn fused_blocks(&self, namespace: &Namespace) -> u16 {
         let bytes = self.options.transfer_bytes_max().unwrap_or(u64::MAX);
@@ -195,6 +207,7 @@ impl Io<'_> {
         // A shift of a 32-bit block size is below 32.
         page.lbaf[0].lbads = u8::try_from(namespace.block_shift()).unwrap_or(u8::MAX);
         page.rescap = self.rescap(namespace);
+        self.announce_atomicity(&mut page, namespace);
         if let Some(limits) = copy_limits(geometry) {
             page.mssrl.set(u16::try_from(limits.range_blocks).unwrap_or(u16::MAX));
             page.mcl.set(limits.blocks);

@@ -86,7 +86,8 @@ impl Namespaces {
             match channels.open(bdev) {
                 Ok(channel) => {
                     let geometry = *bdev.geometry();
-                    self.by_nsid[index] = Some(Attached { nsid: *nsid, geometry, dataset_range_blocks, channel });
+                    self.by_nsid[index] =
+                        Some(Attached { nsid: *nsid, geometry, dataset_range_blocks, channel });
                     self.traces[index] = Some(counts.namespace(*nsid));
                 }
                 Err(error) => result = Err(error),

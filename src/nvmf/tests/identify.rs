@@ -1,9 +1,11 @@
 //! Identify: each structure, and each way to ask for one that there is not.
 
+use std::sync::Arc;
+
 use zerocopy::FromBytes;
 
 use super::{DISK0, HOST, Rig, Wish, command, shape};
-use crate::bdev::{CopyLimits, Features};
+use crate::bdev::{Bdev, CopyLimits, Features, Malloc};
 use crate::nvmf::controller::ControllerId;
 use crate::nvmf::options::Options;
 use crate::spec::identify::command_set::NvmController;
@@ -103,7 +105,7 @@ fn a_namespace_has_the_shape_of_its_device() {
         );
         assert_eq!(page.nvmcap.get(), 0x1234_5678u128 << shift);
         assert_eq!((page.nlbaf_z, page.flbas, page.lbaf[0].lbads, page.lbaf[0].ms.get()), (0, 0, shift, 0));
-        assert_eq!((page.nmic, page.dlfeat, page.rescap, page.nsfeat), (1, 0b1001, 0, 0));
+        assert_eq!((page.nmic, page.dlfeat, page.rescap, page.nsfeat), (1, 0b1001, 0, 0b10));
         let page = identify(&mut rig, controller, 0x08, nsid, 0).unwrap();
         let page = IndependentNamespace::read_from_bytes(&page).unwrap();
         assert_eq!((page.nsfeat, page.nmic, page.nstat, page.rescap), (1 << 5, 1, 1, 0));
@@ -123,6 +125,25 @@ fn pairs_are_fused_where_every_device_compares() {
         let controller = rig.ready();
         let page = controller_page(&mut rig, controller);
         assert_eq!((page.fuses.get(), page.acwu_z.get()), expected, "{block_size}");
+    }
+}
+
+#[test]
+fn writes_are_as_atomic_as_the_device_says() {
+    let plain = Malloc::new("plain", 1 << 20, 512).unwrap();
+    let atomic = Malloc::new("atomic", 1 << 20, 4096).unwrap().with_atomic_writes();
+    let rows: [(Arc<dyn Bdev>, _); 2] =
+        [(Arc::new(plain), (0, 0, 0, 255)), (Arc::new(atomic), (31, 0, 31, 31))];
+    for (bdev, expected) in rows {
+        let mut rig = Rig::with(Options::default(), bdev);
+        let controller = rig.ready();
+        let page = identify(&mut rig, controller, 0x00, 1, 0).unwrap();
+        let page = IdentifyNamespace::read_from_bytes(&page).unwrap();
+        let said = (page.nawun_z.get(), page.nawupf_z.get(), page.nabsn_z.get(), page.nacwu_z.get());
+        assert_eq!(said, expected);
+        assert_eq!((page.nabo.get(), page.nabspf_z.get(), page.nsfeat), (0, 0, 0b10));
+        let page = controller_page(&mut rig, controller);
+        assert_eq!((page.awun_z.get(), page.awupf_z.get()), (0, 0));
     }
 }
 

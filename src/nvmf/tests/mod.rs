@@ -20,7 +20,7 @@ use corelane_reactors::clock::Time;
 use uuid::Uuid;
 use zerocopy::{FromZeros, IntoBytes};
 
-use crate::bdev::{Bdev, Channel, Features, Geometry, Home, Memory, OpenError};
+use crate::bdev::{Atomicity, Bdev, Channel, Features, Geometry, Home, Memory, OpenError};
 use crate::nvmf::access::Access;
 use crate::nvmf::admin::Reply;
 use crate::nvmf::controller::ControllerId;
@@ -77,6 +77,7 @@ fn shape(block_size: u32, cache: bool, features: Features) -> Arc<dyn Bdev> {
         blocks: 0x1234_5678,
         volatile_write_cache: cache,
         survives_restart: true,
+        atomicity: Atomicity::BLOCK,
         memory: Memory::Own,
         features,
     }))

@@ -83,7 +83,7 @@ fn a_block_device_has_its_own_size_and_wants_blocks_no_smaller_than_its_sectors(
     for sector in [512, 4096] {
         let Some(made) = Loop::new(sector, 3 << 20) else { return };
         let file = made.open(4096);
-        let Geometry { block_size, blocks, volatile_write_cache, survives_restart, memory, features } =
+        let Geometry { block_size, blocks, volatile_write_cache, survives_restart, memory, features, .. } =
             *file.geometry();
         assert_eq!((block_size, blocks, volatile_write_cache, survives_restart), (4096, 768, true, true));
         assert_eq!(

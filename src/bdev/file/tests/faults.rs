@@ -9,7 +9,7 @@ use super::{
     outcome::failure,
     *,
 };
-use crate::bdev::{Access, Features, Geometry, Memory, file::bounce::Bounces};
+use crate::bdev::{Access, Atomicity, Features, Geometry, Memory, file::bounce::Bounces};
 
 #[test]
 fn reads_beyond_the_end_of_a_file_that_was_cut_are_errors() {
@@ -101,6 +101,7 @@ fn geometry() -> Geometry {
         blocks: 64,
         volatile_write_cache: true,
         survives_restart: true,
+        atomicity: Atomicity::BLOCK,
         memory: Memory::Callers { alignment: 512 },
         features: Features::ALL,
     }
