@@ -20,7 +20,7 @@ set -uo pipefail
 
 : "${ADDRESS:?}" "${PORT:?}" "${PORT2:?}" "${NQN:?}"
 disk=$work/disk
-seconds=75 # of load; the changes take less
+seconds=90 # of load; the changes take less
 
 # Prints the block device of a namespace, or nothing: namespace NSID
 namespace() {
@@ -162,6 +162,7 @@ under_load() {
   add_and_remove
   lose_a_path
   take_a_path_away
+  kill -0 $! || fail "a load that outlasts the changes"
   wait $! || fail "a load without an error"
   umount "$disk"
   fsck.ext4 -f -n "$(namespace 1)" || fail "a clean file system"
