@@ -26,7 +26,7 @@ use super::{
     Access, Atomicity, Bdev, BdevError, Blocks, Channel, Command, CreateError, Features, Geometry,
     GeometryError, Home, Memory, OpenError, Submitted, Tag,
 };
-use crate::mem::{Backing, Extent, ExtentError};
+use crate::mem::{self, Backing, Extent, ExtentError};
 use copying::clear;
 use guards::{Guards, STRIPE_BYTES};
 use unreadable::Unreadable;
