@@ -4,7 +4,7 @@
 //!   Between --(header of a data PDU)--> Payload { remaining } --(0 remaining)--> [Digest] --> Between
 //! ```
 //!
-//! Invariant: in `Payload`, `remaining > 0`; the checksum covers exactly the payload bytes already passed on.
+//! Invariant: in `Payload`, `0 < remaining <= whole`; the checksum covers exactly the payload bytes already passed on.
 
 use crate::connection::Wanted;
 use crate::pdu::header::{self, Agreement, Role};
@@ -15,7 +15,7 @@ use crate::spec::tcp::DIGEST_BYTES;
 #[derive(Clone, Copy, Debug)]
 enum State {
     Between,
-    Payload { tag: u16, offset: u32, remaining: u32, crc: u32, digest: bool },
+    Payload { tag: u16, offset: u32, remaining: u32, whole: u32, crc: u32, digest: bool },
     Digest { tag: u16, crc: u32 },
 }
 
@@ -78,7 +78,7 @@ impl Framing {
     pub fn next(&mut self, bytes: &[u8]) -> Result<Frame, PduError> {
         match self.state {
             State::Between => self.header(bytes),
-            State::Payload { tag, offset, remaining, crc, digest } => {
+            State::Payload { tag, offset, remaining, crc, digest, .. } => {
                 let taken = bytes.len().min(remaining as usize);
                 if taken == 0 {
                     return Ok(Frame::Incomplete);
@@ -111,13 +111,16 @@ impl Framing {
         assert!(matches!(self.state, State::Between));
         assert!(layout.data_bytes > 0);
         let remaining = u32::try_from(layout.data_bytes).expect("PLEN has 32 bits");
-        self.state = State::Payload { tag, offset, remaining, crc: 0, digest: layout.data_digest };
+        self.state =
+            State::Payload { tag, offset, remaining, whole: remaining, crc: 0, digest: layout.data_digest };
     }
 
     /// Where the next bytes of the stream belong, while a data PDU is under way.
     pub fn wanted(&self) -> Option<Wanted> {
         match self.state {
-            State::Payload { tag, offset, remaining, .. } => Some(Wanted { tag, offset, bytes: remaining }),
+            State::Payload { tag, offset, remaining, whole, .. } => {
+                Some(Wanted { tag, offset, bytes: remaining, whole })
+            }
             State::Between | State::Digest { .. } => None,
         }
     }
@@ -140,7 +143,7 @@ impl Framing {
     }
 
     fn advance(&mut self, bytes: usize, new_crc: u32) {
-        let State::Payload { tag, offset, remaining, crc, digest } = &mut self.state else {
+        let State::Payload { tag, offset, remaining, crc, digest, .. } = &mut self.state else {
             unreachable!("only payload advances");
         };
         let bytes = u32::try_from(bytes).expect("checked against remaining");

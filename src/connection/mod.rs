@@ -33,6 +33,8 @@ pub struct Wanted {
     pub offset: u32,
     /// How many bytes belong there, not 0.
     pub bytes: u32,
+    /// How many the PDU has that they end.
+    pub whole: u32,
 }
 
 /// Shows arbitrary bytes to both ends. Entry for fuzzers; must never panic.

@@ -334,6 +334,11 @@ impl QueuePair {
         Some(self.slots[usize::from(wanted.tag)].into.slice(start..start + wanted.bytes as usize))
     }
 
+    /// Bytes of the PDU that the wanted ones end.
+    pub(super) fn wanted_whole(&self) -> usize {
+        self.connection.wanted().map_or(0, |wanted| wanted.whole as usize)
+    }
+
     /// `bytes` came where they were wanted.
     pub(super) fn received_direct(&mut self, bytes: usize, mut done: impl FnMut(Completion)) {
         let Some(wanted) = self.wanted() else {

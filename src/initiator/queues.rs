@@ -157,6 +157,10 @@ impl<F: FnMut(SocketId, Completion)> Handler for Serving<'_, F> {
         find(self.entries, socket)?.pair.wanted()
     }
 
+    fn wanted_whole(&mut self, socket: SocketId) -> usize {
+        find(self.entries, socket).map_or(0, |entry| entry.pair.wanted_whole())
+    }
+
     fn received_direct(&mut self, socket: SocketId, bytes: usize) {
         self.with(socket, |entry, done| {
             entry.pair.received_direct(bytes, |completion| done(socket, completion))

@@ -329,6 +329,11 @@ impl Handler for Queues {
         }
     }
 
+    fn wanted_whole(&mut self, id: SocketId) -> usize {
+        let wanted = self.table[id.index()].as_ref().and_then(|queue| queue.link.connection.wanted());
+        wanted.map_or(0, |wanted| wanted.whole as usize)
+    }
+
     fn received_direct(&mut self, id: SocketId, bytes: usize) {
         if let Some(Queue { link, role: Role::Io(io, _) }) = self.table[id.index()].as_deref_mut() {
             io.received_direct(link, &mut self.services, bytes);

@@ -140,6 +140,14 @@ pub trait Handler {
         None
     }
 
+    /// Bytes of the whole payload of which `wanted` has just named what is left; what follows is taken to be of the same
+    /// kind. Where that is large, little is received beyond the segment: the rest may be wanted elsewhere. 0 where nobody
+    /// knows; then the segment itself tells.
+    fn wanted_whole(&mut self, id: SocketId) -> usize {
+        let _ = id;
+        0
+    }
+
     /// This many bytes, at least one, came to the front of the segment that `wanted` named just before.
     fn received_direct(&mut self, id: SocketId, bytes: usize) {
         let _ = (id, bytes);

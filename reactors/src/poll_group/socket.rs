@@ -21,11 +21,13 @@ use crate::buffer::{self, Chunk, Chunks, Received, Segment, SegmentMut};
 /// of the chunk that is in the cache. About the size of a protocol header: more is cheaper left where it is.
 const MOVE_BYTES_MAX: usize = 512;
 
-/// Most bytes that are received behind a large wanted segment: a few protocol headers, which say where more is wanted.
+/// Most bytes that are received behind a large payload, by the same call or the next: a few protocol headers, which say
+/// where more is wanted.
 /// Whatever else came would have to be copied there.
 const BEHIND_WANTED_MAX: usize = 512;
 
-/// A wanted segment is large, and worth a receive of its own, when it is at least this part of a chunk.
+/// A wanted segment, or the payload that it ends, is large and worth a receive of its own when it is at least this part of
+/// a chunk.
 pub(super) const WANTED_MIN_DIVISOR: usize = 16;
 
 /// A chunk is left when less than this part of it can still be received into.
@@ -52,6 +54,8 @@ pub(super) struct Socket {
     ended: Option<Closed>,
     /// Whether the last receive, since that was asked last, could go where it was wanted.
     direct: Option<bool>,
+    /// The last receive was into a large payload.
+    after_large: bool,
     /// Whether the socket is in the ready list.
     pub(super) queued: bool,
 }
@@ -105,6 +109,7 @@ impl Socket {
             lent: false,
             ended: None,
             direct: None,
+            after_large: false,
             queued: false,
         }
     }
@@ -314,8 +319,10 @@ impl Socket {
             room?;
         }
         let large = supply.chunks.chunk_bytes() / WANTED_MIN_DIVISOR;
-        let behind =
-            if wanted.is_some_and(|wanted| wanted.len() >= large) { BEHIND_WANTED_MAX } else { usize::MAX };
+        let is_large = wanted.map(|wanted| wanted.len().max(handler.wanted_whole(id)) >= large);
+        let little = is_large.unwrap_or(self.after_large);
+        self.after_large = is_large == Some(true);
+        let behind = if little { BEHIND_WANTED_MAX } else { usize::MAX };
         let (result, capacity) = self.receive_once(wanted, behind);
         match result {
             Ok(Received { direct: 0, chunk: 0 }) => self.end(id, Closed::ByPeer, handler),

@@ -186,6 +186,8 @@ struct Recorder {
     shown: Vec<Vec<u8>>,
     /// Where bytes go that are received directly.
     wanted: Option<SegmentMut>,
+    /// Bytes of the payload that they end.
+    whole: usize,
     direct: Vec<usize>,
     writable: usize,
     sent: Vec<Result<usize, Errno>>,
@@ -199,6 +201,7 @@ impl Recorder {
             taken: Vec::new(),
             shown: Vec::new(),
             wanted: None,
+            whole: 0,
             direct: Vec::new(),
             writable: 0,
             sent: Vec::new(),
@@ -233,6 +236,10 @@ impl Handler for Recorder {
 
     fn wanted(&mut self, _: SocketId) -> Option<SegmentMut> {
         self.wanted
+    }
+
+    fn wanted_whole(&mut self, _: SocketId) -> usize {
+        self.whole
     }
 
     fn received_direct(&mut self, _: SocketId, bytes: usize) {

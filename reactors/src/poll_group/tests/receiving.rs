@@ -141,18 +141,24 @@ fn wanted_bytes_go_where_they_are_wanted_and_the_rest_is_shown() {
 }
 
 #[test]
-fn what_follows_a_large_wanted_segment_is_left_where_it_may_be_wanted_next() {
+fn what_follows_a_large_payload_is_left_where_it_may_be_wanted_next() {
     // Of chunks of 4,096 bytes: 256 bytes are large.
-    for (wanted, shown_first) in [(255, 3000), (256, 512), (1024, 512)] {
+    let rows: [(usize, usize, &[usize]); 5] = [
+        (255, 0, &[3000]),
+        (256, 0, &[512, 512, 1976]),
+        (1024, 0, &[512, 512, 1976]),
+        (24, 1024, &[512, 512, 1976]),
+        (24, 255, &[3000]),
+    ];
+    for (wanted, whole, shown) in rows {
         let (mut group, id, mut far) = connected(4);
         let mut recorder = Recorder::greedy();
         let memory = SegmentMut::of(vec![0; wanted].leak());
-        recorder.wanted = Some(memory);
+        (recorder.wanted, recorder.whole) = (Some(memory), whole);
         let sent = pattern(wanted + 3000);
         far.write_all(&sent).unwrap();
-        drive(&mut group, &mut recorder, |recorder| !recorder.shown.is_empty());
-        assert_eq!(recorder.shown[0].len(), shown_first);
         drive(&mut group, &mut recorder, |recorder| recorder.taken.len() == 3000);
+        assert_eq!(recorder.shown.iter().map(Vec::len).collect::<Vec<_>>(), shown);
         assert_eq!(recorder.taken, &sent[wanted..]);
         assert_eq!(echoed(&mut group, id, &mut far, memory.read_only()), &sent[..wanted]);
     }
