@@ -172,9 +172,11 @@ disconnect() {
   holds "what nvme disconnect says" "$(nvme disconnect -n "$NQN")" 'disconnected 2 controller'
 }
 
+# "No usable path - requeuing I/O" is none: where the states of both paths change at once, the host hears of it by a command that
+# comes back, and holds what it has until it has read the log.
 silent_kernel() {
   local complaints
-  complaints=$(dmesg | grep -E 'I/O error|blk_update_request|critical .* error|no usable path|hung task|BUG:|WARNING:|Oops|Buffer I/O' || true)
+  complaints=$(dmesg | grep -E 'I/O error|blk_update_request|critical .* error|no available path|failing I/O|hung task|BUG:|WARNING:|Oops|Buffer I/O' || true)
   [[ -z $complaints ]] || fail "no complaint of the kernel, but it says:" $'\n'"$complaints"
 }
 
