@@ -4,7 +4,7 @@
 //! An I/O queue writes what fails into a ring of its own on its reactor, and nobody else does; the management reactor reads
 //! the rings when somebody asks, and when a queue ends. Nothing is locked, sent or allocated for a command that fails.
 //!
-//! Invariants: `entries` are at most [`ENTRIES_MAX`], the newest first, with falling counts; `count` is that of the newest
+//! Invariants: `entries` are at most 64, the newest first, with falling counts; `count` is that of the newest
 //! failure that is known; of each ring, the failures below `seen` are counted.
 
 use std::collections::{BTreeMap, VecDeque};

@@ -103,7 +103,7 @@ impl Target {
         }
     }
 
-    /// All I/O queues of the controller have what [`Action::Access`] gave out under this number.
+    /// All I/O queues of the controller have what [`Action::Access`](crate::nvmf::target::Action::Access) gave out under this number.
     pub fn access_taken(&mut self, controller: ControllerId, number: u64) {
         if let Some(found) = self.controllers.get_mut(&controller) {
             found.access_taken(number, &mut self.actions);
