@@ -43,8 +43,8 @@ struct State {
     fresh: bool,
     /// Completions were left in the queue of the kernel, for want of room in an inbox.
     left: bool,
-    /// Streaming completions in an inbox that is full of them.
-    crowded: bool,
+    /// Whose inbox is full of streaming completions: one user's, since then nothing is moved until that user takes some.
+    crowded: Option<u32>,
     files: Files,
     pinned: Pinned,
     /// Names of windows that are free, and how many were ever given.
@@ -82,7 +82,7 @@ impl Shared {
             unread: 0,
             fresh: false,
             left: false,
-            crowded: false,
+            crowded: None,
             files: Files { free: (0..options.files).rev().collect() },
             pinned: Pinned::with_capacity(),
             windows: (Vec::new(), 0),
@@ -155,9 +155,9 @@ impl Shared {
     pub(super) fn wait(&self, limit: Duration) {
         let state = &mut *self.state.borrow_mut();
         state.kernel.enter_and_wait(limit);
-        state.crowded = false;
+        state.crowded = None;
         while state.drain() {
-            state.crowded = false;
+            state.crowded = None;
         }
     }
 
@@ -185,7 +185,7 @@ impl Shared {
         inbox.completions.clear();
         inbox.last = 0;
         inbox.open = false;
-        state.crowded = false;
+        state.crowded = state.crowded.filter(|&crowded| crowded != user);
     }
 
     pub(super) fn start(
@@ -239,7 +239,7 @@ impl Shared {
         let completion = inbox.completions.pop_front()?;
         state.unread -= 1;
         if completion.more {
-            state.crowded = false;
+            state.crowded = state.crowded.filter(|&crowded| crowded != user);
         } else {
             inbox.last -= 1;
         }
@@ -332,7 +332,7 @@ impl State {
     fn drain(&mut self) -> bool {
         self.left = false;
         loop {
-            if self.crowded {
+            if self.crowded.is_some() {
                 self.left = true;
                 return true;
             }
@@ -360,7 +360,8 @@ impl State {
         assert!(more || inbox.last < inbox.limit);
         inbox.completions.push_back(Completion { token: owner.token, result, more });
         inbox.last += usize::from(!more);
-        self.crowded = more && inbox.completions.len() - inbox.last >= inbox.backlog;
+        let full = more && inbox.completions.len() - inbox.last >= inbox.backlog;
+        self.crowded = full.then_some(owner.user);
         self.unread += 1;
     }
 }

@@ -190,6 +190,45 @@ fn a_stream_for_which_the_kernel_has_no_room_loses_nothing() {
 }
 
 #[test]
+fn what_one_user_takes_is_no_room_for_another() {
+    in_every_mode(|ring| {
+        let [(near, far), (other_near, other_far)] =
+            [UnixDatagram::pair().unwrap(), UnixDatagram::pair().unwrap()];
+        let (user, other) = (ring.stream_user(1, 1).unwrap(), ring.stream_user(1, 8).unwrap());
+        let mut windows = [ring.window().unwrap(), ring.window().unwrap()];
+        windows.iter_mut().for_each(|window| window.offer(memory(&[0; 128])));
+        user.submit(1, &Operation::Receive { socket: far.as_fd(), window: &windows[0] }).unwrap();
+        other.submit(2, &Operation::Receive { socket: other_far.as_fd(), window: &windows[1] }).unwrap();
+        ring.submit();
+        let arrives = |ring: &Ring, whose: &User| {
+            let has_come = (0..LOOKS_MAX).any(|_| {
+                ring.reap();
+                ring.submit();
+                whose.has_completion()
+            });
+            assert!(has_come, "lost: {whose:?}");
+        };
+        for message in 0..4 {
+            other_near.send(&[message]).unwrap();
+        }
+        arrives(ring, &other);
+        for message in 0..4 {
+            near.send(&[message]).unwrap();
+        }
+        arrives(ring, &user);
+        assert_eq!(user.outstanding(), 2, "an operation in flight, and as much as there is room for");
+        while other.take().is_some() {
+            ring.reap();
+            ring.submit();
+            assert_eq!(user.outstanding(), 2, "nothing more, whatever the other takes");
+        }
+        for _ in 0..4 {
+            assert_eq!(next(ring, &user).result, Ok(1));
+        }
+    });
+}
+
+#[test]
 fn a_wait_ends_with_what_completes_or_with_its_time() {
     let (moment, long) = (Duration::from_millis(2), Duration::from_secs(20));
     in_every_mode(|ring| {
