@@ -112,17 +112,17 @@ fn who_is_no_target_is_told() {
     told(&"no host", nowhere, "300ms", "cannot connect to 224.0.0.1:4420: ");
 }
 
+/// A command identifier that no command has, in the header of any PDU.
+const UNKNOWN_CID: &str = "the controller broke the protocol: invalid PDU header field at byte 8";
+const OUT_OF_RANGE: &str = "the controller broke the protocol: data transfer out of range";
+
 #[test]
 fn lies_on_the_admin_queue_are_told() {
     let server = Server::start(configuration());
     let rows = [
-        (
-            Lie::WrongCid,
-            PduType::C2H_DATA,
-            "the controller broke the protocol: invalid PDU header field at byte 8",
-        ),
-        (Lie::Oversized, PduType::C2H_DATA, "the controller broke the protocol: data transfer out of range"),
-        (Lie::OutOfOrder, PduType::C2H_DATA, "the controller broke the protocol: data transfer out of range"),
+        (Lie::WrongCid, PduType::C2H_DATA, UNKNOWN_CID),
+        (Lie::Oversized, PduType::C2H_DATA, OUT_OF_RANGE),
+        (Lie::OutOfOrder, PduType::C2H_DATA, OUT_OF_RANGE),
         (Lie::Twice, PduType::C2H_DATA, "the controller broke the protocol: PDU out of sequence"),
         (
             Lie::WrongType,
@@ -133,16 +133,8 @@ fn lies_on_the_admin_queue_are_told() {
         (Lie::Stall, PduType::C2H_DATA, "admin queue: a command is not answered after 500ms"),
         (Lie::Reset, PduType::C2H_DATA, "the controller closed the connection"),
         (Lie::CutShort, PduType::C2H_DATA, "the controller closed the connection"),
-        (
-            Lie::WrongCid,
-            PduType::CAPSULE_RESP,
-            "the controller broke the protocol: invalid PDU header field at byte 8",
-        ),
-        (
-            Lie::Twice,
-            PduType::CAPSULE_RESP,
-            "the controller broke the protocol: invalid PDU header field at byte 8",
-        ),
+        (Lie::WrongCid, PduType::CAPSULE_RESP, UNKNOWN_CID),
+        (Lie::Twice, PduType::CAPSULE_RESP, UNKNOWN_CID),
         (Lie::Stall, PduType::CAPSULE_RESP, "admin queue: not connected after 500ms"),
         (Lie::Reset, PduType::CAPSULE_RESP, "the controller closed the connection"),
     ];
@@ -158,25 +150,13 @@ fn lies_on_the_admin_queue_are_told() {
 fn lies_about_writes_and_completions_are_told_and_nothing_is_lost() {
     let server = Server::start(configuration());
     let rows = [
-        (
-            Lie::WrongCid,
-            PduType::R2T,
-            "the controller broke the protocol: invalid PDU header field at byte 8",
-        ),
-        (Lie::Oversized, PduType::R2T, "the controller broke the protocol: data transfer out of range"),
-        (Lie::OutOfOrder, PduType::R2T, "the controller broke the protocol: data transfer out of range"),
+        (Lie::WrongCid, PduType::R2T, UNKNOWN_CID),
+        (Lie::Oversized, PduType::R2T, OUT_OF_RANGE),
+        (Lie::OutOfOrder, PduType::R2T, OUT_OF_RANGE),
         (Lie::Twice, PduType::R2T, "the controller broke the protocol: PDU out of sequence"),
         (Lie::Stall, PduType::R2T, "I/O queue 1: a command is not answered after 500ms"),
-        (
-            Lie::WrongCid,
-            PduType::CAPSULE_RESP,
-            "the controller broke the protocol: invalid PDU header field at byte 8",
-        ),
-        (
-            Lie::Twice,
-            PduType::CAPSULE_RESP,
-            "the controller broke the protocol: invalid PDU header field at byte 8",
-        ),
+        (Lie::WrongCid, PduType::CAPSULE_RESP, UNKNOWN_CID),
+        (Lie::Twice, PduType::CAPSULE_RESP, UNKNOWN_CID),
         (Lie::Stall, PduType::CAPSULE_RESP, "I/O queue 1: a command is not answered after 500ms"),
         (Lie::Twice, PduType::C2H_DATA, "the controller broke the protocol: "),
     ];

@@ -47,16 +47,6 @@ controller() {
   done
 }
 
-# until_true SECONDS WHAT COMMAND ...
-until_true() {
-  local left=$(($1 * 10)) what=$2
-  shift 2
-  until "$@"; do
-    ((left-- > 0)) || fail "$what"
-    sleep 0.1
-  done
-}
-
 # Prints the regular expression of what nvme-cli says of a status: status NAME
 status() {
   [[ $STRICT == no ]] && echo '^NVMe status: ' || echo "^NVMe status: .*$1"

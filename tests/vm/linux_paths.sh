@@ -34,16 +34,6 @@ namespace() {
 present() { [[ -b $(namespace "$1") ]]; }
 absent() { ! present "$1"; }
 
-# until_true SECONDS WHAT COMMAND ...
-until_true() {
-  local left=$(($1 * 10)) what=$2
-  shift 2
-  until "$@"; do
-    ((left-- > 0)) || fail "$what"
-    sleep 0.1
-  done
-}
-
 # Prints the state of namespace 1 on the path by this port: state PORT
 state() {
   local at head

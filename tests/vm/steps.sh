@@ -46,3 +46,13 @@ refuses() {
   fi
   holds "what $what says" "$said" "$regex"
 }
+
+# until_true SECONDS WHAT COMMAND ...
+until_true() {
+  local left=$(($1 * 10)) what=$2
+  shift 2
+  until "$@"; do
+    ((left-- > 0)) || fail "$what"
+    sleep 0.1
+  done
+}
