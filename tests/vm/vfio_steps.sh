@@ -61,6 +61,7 @@ nqn=nqn.2026-11.io.corelane:local
 
 # Starts the target with the configuration, in the background; its process is in $work/target.
 start_target() {
+  : > "$work/served" # what another one said is gone before this one is asked
   "$CORELANE" serve --config "$work/corelane.json" --state-dir "$work/state" > "$work/served" 2>&1 < /dev/null &
   echo $! > "$work/target"
   until_true 60 "the target listens; it says: $(cat "$work/served")" target_listens
@@ -68,7 +69,8 @@ start_target() {
 
 target_listens() {
   kill -0 "$(cat "$work/target")" || fail "the target runs, but it said: $(cat "$work/served")"
-  (: < /dev/tcp/127.0.0.1/4420) 2> /dev/null
+  # Not a connection: the kernel takes one before the target has said what it serves.
+  grep -q '^connect with' "$work/served"
 }
 
 target_runs() { [[ -d /proc/$(cat "$work/target") && $(awk '/^State/ {print $2}' "/proc/$(cat "$work/target")/status") != Z ]]; }
