@@ -44,17 +44,20 @@ enum Change {
     /// The way to the second listener is cut.
     Cut,
     Mend,
+    /// The target dies, and another one takes its place.
+    Kill,
 }
 
 #[test]
-fn linux_fails_over_and_loses_and_finds_namespaces_and_paths() {
+fn linux_fails_over_and_loses_and_finds_namespaces_paths_and_the_target() {
     if !wanted("a real Linux host in a virtual machine", "linux_paths") {
         return;
     }
     let directory = tempfile::tempdir().expect("a temporary directory");
     let shared = directory.path().join("shared");
-    let (state, ports) = (directory.path().join("state"), ports());
-    let server = Server::start(configuration(&state, ports, PLAIN));
+    let (kept, ports) = (directory.path().join("kept"), ports());
+    fs::create_dir(&kept).expect("a directory for what outlives the target");
+    let mut server = Server::start(configuration(&kept, ports, PLAIN));
     assert!(server.listeners().iter().all(|listener| ports.contains(&listener.port())));
     let mut relay = Relay::new(([127, 0, 0, 1], ports[1]).into());
     let mut guest = boot(&shared, [ports[0], relay.port()]);
@@ -67,6 +70,7 @@ fn linux_fails_over_and_loses_and_finds_namespaces_and_paths() {
         ("removed", Change::Reload(PLAIN)),
         ("cut", Change::Cut),
         ("mended", Change::Mend),
+        ("killed", Change::Kill),
     ];
     let mut reloads = 0;
     for (name, change) in changes {
@@ -74,10 +78,15 @@ fn linux_fails_over_and_loses_and_finds_namespaces_and_paths() {
         match change {
             Change::Reload(wish) => {
                 reloads += 1;
-                reload(&server, &configuration(&state, ports, wish), reloads);
+                reload(&server, &configuration(&kept, ports, wish), reloads);
             }
             Change::Cut => relay.cut(),
             Change::Mend => relay.mend(),
+            Change::Kill => {
+                // SIGKILL: nothing is finished, and nothing is said to anybody.
+                drop(server);
+                server = Server::start(configuration(&kept, ports, PLAIN));
+            }
         }
         fs::write(shared.join(format!("{name}.done")), "").expect("telling the guest");
     }
@@ -132,8 +141,8 @@ fn ports() -> [u16; 2] {
     sockets.map(|socket| socket.local_addr().expect("a bound socket").port())
 }
 
-/// Two listeners, which the guest reaches at one address, and their states of group 1.
-fn configuration(state: &Path, ports: [u16; 2], wish: Wish) -> Value {
+/// Two listeners, which the guest reaches at one address, and their states of group 1. `kept` is for what outlives the target.
+fn configuration(kept: &Path, ports: [u16; 2], wish: Wish) -> Value {
     let Wish { states, masked, third } = wish;
     let listener = |port: u16, state: &str| json!({"transport": "tcp", "address": "127.0.0.1", "port": port, "ana": [{"group": 1, "state": state}]});
     let mut second = json!({"nsid": 2, "bdev": "ram1", "ana_group": 2});
@@ -141,15 +150,15 @@ fn configuration(state: &Path, ports: [u16; 2], wish: Wish) -> Value {
         second["hosts"] = json!([]);
     }
     let mut configuration = json!({
-        "state_dir": state,
+        "state_dir": kept.join("state"),
         "bdevs": [
-            {"name": "ram0", "type": "malloc", "size": "128MiB", "block_size": 4096},
+            {"name": "disk0", "type": "file", "path": kept.join("disk0"), "size": "128MiB", "block_size": 4096},
             {"name": "ram1", "type": "malloc", "size": "64MiB", "block_size": 4096}
         ],
         "subsystems": [{
             "nqn": NQN, "allow_any_host": true, "ana_reporting": true,
             "listeners": [listener(ports[0], states[0]), listener(ports[1], states[1])],
-            "namespaces": [{"nsid": 1, "bdev": "ram0"}, second]
+            "namespaces": [{"nsid": 1, "bdev": "disk0"}, second]
         }]
     });
     if third {

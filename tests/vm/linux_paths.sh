@@ -14,13 +14,14 @@
 #   removed       there is none
 #   cut           the way to the second listener is cut: connections end, and others are refused
 #   mended        it is there again
+#   killed        the target was killed, and runs again
 set -uo pipefail
 # shellcheck source=tests/vm/steps.sh
 . "$(dirname "$0")/steps.sh"
 
 : "${ADDRESS:?}" "${PORT:?}" "${PORT2:?}" "${NQN:?}"
 disk=$work/disk
-seconds=90 # of load; the changes take less
+seconds=110 # of load; the changes take less
 
 # Prints the block device of a namespace, or nothing: namespace NSID
 namespace() {
@@ -144,6 +145,24 @@ take_a_path_away() {
   until_true 20 "a second path that is optimized once more" is "$PORT2" optimized
 }
 
+# Times that the kernel has found a controller again.
+reconnections() { dmesg | grep -c 'Successfully reconnected'; }
+reconnected() { (($(reconnections) >= $1)); }
+
+# Both paths at once: what was not answered waits for one of them, and is sent again.
+lose_the_target() {
+  local before
+  before=$(reconnections || true)
+  change killed
+  # The host notices by itself, and tries again each second.
+  until_true 60 "both controllers have come back" reconnected $((before + 2))
+  until_true 60 "a first controller that is live again" controller_is "$PORT" live
+  until_true 60 "a second controller that is live again" controller_is "$PORT2" live
+  until_true 30 "a first path that is optimized after all" is "$PORT" optimized
+  until_true 30 "namespace 2 after all" present 2
+  sleep 2
+}
+
 under_load() {
   load &
   sleep 2
@@ -152,6 +171,7 @@ under_load() {
   add_and_remove
   lose_a_path
   take_a_path_away
+  lose_the_target
   kill -0 $! || fail "a load that outlasts the changes"
   wait $! || fail "a load without an error"
   umount "$disk"
@@ -172,6 +192,6 @@ silent_kernel() {
 
 step "connect by two paths" connect
 step "make a file system" make_file_system
-step "fail over, mask, add, remove, cut under load" under_load
+step "fail over, mask, add, remove, cut, kill under load" under_load
 step "disconnect" disconnect
 step "silent kernel" silent_kernel
