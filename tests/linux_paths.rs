@@ -33,10 +33,12 @@ struct Wish {
     masked: bool,
     /// There is a namespace 3.
     third: bool,
+    /// Discovery tells of another service.
+    referred: bool,
 }
 
 /// Both paths as good as can be, and two namespaces.
-const PLAIN: Wish = Wish { states: ["optimized", "optimized"], masked: false, third: false };
+const PLAIN: Wish = Wish { states: ["optimized", "optimized"], masked: false, third: false, referred: false };
 
 /// What the guest asks for.
 enum Change {
@@ -62,6 +64,7 @@ fn linux_fails_over_and_loses_and_finds_namespaces_paths_and_the_target() {
     let mut relay = Relay::new(([127, 0, 0, 1], ports[1]).into());
     let mut guest = boot(&shared, [ports[0], relay.port()]);
     let changes = [
+        ("referred", Change::Reload(Wish { referred: true, ..PLAIN })),
         ("first-down", Change::Reload(Wish { states: ["inaccessible", "non_optimized"], ..PLAIN })),
         ("first-up", Change::Reload(Wish { states: ["optimized", "inaccessible"], ..PLAIN })),
         ("masked", Change::Reload(Wish { masked: true, ..PLAIN })),
@@ -143,7 +146,7 @@ fn ports() -> [u16; 2] {
 
 /// Two listeners, which the guest reaches at one address, and their states of group 1. `kept` is for what outlives the target.
 fn configuration(kept: &Path, ports: [u16; 2], wish: Wish) -> Value {
-    let Wish { states, masked, third } = wish;
+    let Wish { states, masked, third, referred } = wish;
     let listener = |port: u16, state: &str| json!({"transport": "tcp", "address": "127.0.0.1", "port": port, "ana": [{"group": 1, "state": state}]});
     let mut second = json!({"nsid": 2, "bdev": "ram1", "ana_group": 2});
     if masked {
@@ -161,6 +164,9 @@ fn configuration(kept: &Path, ports: [u16; 2], wish: Wish) -> Value {
             "namespaces": [{"nsid": 1, "bdev": "disk0"}, second]
         }]
     });
+    if referred {
+        configuration["discovery"] = json!({"referrals": [{"address": "192.0.2.1", "port": 8009}]});
+    }
     if third {
         let add = |configuration: &mut Value, list: &str, entry: Value| {
             configuration.pointer_mut(list).and_then(Value::as_array_mut).expect("a list").push(entry);

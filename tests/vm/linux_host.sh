@@ -366,6 +366,30 @@ read_write_compare() {
   refuses "comparing with other data" 'Compare Failure' nvme compare "$device" -s $at -c 15 -z 65536 -d "$work/data"
 }
 
+# Verify, Write Uncorrectable and Copy, which the kernel does not use by itself.
+verify_mark_copy() {
+  [[ $STRICT == no ]] && return
+  local device at=$((248 * 256))
+  device=$(namespace "$NQN" 1)
+  head -c 131072 /dev/urandom > "$work/data"
+  nvme write "$device" -s $at -c 31 -z 131072 -d "$work/data"
+  nvme verify "$device" -s $at -c 31
+  refuses "verifying past the end" "$(status 'LBA Out of Range')" nvme verify "$device" -s $((BLOCKS - 1)) -c 1
+  # Two ranges, the later one first, to one place.
+  nvme copy "$device" --sdlba=$((at + 64)) --slbs=$((at + 16)),$at --blocks=15,15
+  nvme read "$device" -s $((at + 64)) -c 31 -z 131072 -d "$work/back"
+  { tail -c 65536 "$work/data"; head -c 65536 "$work/data"; } | cmp - "$work/back"
+  nvme write-uncor "$device" -s $((at + 8)) -c 1
+  refuses "reading what is marked" "$(status 'Unrecovered Read Error')" nvme read "$device" -s $((at + 8)) -c 0 -z 4096 -d "$work/back"
+  refuses "verifying what is marked" "$(status 'Unrecovered Read Error')" nvme verify "$device" -s $at -c 15
+  refuses "copying what is marked" "$(status 'Unrecovered Read Error')" \
+    nvme copy "$device" --sdlba=$((at + 64)) --slbs=$at --blocks=15
+  nvme write "$device" -s $at -c 31 -z 131072 -d "$work/data"
+  nvme verify "$device" -s $at -c 31
+  nvme read "$device" -s $at -c 31 -z 131072 -d "$work/back"
+  cmp "$work/data" "$work/back"
+}
+
 reset() {
   nvme reset "$(controller "$NQN")"
   until_true 20 "a live controller after the reset" live "$NQN"
@@ -468,6 +492,7 @@ step "fio --verify" fio_verify_sizes
 step "fio notices damage" fio_notices_damage
 step "zero" zeroing
 step "read, write, compare" read_write_compare
+step "verify, mark, copy" verify_mark_copy
 step "reset" reset
 step "verify the tree after the reset" verify_tree
 step "stay connected" stay_connected

@@ -6,6 +6,7 @@
 #   NQN                    its name; namespace 1 (4,096-byte blocks, at least 64 MiB, keeps its data) and namespace 2
 #
 # To have something changed it makes a file /mnt/NAME, and waits for /mnt/NAME.done:
+#   referred      discovery tells of the service at 192.0.2.1, port 8009, too; with the next change no longer
 #   first-down    the first listener does not reach group 1; the second is not optimized
 #   first-up      the first listener is optimized, and the second does not reach group 1
 #   masked        both are optimized, and this host has no namespace 2
@@ -21,7 +22,7 @@ set -uo pipefail
 
 : "${ADDRESS:?}" "${PORT:?}" "${PORT2:?}" "${NQN:?}"
 disk=$work/disk
-seconds=110 # of load; the changes take less
+seconds=20 # of load at a time: again and again until the changes are over
 
 # Prints the block device of a namespace, or nothing: namespace NSID
 namespace() {
@@ -66,13 +67,39 @@ connect() {
   holds "id-ctrl -H" "$(< "$work/identify")" 'ANA supported'
 }
 
+# A discovery controller that stays is told when what it knows is old.
+refer() {
+  local name=nqn.2014-08.org.nvmexpress.discovery events
+  nvme discover -t tcp -a "$ADDRESS" -s "$PORT" --persistent --keep-alive-tmo=10 > "$work/discovery"
+  if grep 192.0.2.1 "$work/discovery"; then fail "no referral yet"; fi
+  # A program of its own: what busybox's env prints is lost with the process.
+  busybox uevent /usr/bin/env > "$work/events" &
+  events=$!
+  until_true 10 "somebody who listens to the kernel's events" grep -qE "^[0-9a-f]+ +15 +$events " /proc/net/netlink
+  change referred
+  # Asynchronous event: a notice (2h), Discovery Log Page Change (F0h), of log page 70h.
+  until_true 30 "an event of the discovery controller" grep -q '^NVME_AEN=0x70f002$' "$work/events"
+  kill $events
+  nvme discover -t tcp -a "$ADDRESS" -s "$PORT" > "$work/discovery"
+  holds "the discovery log" "$(< "$work/discovery")" '^subtype: +discovery subsystem referral'
+  holds "the discovery log" "$(< "$work/discovery")" '^traddr: +192.0.2.1'
+  holds "what nvme disconnect says" "$(nvme disconnect -n $name)" 'disconnected 1 controller'
+}
+
 make_file_system() {
   mkfs.ext4 -q -b 4096 "$(namespace 1)"
   mkdir "$disk"
   mount "$(namespace 1)" "$disk"
 }
 
+# Until the file `enough` is there, or something is wrong.
 load() {
+  until [[ -e $work/enough ]]; do
+    load_once || return
+  done
+}
+
+load_once() {
   fio --name=load --directory="$disk" --size=16M --bs=4k --iodepth=16 --rw=randrw --ioengine=libaio --direct=1 \
     --verify=crc32c --verify_fatal=1 --verify_backlog=64 --verify_dump=0 --time_based --runtime=$seconds --minimal
 }
@@ -172,7 +199,8 @@ under_load() {
   lose_a_path
   take_a_path_away
   lose_the_target
-  kill -0 $! || fail "a load that outlasts the changes"
+  kill -0 $! || fail "a load without an error"
+  touch "$work/enough"
   wait $! || fail "a load without an error"
   umount "$disk"
   fsck.ext4 -f -n "$(namespace 1)" || fail "a clean file system"
@@ -191,6 +219,7 @@ silent_kernel() {
 }
 
 step "connect by two paths" connect
+step "hear of a referral" refer
 step "make a file system" make_file_system
 step "fail over, mask, add, remove, cut, kill under load" under_load
 step "disconnect" disconnect
