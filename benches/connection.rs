@@ -49,6 +49,7 @@ fn opened(digests: bool) -> Connection<Block> {
         h2c_data_bytes_max: 1 << 17,
         header_digest: true,
         data_digest: true,
+        alignment: 4,
     });
     let request = icreq::Request { header_digest: digests, data_digest: digests, alignment: 4, r2t_max: 1 };
     let mut bytes = [0; 128];

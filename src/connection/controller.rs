@@ -34,6 +34,22 @@ pub struct Options {
     pub header_digest: bool,
     /// Agree to data digests when the host asks for them.
     pub data_digest: bool,
+    /// CPDA: alignment of the data that the host sends, in bytes: a multiple of 4 from 4 to 128. Linux takes 4 only.
+    pub alignment: usize,
+}
+
+impl Default for Options {
+    /// One command, digests where the host wants them, and no padding.
+    fn default() -> Self {
+        Self {
+            entries: 1,
+            capsule_bytes_max: 8192,
+            h2c_data_bytes_max: 4096,
+            header_digest: true,
+            data_digest: true,
+            alignment: 4,
+        }
+    }
 }
 
 /// What happened.
@@ -366,7 +382,7 @@ impl<D: Payload> Connection<D> {
         let response = icresp::Response {
             header_digest,
             data_digest,
-            alignment: 4,
+            alignment: self.options.alignment,
             h2c_data_bytes_max: self.options.h2c_data_bytes_max,
         };
         self.outbox.push(128, |out| icresp::encode(out, &response));

@@ -12,6 +12,7 @@ use crate::spec::sqe::Sqe;
 const ENTRIES: u16 = 4;
 const READ_BYTES: u32 = 8192;
 const WRITE_BYTES: u32 = 65_536;
+const R2T_MAX: u16 = 2;
 static ZEROS: [u8; WRITE_BYTES as usize] = [0; WRITE_BYTES as usize];
 
 /// So many zeros.
@@ -60,6 +61,7 @@ fn run_controller(choice: Choice, stream: &[u8]) {
         h2c_data_bytes_max: 4096,
         header_digest,
         data_digest,
+        alignment,
     });
     let mut first = [0; 128];
     icreq::encode(&mut first, &icreq::Request { header_digest, data_digest, alignment, r2t_max: 1 });
@@ -135,6 +137,9 @@ fn run_host(choice: Choice, stream: &[u8]) {
         header_digest,
         data_digest,
         transfer_bytes_max: WRITE_BYTES,
+        alignment,
+        r2t_max: R2T_MAX,
+        flow_control: false,
     });
     let mut first = [0; 128];
     let response = icresp::Response { header_digest, data_digest, alignment, h2c_data_bytes_max: 4096 };

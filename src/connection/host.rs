@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Invariants: an outstanding command owns its CID, which is below `entries`; data of a read arrives in order and
-//! never beyond what was asked for; an R2T is answered from the command's own data and never beyond it.
+//! never beyond what was asked for; an R2T is answered from the command's own data and never beyond it, and those of one
+//! command in the order in which they came; `requests` holds at most `r2t_max` of each command.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -35,6 +36,27 @@ pub struct Options {
     pub data_digest: bool,
     /// The largest transfer of one command, in bytes.
     pub transfer_bytes_max: u32,
+    /// HPDA: alignment of the data that the controller sends, in bytes: a multiple of 4 from 4 to 128.
+    pub alignment: usize,
+    /// MAXR2T: R2Ts that the controller may have outstanding for one command, 1 and up.
+    pub r2t_max: u16,
+    /// Keep SQ flow control: then every command has a response of its own, which carries the SQHD.
+    pub flow_control: bool,
+}
+
+impl Default for Options {
+    /// One command without digests, padding or SQ flow control, one R2T at a time.
+    fn default() -> Self {
+        Self {
+            entries: 1,
+            header_digest: false,
+            data_digest: false,
+            transfer_bytes_max: 128 << 10,
+            alignment: 4,
+            r2t_max: 1,
+            flow_control: false,
+        }
+    }
 }
 
 /// The data of a command.
@@ -83,8 +105,17 @@ pub enum Event<'b> {
 enum Slot<D> {
     Idle,
     Plain,
-    Write { data: D, next: u32, asked: bool },
-    Read { expected: u32, received: u32, intact: bool },
+    /// `next` is where the next R2T begins; `asked` are outstanding, `r2t_max` at most.
+    Write {
+        data: D,
+        next: u32,
+        asked: u16,
+    },
+    Read {
+        expected: u32,
+        received: u32,
+        intact: bool,
+    },
 }
 
 /// Part of a write that the controller is ready for.
@@ -121,14 +152,15 @@ impl<D: Payload + Clone> Connection<D> {
     /// Queues an ICReq. Allocates all that it will ever need.
     pub fn new(options: &Options) -> Self {
         assert!(options.entries > 0);
+        assert!(options.r2t_max > 0);
         let entries = usize::from(options.entries);
         let mut outbox =
             Outbox::new((entries + 2) * CAPSULE_BYTES_MAX * 2 + SPARE_BYTES, entries * 4 + 4 + SPARE_ITEMS);
         let request = icreq::Request {
             header_digest: options.header_digest,
             data_digest: options.data_digest,
-            alignment: 4,
-            r2t_max: 1,
+            alignment: options.alignment,
+            r2t_max: options.r2t_max.into(),
         };
         outbox.push(128, |out| icreq::encode(out, &request));
         Self {
@@ -138,7 +170,7 @@ impl<D: Payload + Clone> Connection<D> {
             sending: Agreement::NONE,
             outbox,
             slots: (0..entries).map(|_| Slot::Idle).collect(),
-            requests: VecDeque::with_capacity(entries),
+            requests: VecDeque::with_capacity(entries * usize::from(options.r2t_max)),
             completed: None,
             success: None,
         }
@@ -195,7 +227,7 @@ impl<D: Payload + Clone> Connection<D> {
             }
             Data::OnRequest(data) => {
                 capsule(&mut self.outbox, 0);
-                Slot::Write { data, next: 0, asked: false }
+                Slot::Write { data, next: 0, asked: 0 }
             }
             Data::Read(expected) => {
                 assert!(expected > 0);
@@ -300,7 +332,7 @@ impl<D: Payload + Clone> Connection<D> {
         self.framing.agree(Agreement {
             header_digest,
             data_digest,
-            alignment: 4,
+            alignment: self.options.alignment,
             capsule_bytes_max: 0,
             data_bytes_max: self.options.transfer_bytes_max,
         });
@@ -346,7 +378,13 @@ impl<D: Payload + Clone> Connection<D> {
                 if chunk.offset != received {
                     return Err(PduError::Sequence);
                 }
-                if chunk.last != (end == expected) { Err(field(data::FLAGS_OFFSET)) } else { Ok(()) }
+                // SUCCESS has no SQHD for a host that keeps SQ flow control (TCP transport 1.0, section 3.3.2.1).
+                let success = chunk.success && self.options.flow_control;
+                if chunk.last != (end == expected) || success {
+                    Err(field(data::FLAGS_OFFSET))
+                } else {
+                    Ok(())
+                }
             }
         }
     }
@@ -372,7 +410,7 @@ impl<D: Payload + Clone> Connection<D> {
         let Slot::Write { data, next, asked } = slot else {
             return Err(if matches!(slot, Slot::Idle) { field } else { PduError::Sequence });
         };
-        if *asked {
+        if *asked == self.options.r2t_max {
             return Err(PduError::LimitExceeded);
         }
         let end = request.offset + request.bytes;
@@ -382,7 +420,7 @@ impl<D: Payload + Clone> Connection<D> {
         if request.offset != *next {
             return Err(PduError::Sequence);
         }
-        (*next, *asked) = (end, true);
+        (*next, *asked) = (end, *asked + 1);
         self.requests.push_back(Request {
             cid: request.cid,
             ttag: request.ttag,
@@ -409,7 +447,7 @@ impl<D: Payload + Clone> Connection<D> {
             push_data(&mut self.outbox, agreement, data.clone(), range);
             request.remaining.start += bytes;
             if last {
-                *asked = false;
+                *asked -= 1;
                 self.requests.pop_front();
             }
         }

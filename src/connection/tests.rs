@@ -1,5 +1,6 @@
 //! Tests of both ends of a connection.
 
+mod alignment;
 mod capacity;
 mod exchange;
 mod foresight;
@@ -7,6 +8,7 @@ mod fuzzing;
 mod outbox;
 mod pair;
 mod recorded;
+mod requests;
 mod wire;
 mod wrong_controller;
 mod wrong_host;

@@ -30,6 +30,9 @@ use crate::spec::tcp::ADMIN_IN_CAPSULE_BYTES;
 /// SQHD of a Connect completion where the controller agrees to do without SQ flow control (base 2.1, section 6.3).
 const NO_FLOW_CONTROL_SQHD: u16 = 0xffff;
 
+/// MAXR2T that is announced: a controller whose buffers are short asks for the next one before the last has been filled.
+const R2T_MAX: u16 = 4;
+
 /// What a queue is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -183,6 +186,9 @@ impl QueuePair {
             header_digest: options.header_digest,
             data_digest: options.data_digest,
             transfer_bytes_max: options.transfer_bytes_max,
+            alignment: 4,
+            r2t_max: R2T_MAX,
+            flow_control: options.flow_control,
         });
         let cntlid = match options.kind {
             Kind::Admin { .. } => CNTLID_DYNAMIC,

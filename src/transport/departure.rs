@@ -32,7 +32,7 @@ use crate::nvmf::target::IoTicket;
 use crate::spec::status::Status;
 use crate::trace::{CommandTrace, What};
 use crate::transport::data::Data;
-use crate::transport::endpoint::H2C_DATA_BYTES;
+use crate::transport::endpoint::{DATA_ALIGNMENT, H2C_DATA_BYTES};
 use crate::transport::fencing::Fence;
 use crate::transport::io_queue::IoQueue;
 use crate::transport::link::Link;
@@ -114,6 +114,7 @@ pub(super) fn options(settings: &Settings, entries: u32) -> controller::Options 
         h2c_data_bytes_max: H2C_DATA_BYTES,
         header_digest: settings.header_digest,
         data_digest: settings.data_digest,
+        alignment: DATA_ALIGNMENT,
     }
 }
 

@@ -40,6 +40,9 @@ const COMPLETIONS_MAX: usize = 1024;
 const ALARMS_PER_TURN: usize = 64;
 /// MAXH2CDATA that connections announce, in bytes.
 pub(super) const H2C_DATA_BYTES: u32 = 128 << 10;
+/// CPDA that connections announce, in bytes: no padding, because received data is copied from wherever it lies, and
+/// because Linux takes nothing else.
+pub(super) const DATA_ALIGNMENT: usize = 4;
 
 /// The queues of one reactor.
 pub struct Endpoint {
@@ -181,6 +184,7 @@ impl Endpoint {
             h2c_data_bytes_max: H2C_DATA_BYTES,
             header_digest: settings.header_digest,
             data_digest: settings.data_digest,
+            alignment: DATA_ALIGNMENT,
         });
         let (local, peer) = addresses;
         if self.queues.services.draining {

@@ -83,6 +83,7 @@ impl Host {
             header_digest: wish.digests,
             data_digest: wish.digests,
             transfer_bytes_max: 1 << 20,
+            ..Options::default()
         });
         Self {
             stream: Some(stream),

@@ -36,6 +36,7 @@ impl Stalled {
             h2c_data_bytes_max: 4096,
             header_digest,
             data_digest,
+            ..Options::default()
         };
         let mut connection = Connection::new(&options);
         let alignment = [4, 64, 128][random.below(3)];
@@ -144,7 +145,7 @@ proptest! {
         let mut random = Random(seed);
         let (header_digest, data_digest) = (random.below(2) == 0, random.below(2) == 0);
         let entries = u16::try_from(1 + random.below(9)).unwrap();
-        let options = host::Options { entries, header_digest, data_digest, transfer_bytes_max: 1 << 20 };
+        let options = host::Options { entries, header_digest, data_digest, ..host::Options::default() };
         let mut host = host::Connection::new(&options);
         let cpda = [4, 72, 128][random.below(3)];
         let bytes = wire::icresp(header_digest, data_digest, cpda, 4096);
@@ -176,13 +177,7 @@ proptest! {
 #[test]
 fn a_full_queue_fits_an_idle_outbox() {
     for entries in [1, 2, 128, 4096] {
-        let options = Options {
-            entries,
-            capsule_bytes_max: 8192,
-            h2c_data_bytes_max: 4096,
-            header_digest: true,
-            data_digest: true,
-        };
+        let options = Options { entries, ..Options::default() };
         let mut connection: Connection<Blob> = Connection::new(&options);
         let request = icreq::Request { header_digest: true, data_digest: true, alignment: 128, r2t_max: 1 };
         connection.next(&wire::icreq(&request)).unwrap();

@@ -109,7 +109,7 @@ fn digests_are_used_only_where_both_ends_want_them() {
                     entries: 2,
                     header_digest: asks_header,
                     data_digest: asks_data,
-                    transfer_bytes_max: 1 << 20,
+                    ..host::Options::default()
                 },
                 &controller::Options {
                     entries: 2,
@@ -117,6 +117,7 @@ fn digests_are_used_only_where_both_ends_want_them() {
                     h2c_data_bytes_max: 4096,
                     header_digest: grants_header,
                     data_digest: grants_data,
+                    ..controller::Options::default()
                 },
                 Flow::Bytes(100),
                 1,

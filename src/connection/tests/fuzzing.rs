@@ -40,6 +40,7 @@ fn host_story(digests: bool, cuts: &[usize], stream: &[u8]) -> Vec<String> {
         header_digest: digests,
         data_digest: digests,
         transfer_bytes_max: 1 << 16,
+        ..host::Options::default()
     };
     let mut connection = host::Connection::<Blob>::new(&options);
     connection.next(&wire::icresp(digests, digests, 4, 4096)).unwrap();
@@ -75,6 +76,7 @@ fn controller_story(digests: bool, cuts: &[usize], stream: &[u8]) -> Vec<String>
         h2c_data_bytes_max: 4096,
         header_digest: digests,
         data_digest: digests,
+        ..controller::Options::default()
     };
     let mut connection = controller::Connection::<Blob>::new(&options);
     let request = icreq::Request { header_digest: digests, data_digest: digests, alignment: 4, r2t_max: 1 };

@@ -75,6 +75,7 @@ pub(super) const TARGET: controller::Options = controller::Options {
     h2c_data_bytes_max: 4096,
     header_digest: true,
     data_digest: true,
+    alignment: 4,
 };
 
 /// All bytes that wait in an outbox.
@@ -178,7 +179,13 @@ impl Pair {
     /// Two ends that agree on these digests, already open.
     pub(super) fn open(header_digest: bool, data_digest: bool, flow: Flow, seed: u64) -> Self {
         let mut pair = Self::new(
-            &host::Options { entries: 32, header_digest, data_digest, transfer_bytes_max: 1 << 20 },
+            &host::Options {
+                entries: 32,
+                header_digest,
+                data_digest,
+                transfer_bytes_max: 1 << 20,
+                ..host::Options::default()
+            },
             &TARGET,
             flow,
             seed,

@@ -74,6 +74,7 @@ fn replay_controller(replay: &Replay, step: usize) -> usize {
         h2c_data_bytes_max: replay.response.h2c_data_bytes_max,
         header_digest: replay.response.header_digest,
         data_digest: replay.response.data_digest,
+        alignment: replay.response.alignment,
     });
     let mut transferred = 0;
     for (index, pdu) in replay.pdus.iter().enumerate() {
@@ -136,6 +137,8 @@ fn replay_host(replay: &Replay, step: usize) -> (usize, usize) {
         header_digest: replay.request.header_digest,
         data_digest: replay.request.data_digest,
         transfer_bytes_max: 1 << 20,
+        alignment: replay.request.alignment,
+        ..host::Options::default()
     });
     let mut reads: BTreeMap<u16, Vec<u8>> = BTreeMap::new();
     let (mut commands, mut completions) = (0, 0);

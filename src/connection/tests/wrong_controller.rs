@@ -20,7 +20,7 @@ const fn at(offset: u8) -> PduError {
 }
 
 fn asking(header_digest: bool, data_digest: bool) -> Connection<Blob> {
-    let options = Options { entries: 6, header_digest, data_digest, transfer_bytes_max: 1 << 17 };
+    let options = Options { entries: 6, header_digest, data_digest, ..Options::default() };
     let mut connection = Connection::new(&options);
     connection.sent(128);
     connection

@@ -22,8 +22,7 @@ fn fresh() -> Connection<Blob> {
         entries: 4,
         capsule_bytes_max: 8192,
         h2c_data_bytes_max: 4096,
-        header_digest: true,
-        data_digest: true,
+        ..Options::default()
     })
 }
 

@@ -266,8 +266,7 @@ impl Queue {
             entries: 256,
             capsule_bytes_max: 8192,
             h2c_data_bytes_max: 4096,
-            header_digest: true,
-            data_digest: true,
+            ..Options::default()
         });
         stream.set_read_timeout(Some(LOOK_EVERY)).unwrap();
         let cuts = shared.lock().unwrap().cuts;
