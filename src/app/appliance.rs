@@ -16,6 +16,7 @@ use corelane_reactors::reactor::{Reactor, ReactorIndex};
 
 use crate::app::assemble::{self, Sockets};
 use crate::app::builder::{OwnBdevs, Setup};
+use crate::app::descriptors::Descriptors;
 use crate::app::devices::Devices;
 use crate::app::engine::{Opened, RingUse, SocketEngine, socket_engine};
 use crate::app::memory::Memory;
@@ -132,7 +133,7 @@ impl Appliance {
     ) -> Result<Assembled, ServeError> {
         let engine = socket_engine(&config, &cpu::allowed()).map_err(ServeError::Engine)?;
         let state = Arc::new(StateDirectory::open(state_directory, config.state_must_exist)?);
-        let settings = assemble::settings(&config);
+        let settings = Settings { connections_max: connections_max(&config)?, ..assemble::settings(&config) };
         let memory = Memory::take(&config, &settings)?;
         let extents = memory.extents();
         let clock = Clock::real();
@@ -142,7 +143,7 @@ impl Appliance {
         let sockets = assemble::sockets(&config)?;
         let metrics_socket = assemble::metrics_socket(&config)?;
         let counts = assemble::counts(&config);
-        let target = assemble::target(&config, &bdevs, &sockets, &counts)?;
+        let target = assemble::target(&config, &settings, &bdevs, &sockets, &counts)?;
         let group = Arc::new(assemble::group(&config, clock)?);
         let ring = RingUse::of(&config, group.allowed_cpus(), engine);
 
@@ -298,6 +299,16 @@ impl Appliance {
     pub(super) fn shared_group(&self) -> &Arc<Group> {
         &self.group
     }
+}
+
+/// Connections that find room under the limit on open files: what the target needs for itself is never theirs.
+fn connections_max(config: &Config) -> Result<usize, ServeError> {
+    let descriptors = Descriptors::now(config);
+    let room = descriptors.connections()?;
+    if !descriptors.is_enough() {
+        tracing::warn!("open files: {descriptors}");
+    }
+    Ok(usize::try_from(room).unwrap_or(usize::MAX))
 }
 
 /// The addresses that are listened on, and what is served there.

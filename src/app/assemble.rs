@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use corelane_reactors::clock::Clock;
 use corelane_reactors::group::{Group, Layout};
@@ -17,9 +18,11 @@ use crate::nvmf::namespace::Namespace;
 use crate::nvmf::options::Options;
 use crate::nvmf::subsystem::Subsystem;
 use crate::nvmf::target::Target;
-use crate::transport::{IN_CAPSULE_BYTES, Nearest, Placement, QueueBuffers, Settings, listen};
+use crate::transport::{Nearest, Placement, QueueBuffers, RECEIVE_BYTES, Settings, listen};
 use crate::tune::inspect;
 use crate::tune::setup::Machine;
+
+const _: () = assert!(config::limits::RECEIVE_BYTES.bytes() == RECEIVE_BYTES as u64);
 
 /// The sockets that are listened on, by the address that the configuration gives.
 pub(super) type Sockets = HashMap<SocketAddr, TcpListener>;
@@ -112,16 +115,21 @@ pub(super) fn counts(config: &Config) -> Vec<(String, Arc<Counts>)> {
 /// [`ServeError::Subsystem`].
 pub(super) fn target(
     config: &Config,
+    settings: &Settings,
     bdevs: &Bdevs,
     sockets: &Sockets,
     counts: &[(String, Arc<Counts>)],
 ) -> Result<Target, ServeError> {
-    let settings = settings(config);
     let mut target = Target::new(Options {
         controllers_max: settings.connections_max,
         io_queues_max: config.limits.queues_per_controller_max,
         io_entries_max: u32::from(config.limits.queue_depth_max),
-        in_capsule_bytes: IN_CAPSULE_BYTES,
+        mdts: mdts(config.limits.transfer_bytes_max),
+        in_capsule_bytes: settings.in_capsule_bytes,
+        keep_alive_ms: (
+            milliseconds(config.limits.keep_alive_min),
+            milliseconds(config.limits.keep_alive_max),
+        ),
         ..Options::default()
     });
     for (entry, (_, counts)) in config.subsystems.iter().zip(counts) {
@@ -130,6 +138,15 @@ pub(super) fn target(
     }
     target.set_referrals(policies::referrals(config));
     Ok(target)
+}
+
+/// MDTS, which counts in memory pages of 4 KiB, as powers of two (CAP.MPSMIN is 0).
+fn mdts(transfer_bytes_max: u32) -> u8 {
+    u8::try_from((transfer_bytes_max >> 12).ilog2()).unwrap_or(u8::MAX)
+}
+
+fn milliseconds(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }
 
 fn subsystem(entry: &config::Subsystem, bdevs: &Bdevs, sockets: &Sockets, counts: &Arc<Counts>) -> Subsystem {
@@ -153,9 +170,14 @@ fn subsystem(entry: &config::Subsystem, bdevs: &Bdevs, sockets: &Sockets, counts
 pub(super) fn settings(config: &Config) -> Settings {
     let limits = &config.limits;
     let budgets = &config.reactors.budgets;
+    let buffers = QueueBuffers::for_entries(limits.queue_depth_max);
+    let data_bytes_max = limits.connection_bytes_max as usize - RECEIVE_BYTES;
     Settings {
         connections_max: limits.connections_max as usize,
-        buffers: QueueBuffers::for_entries(limits.queue_depth_max),
+        transfer_bytes_max: limits.transfer_bytes_max,
+        in_capsule_bytes: limits.in_capsule_bytes_max,
+        data_bytes_max,
+        buffers: buffers.within(data_bytes_max, limits.transfer_bytes_max),
         icreq_timeout: limits.icreq_timeout,
         connect_timeout: limits.connect_timeout,
         abort_after: limits.preempt_abort_after,

@@ -165,6 +165,11 @@ impl Builder {
         Ok((config, bdevs, state_directory))
     }
 
+    /// What is served.
+    pub(super) fn config(&self) -> &Config {
+        &self.options.config
+    }
+
     /// Which cores run what, for people.
     pub(super) fn layout(&self) -> String {
         self.options.config.reactors.to_string()

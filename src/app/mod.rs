@@ -17,6 +17,7 @@ mod appliance;
 mod assemble;
 mod banner;
 mod builder;
+mod descriptors;
 mod devices;
 mod engine;
 mod memory;
@@ -47,6 +48,7 @@ use crate::transport::ListenError;
 
 pub use appliance::{Appliance, Served};
 pub use builder::{Builder, Handover, NamespaceError, Reload};
+pub use descriptors::{Descriptors, TooFew};
 pub use devices::DeviceError;
 pub use engine::{SocketEngine, socket_engine};
 pub use reconfigure::{ReconfigureError, Reconfigurer};
@@ -124,6 +126,9 @@ pub enum ServeError {
     /// The thread that serves the metrics cannot be started.
     #[error("cannot start the metrics endpoint")]
     MetricsThread(#[source] io::Error),
+    /// Too few files may be opened.
+    #[error("cannot serve with so few open files")]
+    Descriptors(#[from] TooFew),
     /// The cores cannot be used.
     #[error("cannot use the core layout")]
     Layout(#[from] LayoutError),
@@ -159,6 +164,7 @@ pub enum ServeError {
 pub fn serve(what: impl Into<Builder>) -> Result<(), ServeError> {
     let mut builder = what.into();
     let layout = builder.layout();
+    descriptors::raise(builder.config());
     let reload = builder.take_reload();
     // Before anybody is told that it serves: a signal that comes right then must find it prepared.
     let mut asked = watch_signals().map_err(ServeError::Signals)?;

@@ -66,6 +66,10 @@ fn summary(config: &Config, output: &mut dyn Write) -> io::Result<()> {
         Ok(engine) => writeln!(output, "sockets: {engine}")?,
         Err(error) => writeln!(output, "sockets: io_uring, and not here: {error}")?,
     }
+    let descriptors = app::Descriptors::raised(config);
+    if !descriptors.is_enough() {
+        writeln!(output, "open files: {descriptors}")?;
+    }
     if config.memory != Memory::default() {
         writeln!(output, "{}", config.memory)?;
     }

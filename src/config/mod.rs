@@ -41,6 +41,7 @@ pub use validate::{
 
 pub mod budgets;
 mod cores;
+mod descriptors;
 mod document;
 mod embedded;
 mod finding;

@@ -15,6 +15,9 @@ pub struct Options {
     pub admin_entries_max: u32,
     /// MDTS: the largest transfer of a command is 4,096 << MDTS bytes; 0 for no limit.
     pub mdts: u8,
+    /// The shortest and the longest keep alive timeout in milliseconds: whole [`KAS`](super::controller::KAS) units; a
+    /// shorter one is rounded up, a longer one refused.
+    pub keep_alive_ms: (u32, u32),
     /// In-capsule data of an I/O queue in bytes, a multiple of 16; hosts see it in IOCCSZ.
     pub in_capsule_bytes: u32,
     /// FR: the firmware revision, at most 8 printable ASCII characters.
@@ -30,6 +33,7 @@ impl Default for Options {
             io_entries_max: 128,
             admin_entries_max: 128,
             mdts: 5,
+            keep_alive_ms: (1_000, 3_600_000),
             in_capsule_bytes: 8192,
             firmware: env!("CARGO_PKG_VERSION").to_owned(),
         }
@@ -49,6 +53,7 @@ impl Options {
         assert!((2..=65_536).contains(&self.io_entries_max));
         assert!((32..=4_096).contains(&self.admin_entries_max));
         assert!(self.mdts < 32);
+        assert!(self.keep_alive_ms.0 <= self.keep_alive_ms.1);
         assert!(self.in_capsule_bytes.is_multiple_of(16));
     }
 }

@@ -151,7 +151,7 @@ impl IoQueue {
                 command.aborted = true;
                 Fate::Asked(slot)
             }
-            Stage::Reserving | Stage::Fused { .. } | Stage::Claiming { .. } => Fate::Runs,
+            Stage::Reserving(_) | Stage::Fused { .. } | Stage::Claiming { .. } => Fate::Runs,
         }
     }
 }

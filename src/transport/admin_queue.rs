@@ -19,6 +19,7 @@ use crate::spec::sqe::Sqe;
 use crate::spec::status::Status;
 use crate::spec::tcp::ADMIN_IN_CAPSULE_BYTES;
 use crate::trace::What;
+use crate::transport::Settings;
 use crate::transport::data::Data;
 use crate::transport::link::Link;
 use crate::transport::queues::Services;
@@ -60,27 +61,36 @@ pub(super) struct AdminQueue {
     submission: SubmissionQueue,
     /// Commands whose data the host was asked for, by transfer tag.
     staged: Slots<Staged>,
+    /// Their data.
+    staged_bytes: usize,
     /// Commands that the subsystem answers later.
     deferred: usize,
+    /// With more bytes of data than these no command is taken on: one more may take as many as are left.
+    held_max: usize,
 }
 
 impl AdminQueue {
     /// A connection that was just accepted on `local`.
-    pub(super) fn new(local: SocketAddr) -> Self {
+    pub(super) fn new(local: SocketAddr, settings: &Settings) -> Self {
         Self {
             stage: Stage::Opening,
             local,
             submission: SubmissionQueue::connected(u32::from(ADMIN_ENTRIES_MAX), true),
             staged: Slots::new(ADMIN_ENTRIES_MAX),
+            staged_bytes: 0,
             deferred: 0,
+            held_max: settings.data_bytes_max.saturating_sub(settings.transfer_bytes_max as usize),
         }
     }
 
-    /// More commands can be taken on.
+    /// More commands can be taken on. A host that does not read its pages, or does not send its data, is not read from.
     pub(super) fn has_room(&self, link: &Link) -> bool {
         let outstanding = self.staged.used() + self.deferred;
+        let outbox = link.connection.outbox();
+        let unsent = usize::try_from(outbox.queued() - outbox.gone()).unwrap_or(usize::MAX);
         !matches!(self.stage, Stage::Leaving { .. })
             && self.staged.next().is_some()
+            && self.staged_bytes.saturating_add(unsent) <= self.held_max
             && link.connection.has_room(outstanding)
     }
 
@@ -162,6 +172,7 @@ impl AdminQueue {
             if bytes > ADMIN_IN_CAPSULE_BYTES {
                 return self.respond(link, cid, Status::INVALID_FIELD.with_dnr(), 0, 0);
             }
+            self.staged_bytes += bytes as usize;
             let slot = self.staged.insert(Staged { sqe: *sqe, data: vec![0; bytes as usize] });
             return link.connection.request_data(cid, slot, bytes);
         }
@@ -180,6 +191,7 @@ impl AdminQueue {
         let Some(Staged { sqe, data }) = self.staged.remove(ttag) else {
             unreachable!("the connection knows which transfer tags are in use");
         };
+        self.staged_bytes -= data.len();
         if !intact {
             return self.respond(link, sqe.cid.get(), Status::TRANSIENT_TRANSPORT_ERROR, 0, 0);
         }

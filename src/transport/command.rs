@@ -17,8 +17,8 @@ pub(super) enum Stage {
     Barred { buffer: Option<Buffer>, lease: Option<Lease> },
     /// The bdev has it; what it touches is kept here.
     Executing { buffer: Option<Buffer>, _lease: Option<Lease> },
-    /// The management reactor has it.
-    Reserving,
+    /// The management reactor has it; a report goes into the buffer.
+    Reserving(Option<Buffer>),
     /// Half of a fused operation: its data is here, the other half or its data is not.
     Fused { buffer: Option<Buffer>, lease: Option<Lease> },
     /// Half of a fused operation that waits for its blocks, or for the end of the other half.

@@ -39,7 +39,7 @@ use crate::transport::link::Link;
 use crate::transport::message::{Departure, Expected, Handover, ManagementMail};
 use crate::transport::queues::{Queue, Queues, Role};
 use crate::transport::share::Share;
-use crate::transport::{Endpoint, IN_CAPSULE_BYTES, Settings};
+use crate::transport::{Endpoint, Settings};
 
 /// How long a queue that shall leave may go on as before, until it happens to be quiet.
 const CHANCE: Duration = Duration::from_millis(2);
@@ -110,7 +110,7 @@ impl Leaving {
 pub(super) fn options(settings: &Settings, entries: u32) -> controller::Options {
     controller::Options {
         entries: u16::try_from(entries).unwrap_or(u16::MAX),
-        capsule_bytes_max: IN_CAPSULE_BYTES,
+        capsule_bytes_max: settings.in_capsule_bytes,
         h2c_data_bytes_max: H2C_DATA_BYTES,
         header_digest: settings.header_digest,
         data_digest: settings.data_digest,

@@ -187,6 +187,7 @@ impl Endpoint {
             alignment: DATA_ALIGNMENT,
         });
         let (local, peer) = addresses;
+        let admin = AdminQueue::new(local, settings);
         if self.queues.services.draining {
             return;
         }
@@ -194,7 +195,7 @@ impl Endpoint {
             Err(error) => tracing::warn!(%peer, %error, "cannot serve a connection"),
             Ok(socket) => {
                 let link = Link::new(socket, connection, peer, counted);
-                self.insert(Queue { link, role: Role::Admin(AdminQueue::new(local)) });
+                self.insert(Queue { link, role: Role::Admin(admin) });
             }
         }
     }

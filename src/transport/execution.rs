@@ -32,10 +32,7 @@ impl IoQueue {
             command.stage = Stage::Barred { buffer: Some(buffer), lease: None };
             return;
         }
-        if let Some(done) = self.judged(link, services, slot, &buffer) {
-            self.buffers.put(buffer);
-            return done;
-        }
+        let Some(buffer) = self.judged(link, services, slot, buffer) else { return };
         let Some(command) = self.slots.find(slot) else { unreachable!("it was found above") };
         let (from, into) = match request.transfer {
             Transfer::ToHost(_) => (Segment::empty(), buffer.segment_mut(0..bytes as usize)),
@@ -56,24 +53,37 @@ impl IoQueue {
     }
 
     /// Takes a command out of its slot that its bdev is not to have: the host has no right to it, or it is one for the
-    /// management reactor.
-    fn judged(&mut self, link: &mut Link, services: &mut Services, slot: u16, buffer: &Buffer) -> Option<()> {
+    /// management reactor. Gives the buffer back for all others.
+    fn judged(
+        &mut self,
+        link: &mut Link,
+        services: &mut Services,
+        slot: u16,
+        buffer: Buffer,
+    ) -> Option<Buffer> {
         let Some(command) = self.slots.find(slot) else { unreachable!("only slots in use are judged") };
         let (mark, request) = (command.mark, command.request);
         let refused = self.judge(services, &request);
         let reserves = matches!(request.operation, Operation::Reservation { .. });
         if refused.is_ok() && !reserves {
-            return None;
+            return Some(buffer);
         }
         self.slots.remove(slot);
-        match refused {
-            Err(status) => self.refuse(link, services, mark, &request, status),
-            Ok(()) => {
+        match (refused, request.transfer) {
+            (Err(status), _) => {
+                self.buffers.put(buffer);
+                self.refuse(link, services, mark, &request, status);
+            }
+            (Ok(()), Transfer::ToHost(_)) => {
+                self.reserve(link, services, mark, request, Segment::empty(), Some(buffer));
+            }
+            (Ok(()), _) => {
                 let from = buffer.segment(0..request.transfer.bytes() as usize);
-                self.reserve(link, services, mark, request, from);
+                self.reserve(link, services, mark, request, from, None);
+                self.buffers.put(buffer);
             }
         }
-        Some(())
+        None
     }
 
     /// Hands a command without a buffer to its bdev; it takes a slot only if it stays there.
@@ -99,7 +109,7 @@ impl IoQueue {
             return self.refuse(link, services, command.mark, &command.request, status);
         }
         if matches!(command.request.operation, Operation::Reservation { .. }) {
-            return self.reserve(link, services, command.mark, command.request, from);
+            return self.reserve(link, services, command.mark, command.request, from, None);
         }
         let tag = tag(link.socket, slot);
         let request = &command.request;

@@ -15,7 +15,7 @@ use corelane_reactors::published::Subscriber;
 use corelane_reactors::reactor::Turn;
 use zerocopy::FromZeros;
 
-use crate::mem::{self, Segment};
+use crate::mem::{self, Buffer, Segment};
 use crate::nvmf::fence::{NamespaceKey, Snapshot};
 use crate::nvmf::io::{Operation, Request};
 use crate::spec::host::HostId;
@@ -158,6 +158,7 @@ impl IoQueue {
         mark: Mark,
         request: Request,
         from: Segment,
+        into: Option<Buffer>,
     ) {
         let Operation::Reservation { opcode, cdw10, cdw11 } = request.operation else {
             unreachable!("only reservation commands come here");
@@ -182,9 +183,10 @@ impl IoQueue {
         });
         if sent.is_none() {
             // Too many wait already: the host tries again.
+            into.into_iter().for_each(|buffer| self.buffers.put(buffer));
             return self.refuse(link, services, mark, &request, Status::INTERRUPTED);
         }
-        self.slots.insert(Command::new(mark, request, Stage::Reserving));
+        self.slots.insert(Command::new(mark, request, Stage::Reserving(into)));
         self.executing += 1;
     }
 
@@ -195,19 +197,29 @@ impl IoQueue {
         services: &mut Services,
         slot: u16,
         status: Status,
-        mut data: Vec<u8>,
+        data: &[u8],
     ) {
         let Some(command) = self.slots.remove(slot) else { unreachable!("a command comes back once") };
         self.executing -= 1;
-        let Command { mark, request, .. } = command;
+        let Command { mark, request, stage, .. } = command;
         let status = worded(status, self.namespaces.access());
         self.tally(services, mark, &request, u64::from(request.transfer.bytes()), status);
-        if data.is_empty() || !status.is_success() {
-            return self.respond(link, mark.cid, status);
+        match stage {
+            Stage::Reserving(Some(buffer)) if status.is_success() => {
+                let bytes = request.transfer.bytes() as usize;
+                let report = &data[..data.len().min(bytes)];
+                mem::copy_in(report, buffer.segment_mut(0..report.len()));
+                // What the host asked for beyond the end of the report reads as zeros.
+                mem::zero(buffer.segment_mut(report.len()..bytes));
+                self.send(link, mark.cid, Data::Buffer(buffer, bytes));
+            }
+            Stage::Reserving(Some(buffer)) => {
+                self.buffers.put(buffer);
+                self.respond(link, mark.cid, status);
+            }
+            _ => self.respond(link, mark.cid, status),
         }
-        // What the host asked for beyond the end of the report reads as zeros.
-        data.resize(request.transfer.bytes() as usize, 0);
-        self.send(link, mark.cid, Data::Page(data));
+        self.serve_waiting(link, services);
     }
 
     /// Marks and aborts what bdevs have of this queue on the namespace of `wait`, if its host is one of the victims.

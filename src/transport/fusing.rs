@@ -287,7 +287,7 @@ impl IoQueue {
         for slot in [first, other] {
             let command = self.half(slot);
             let counted = command.pair.as_mut().is_some_and(|pair| std::mem::take(&mut pair.counted));
-            let stage = std::mem::replace(&mut command.stage, Stage::Reserving);
+            let stage = std::mem::replace(&mut command.stage, Stage::Reserving(None));
             let Stage::Fused { buffer, lease } = stage else { unreachable!("its data is here") };
             if counted && let Some(buffer) = &buffer {
                 self.buffers.received(buffer);
@@ -318,7 +318,7 @@ impl IoQueue {
     fn hand_over(&mut self, link: &Link, services: &mut Services, slot: u16) -> Option<Status> {
         let command = self.half(slot);
         let request = command.request;
-        let stage = std::mem::replace(&mut command.stage, Stage::Reserving);
+        let stage = std::mem::replace(&mut command.stage, Stage::Reserving(None));
         let Stage::Claiming { buffer, lease } = stage else { unreachable!("it has its blocks for itself") };
         let from = match (&buffer, &lease) {
             (Some(buffer), _) => buffer.segment(0..request.transfer.bytes() as usize),
@@ -406,7 +406,7 @@ impl IoQueue {
             Stage::Fused { buffer, .. }
             | Stage::Claiming { buffer, .. }
             | Stage::Executing { buffer, .. } => buffer,
-            Stage::Waiting(_) | Stage::Receiving(_) | Stage::Barred { .. } | Stage::Reserving => {
+            Stage::Waiting(_) | Stage::Receiving(_) | Stage::Barred { .. } | Stage::Reserving(_) => {
                 unreachable!("a half has no such stage when it ends")
             }
         };

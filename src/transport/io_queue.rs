@@ -281,7 +281,7 @@ impl IoQueue {
                 Some(Stage::Executing { .. }) => {
                     services.channels.abort(&namespace, tag(socket, slot));
                 }
-                Some(Stage::Reserving | Stage::Claiming { .. }) | None => {}
+                Some(Stage::Reserving(_) | Stage::Claiming { .. }) | None => {}
                 Some(
                     Stage::Waiting(_) | Stage::Receiving(_) | Stage::Barred { .. } | Stage::Fused { .. },
                 ) => {
@@ -355,9 +355,6 @@ impl IoQueue {
     fn read(&mut self, link: &mut Link, services: &mut Services, mark: Mark, request: Request) {
         if let Err(status) = self.judge(services, &request) {
             return self.refuse(link, services, mark, &request, status);
-        }
-        if matches!(request.operation, Operation::Reservation { .. }) {
-            return self.reserve(link, services, mark, request, Segment::empty());
         }
         if let Operation::Read(blocks) = request.operation
             && !link.connection.has_data_digest()

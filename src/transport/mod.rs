@@ -61,8 +61,8 @@ pub use relocation::MoveError;
 pub use role::{EndpointError, EndpointRole};
 pub use share::QueueBuffers;
 
-/// The largest in-capsule data of an I/O queue, in bytes; Identify announces it as IOCCSZ.
-pub const IN_CAPSULE_BYTES: u32 = 8192;
+/// What a connection may hold of bytes that were received, besides its `data_bytes_max`.
+pub const RECEIVE_BYTES: usize = role::CHUNK_BYTES * role::CHUNKS_PER_SOCKET;
 
 /// Sizes and time limits of the transport.
 #[derive(Clone, Debug)]
@@ -71,6 +71,12 @@ pub struct Settings {
     pub connections_max: usize,
     /// The largest data transfer of one command in bytes (MDTS): a power of two from 4096.
     pub transfer_bytes_max: u32,
+    /// The largest in-capsule data of an I/O queue, in bytes; Identify announces it as IOCCSZ. A multiple of 16, up to 32
+    /// KiB.
+    pub in_capsule_bytes: u32,
+    /// Bytes of data that one connection may hold: two of `transfer_bytes_max` and up. An admin queue that holds so many
+    /// takes no more commands until its host has read; an I/O queue has buffers of not more.
+    pub data_bytes_max: usize,
     /// Buffers that each I/O queue takes at Connect; it is refused where the reactor has too few left.
     pub buffers: QueueBuffers,
     /// How long a connection may take to send its ICReq.
@@ -103,6 +109,8 @@ impl Default for Settings {
         Self {
             connections_max: 1024,
             transfer_bytes_max: 128 << 10,
+            in_capsule_bytes: 8 << 10,
+            data_bytes_max: (8 << 20) - RECEIVE_BYTES,
             buffers: QueueBuffers::for_entries(128),
             icreq_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),

@@ -227,7 +227,7 @@ impl Queues {
         let Some(Queue { link, role: Role::Io(io, _) }) = self.table[index].as_deref_mut() else {
             unreachable!("a queue stays until its commands are back");
         };
-        io.reserved(link, &mut self.services, slot, status, data);
+        io.reserved(link, &mut self.services, slot, status, &data);
         io.settle_answers(&self.services);
         let socket = link.socket;
         self.mark(socket);

@@ -13,7 +13,9 @@ use crate::transport::management::Management;
 use crate::transport::message::ManagementMail;
 
 /// Bytes of a receive chunk: what one receive can bring.
-const CHUNK_BYTES: usize = 128 << 10;
+pub(super) const CHUNK_BYTES: usize = 128 << 10;
+/// Receive chunks that one socket may hold. Capsules are shown whole, up to half a chunk.
+pub(super) const CHUNKS_PER_SOCKET: usize = 4;
 
 /// Why an endpoint cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -28,8 +30,9 @@ pub enum EndpointError {
 
 /// The sockets of an endpoint, on the ring if there is one.
 pub(super) fn poll_group(sockets_max: usize, ring: Option<&Ring>) -> Result<PollGroup, EndpointError> {
+    let chunks = sockets_max * 2 + 2;
     let options =
-        Options { chunk_bytes: CHUNK_BYTES, chunks: sockets_max * 2 + 2, sockets_max, chunks_per_socket: 4 };
+        Options { chunk_bytes: CHUNK_BYTES, chunks, sockets_max, chunks_per_socket: CHUNKS_PER_SOCKET };
     Ok(match ring {
         Some(ring) => PollGroup::on_ring(&options, ring)?,
         None => PollGroup::new(&options)?,

@@ -41,6 +41,21 @@ impl QueueBuffers {
         Self { small: entries.min(SMALL_MAX), medium: entries.div_ceil(4).min(MEDIUM_MAX), large: LARGE }
     }
 
+    /// As many of them as `bytes` have room for, and 2 of the largest in any case.
+    #[must_use]
+    pub fn within(self, bytes: usize, transfer_bytes_max: u32) -> Self {
+        let transfer = transfer_bytes_max as usize;
+        let most = |bytes: usize, size: usize| u16::try_from(bytes / size).unwrap_or(u16::MAX);
+        // A size that is not smaller than the largest is left out.
+        let smaller = |bytes, size| if size < transfer { most(bytes, size) } else { 0 };
+        // Half is for the smaller ones, which most commands need.
+        let large = most(bytes / 2, transfer).clamp(2, self.large);
+        let left = bytes.saturating_sub(usize::from(large) * transfer);
+        let medium = smaller(left, MEDIUM_BYTES).min(self.medium);
+        let left = left - usize::from(medium) * MEDIUM_BYTES;
+        Self { small: smaller(left, SMALL_BYTES).min(self.small), medium, large }
+    }
+
     /// The sizes and numbers for a queue of `entries`, ascending and without those of which there are none; the last is
     /// the largest.
     pub(super) fn classes(self, entries: u16, transfer_bytes_max: u32) -> impl Iterator<Item = Class> {

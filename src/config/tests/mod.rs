@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod ranges;
 mod reactors;
 mod reference;
 mod refused;

@@ -61,6 +61,8 @@ fn the_limits_are_documented_as_they_are() {
     check("connections_max", limits::CONNECTIONS_MAX);
     check("queues_per_controller_max", limits::QUEUES_PER_CONTROLLER_MAX);
     check("queue_depth_max", limits::QUEUE_DEPTH_MAX);
+    check("keep_alive_min_ms", limits::KEEP_ALIVE_MIN_MS);
+    check("keep_alive_max_ms", limits::KEEP_ALIVE_MAX_MS);
     check("icreq_timeout_ms", limits::ICREQ_TIMEOUT_MS);
     check("connect_timeout_ms", limits::CONNECT_TIMEOUT_MS);
     check("shutdown_timeout_ms", limits::SHUTDOWN_TIMEOUT_MS);
@@ -78,6 +80,20 @@ fn the_limits_are_documented_as_they_are() {
     check("accepts_per_turn", budgets::ACCEPTS_PER_TURN);
     for (key, most) in [("bdevs", BDEVS_MAX), ("subsystems", SUBSYSTEMS_MAX), ("hosts", HOSTS_MAX)] {
         assert!(row(key).contains(&format!("at most {}", grouped(most as u64))), "{key}");
+    }
+}
+
+#[test]
+fn limits_in_bytes_are_documented_as_they_are() {
+    let rows = [
+        ("in_capsule_bytes_max", limits::IN_CAPSULE_BYTES_MAX),
+        ("transfer_bytes_max", limits::TRANSFER_BYTES_MAX),
+        ("connection_bytes_max", limits::CONNECTION_BYTES_MAX),
+    ];
+    for (key, Knob { min, max, default, .. }) in rows {
+        let row = row(key);
+        let range = format!("`\"{min}\"` to `\"{max}\"`");
+        assert!(row.contains(&range) && row.contains(&format!("| `\"{default}\"` |")), "{row}");
     }
 }
 

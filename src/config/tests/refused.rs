@@ -3,7 +3,7 @@
 use super::*;
 
 /// Asserts that the text is refused with exactly one finding.
-fn refused(text: &str, place: &str, part: &str) {
+pub(super) fn refused(text: &str, place: &str, part: &str) {
     let findings = parse(text, &ALLOWED).expect_err(text);
     let [finding] = &findings[..] else { panic!("{text}: {findings:#?}") };
     assert_eq!((finding.severity, finding.place.as_str()), (Severity::Error, place), "{finding}");
@@ -130,26 +130,6 @@ fn memory_that_cannot_be_is_refused() {
         refused(&example_with("/memory", value), &format!("memory.{key}"), part);
     }
     refused(&example_with("/memory", json!("256MiB")), "memory", "expected an object such as");
-}
-
-#[test]
-fn limits_outside_their_range_are_refused_with_the_range() {
-    let rows = [
-        ("connections_max", 0, "from 1 to 65536 connections"),
-        ("connections_max", 65_537, "from 1 to 65536 connections"),
-        ("queues_per_controller_max", 0, "from 1 to 1024 I/O queues"),
-        ("queue_depth_max", 1, "from 2 to 4096 entries"),
-        ("queue_depth_max", 65_536 + 2, "from 2 to 4096 entries"),
-        ("icreq_timeout_ms", 99, "from 100 to 600000 ms"),
-        ("connect_timeout_ms", u64::MAX, "from 100 to 600000 ms"),
-        ("shutdown_timeout_ms", 600_001, "from 0 to 600000 ms"),
-        ("preempt_retire_after_ms", 600_001, "from 0 to 600000 ms"),
-        ("preempt_reset_after_ms", 999, "not be below preempt_abort_after_ms, which is 1000"),
-        ("preempt_retire_after_ms", 4_999, "not be below preempt_reset_after_ms, which is 5000"),
-    ];
-    for (key, value, part) in rows {
-        refused(&example_with("/limits", json!({key: value})), &format!("limits.{key}"), part);
-    }
 }
 
 #[test]

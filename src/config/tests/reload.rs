@@ -85,6 +85,8 @@ fn everything_else_is_refused_where_it_differs() {
         ("state_dir", "/state_dir", json!("/elsewhere")),
         ("state_must_exist", "/state_must_exist", json!(false)),
         ("limits", "/limits/queue_depth_max", json!(128)),
+        ("limits", "/limits", json!({"queue_depth_max": 256, "transfer_bytes_max": "64KiB"})),
+        ("limits", "/limits", json!({"queue_depth_max": 256, "keep_alive_max_ms": 60_000})),
         ("memory", "/memory/populate", json!(false)),
         ("metrics", "/metrics/listen", json!("127.0.0.1:9921")),
         ("bdevs[1]", "/bdevs/1/size", json!("2TiB")),

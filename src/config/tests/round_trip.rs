@@ -189,7 +189,11 @@ prop_compose! {
             },
             state_dir,
             state_must_exist,
-            limits: LimitsEntry { queue_depth_max, ..LimitsEntry::default() },
+            limits: LimitsEntry {
+                queue_depth_max,
+                transfer_bytes_max: SizeText::Bytes(8192 << (queue_depth_max % 8)),
+                ..LimitsEntry::default()
+            },
             memory,
             metrics: metrics.map(|listen| MetricsEntry { listen }),
             discovery: DiscoveryEntry::default(),

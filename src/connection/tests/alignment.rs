@@ -80,7 +80,7 @@ fn a_target_pads_its_data_as_the_host_asked() {
         for success in [false, true] {
             let request = icreq::Request { header_digest, data_digest, alignment, r2t_max: 1 };
             let mut connection = target(&request, 4);
-            let data = pattern(6, BYTES as u32);
+            let data = pattern(6, u32::try_from(BYTES).unwrap());
             assert!(connection.send_data(6, data.clone(), success).is_none());
             check(&queued(connection.outbox()), DATA_HLEN, &data.0, row);
         }
@@ -91,7 +91,7 @@ fn a_target_pads_its_data_as_the_host_asked() {
 fn a_host_pads_its_data_as_the_target_asked() {
     for row @ (alignment, header_digest, data_digest) in all() {
         let mut connection = initiator(4, alignment, header_digest, data_digest);
-        let data = pattern(3, BYTES as u32);
+        let data = pattern(3, u32::try_from(BYTES).unwrap());
         connection.submit(&sqe(1, 3, 512, false), host::Data::InCapsule(data.clone()));
         let capsule = queued(connection.outbox());
         check(&capsule, CAPSULE_HLEN, &data.0, row);
@@ -183,7 +183,7 @@ fn in_capsule_data_is_found_behind_its_padding() {
         let request = icreq::Request { header_digest, data_digest, alignment: 4, r2t_max: 1 };
         let mut connection = target(&request, alignment);
         let mut sender = initiator(4, alignment, header_digest, data_digest);
-        let data = pattern(3, BYTES as u32);
+        let data = pattern(3, u32::try_from(BYTES).unwrap());
         sender.submit(&sqe(1, 3, 512, false), host::Data::InCapsule(data.clone()));
         let capsule = queued(sender.outbox());
         let (taken, event) = connection.next(&capsule).unwrap();
@@ -248,7 +248,7 @@ fn padding_stays_where_a_connection_moves() {
         let moved = before.moved().expect("nothing is under way");
         let options = controller::Options { entries: 8, ..TARGET };
         let mut connection = controller::Connection::resume(moved, &options);
-        let data = pattern(6, BYTES as u32);
+        let data = pattern(6, u32::try_from(BYTES).unwrap());
         assert!(connection.send_data(6, data.clone(), false).is_none());
         check(&queued(connection.outbox()), DATA_HLEN, &data.0, (alignment, header_digest, data_digest));
         connection.respond(&cqe(6));

@@ -174,7 +174,7 @@ pub(super) fn write(
             controller.values.write_atomicity = WriteAtomicity::from_bits(dword & 1)
         }
         FeatureId::ASYNC_EVENT_CONFIGURATION => set_async_events(controller, context, dword)?,
-        FeatureId::KEEP_ALIVE => controller.keep_alive.set(context.now, dword),
+        FeatureId::KEEP_ALIVE => controller.keep_alive.set(context.now, dword)?,
         FeatureId::HOST_BEHAVIOR => {
             controller.values.host_behavior = host_behavior(data)?;
             controller.update_in(context.subsystems, context.actions);

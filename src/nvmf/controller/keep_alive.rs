@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use corelane_reactors::clock::Time;
 
+use crate::spec::status::Status;
+
 /// KAS: the granularity in units of 100 ms.
 pub const KAS: u16 = 10;
 
@@ -18,18 +20,23 @@ const DISCOVERY_IDLE: Duration = Duration::from_secs(120);
 pub struct KeepAlive {
     kato: u32,
     kato_default: u32,
+    /// The shortest timeout, and the longest.
+    bounds: (u32, u32),
     idle_limit: bool,
     since: Time,
 }
 
 impl KeepAlive {
-    /// A timer of `kato` milliseconds, rounded up to whole [`KAS`] units; 0 is none. `discovery` gives a
-    /// limit on idleness where there is none.
-    pub fn new(now: Time, kato: u32, discovery: bool) -> Self {
-        let mut timer = Self { kato: 0, kato_default: 0, idle_limit: discovery, since: now };
-        timer.set(now, kato);
+    /// A timer of `kato` milliseconds, rounded up to the shortest of `bounds` and to whole [`KAS`] units; 0 is none.
+    /// `discovery` gives a limit on idleness where there is none.
+    ///
+    /// # Errors
+    /// As [`KeepAlive::set`].
+    pub fn new(now: Time, kato: u32, discovery: bool, bounds: (u32, u32)) -> Result<Self, Status> {
+        let mut timer = Self { kato: 0, kato_default: 0, bounds, idle_limit: discovery, since: now };
+        timer.set(now, kato)?;
         timer.kato_default = timer.kato;
-        timer
+        Ok(timer)
     }
 
     /// KATO in milliseconds, rounded.
@@ -43,9 +50,18 @@ impl KeepAlive {
     }
 
     /// Sets KATO, and starts the timer again.
-    pub fn set(&mut self, now: Time, kato: u32) {
+    ///
+    /// # Errors
+    /// Keep Alive Timeout Invalid for one that is longer than the longest (NVMe base 2.1, figure 103); nothing changes.
+    pub fn set(&mut self, now: Time, kato: u32) -> Result<(), Status> {
+        let (shortest, longest) = self.bounds;
+        if kato > longest {
+            return Err(Status::KEEP_ALIVE_INVALID);
+        }
+        let kato = if kato == 0 { 0 } else { kato.max(shortest) };
         self.kato = kato.div_ceil(GRANULARITY_MS).saturating_mul(GRANULARITY_MS);
         self.since = now;
+        Ok(())
     }
 
     /// A Keep Alive command came.

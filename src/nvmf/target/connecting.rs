@@ -62,7 +62,9 @@ impl Target {
                 (Kind::Io { subsystem: index, namespaces: served.seen_by(&host.nqn) }, Some(paths))
             }
         };
-        let keep_alive = KeepAlive::new(now, request.kato, subsystem.is_none());
+        let bounds = self.options.keep_alive_ms;
+        let keep_alive =
+            KeepAlive::new(now, request.kato, subsystem.is_none(), bounds).map_err(Refusal::of)?;
         self.created += 1;
         let id = ControllerId(self.created);
         let controller = Controller::new(id, cntlid, kind, host, arrival.local, keep_alive).idle(now, paths);

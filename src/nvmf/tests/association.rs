@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use corelane_reactors::clock::Time;
 
-use super::{DISK0, ENABLE, HOST, Rig, SHUT_DOWN, Wish, command, subsystem};
+use super::{DISK0, ENABLE, HOST, Rig, SHUT_DOWN, Wish, command, shape, subsystem};
+use crate::bdev::Features;
 use crate::nvmf::admin::Reply;
 use crate::nvmf::controller::ControllerId;
 use crate::nvmf::host::Hosts;
-use crate::nvmf::target::Action;
+use crate::nvmf::options::Options;
+use crate::nvmf::target::{Action, Connected, Refusal};
 use crate::spec::nqn::DISCOVERY_NQN;
 use crate::spec::opcode::AdminOpcode;
 use crate::spec::register::ShutdownStatus;
@@ -133,7 +135,7 @@ fn a_keep_alive_timer_can_be_changed_and_switched_off() {
     let mut rig = Rig::new();
     let controller = rig.ready();
     assert_eq!(rig.target.next_deadline(), None);
-    let rows = [(1, 1_000), (1_000, 1_000), (u32::MAX, u32::MAX), (0, 0)];
+    let rows = [(1, 1_000), (1_000, 1_000), (3_600_000, 3_600_000), (0, 0)];
     for (set, kept) in rows {
         assert_eq!(
             rig.status(controller, &command(AdminOpcode::SET_FEATURES, 0, 0x0f, set)),
@@ -141,6 +143,48 @@ fn a_keep_alive_timer_can_be_changed_and_switched_off() {
         );
         assert_eq!(rig.done(controller, &command(AdminOpcode::GET_FEATURES, 0, 0x0f, 0)).1, kept);
         assert_eq!(rig.target.next_deadline().is_some(), kept != 0);
+    }
+}
+
+#[test]
+fn a_keep_alive_timer_is_within_its_bounds() {
+    let options = Options { keep_alive_ms: (10_000, 60_500), ..Options::default() };
+    let mut rig = Rig::with(options, shape(512, false, Features::ALL));
+    let refusal = Refusal { status: Status::KEEP_ALIVE_INVALID.with_dnr(), dw0: 0 };
+    for nqn in [DISK0, DISCOVERY_NQN] {
+        //  asked for, granted; the granularity is a second
+        let rows = [
+            (0, Some(0)),
+            (1, Some(10_000)),
+            (9_999, Some(10_000)),
+            (10_001, Some(11_000)),
+            (60_000, Some(60_000)),
+            (60_500, Some(61_000)),
+            (60_501, None),
+            (u32::MAX, None),
+        ];
+        let set = |kato| command(AdminOpcode::SET_FEATURES, 0, 0x0f, kato);
+        let get = command(AdminOpcode::GET_FEATURES, 0, 0x0f, 0);
+        for (asked, granted) in rows {
+            let mut wish = Wish::admin(nqn);
+            wish.connect.kato.set(asked);
+            let connected = rig.connect(&wish);
+            let Some(kato) = granted else {
+                assert_eq!(connected.unwrap_err(), refusal, "{asked}");
+                continue;
+            };
+            let Ok(Connected::Admin { controller, .. }) = connected else { panic!("{connected:?}") };
+            rig.enable(controller);
+            assert_eq!(rig.done(controller, &get).1, kato, "{asked}");
+            for (asked, granted) in rows {
+                let before = rig.done(controller, &get).1;
+                let status = rig.status(controller, &set(asked));
+                let expected = if granted.is_some() { Status::SUCCESS } else { refusal.status };
+                assert_eq!(status, expected, "{asked}");
+                assert_eq!(rig.done(controller, &get).1, granted.unwrap_or(before), "{asked}");
+            }
+            rig.target.admin_closed(rig.now, controller);
+        }
     }
 }
 

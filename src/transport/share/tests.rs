@@ -22,6 +22,30 @@ fn share(settings: &Settings, pool: &Pool, entries: u16) -> Option<Share> {
 }
 
 #[test]
+fn a_queue_takes_no_more_than_its_connection_may_hold() {
+    let most = QueueBuffers::for_entries(4096);
+    let rows = [
+        //  KiB of data, KiB of a transfer: buffers of 4 KiB, of 16 KiB, of a transfer
+        (7680, 128, (256, 64, 16)),
+        (4096, 128, (256, 64, 16)),
+        (3072, 128, (128, 64, 12)),
+        (1024, 128, (0, 32, 4)),
+        (512, 128, (0, 16, 2)),
+        (256, 128, (0, 0, 2)),
+        (7680, 1024, (256, 64, 3)),
+        (2048, 1024, (0, 0, 2)),
+        (512, 8, (96, 0, 16)),
+    ];
+    for (data, transfer, expected) in rows {
+        let kib = u32::try_from(KIB).unwrap();
+        let QueueBuffers { small, medium, large } = most.within(data * KIB, transfer * kib);
+        assert_eq!((small, medium, large), expected, "{data} KiB, {transfer} KiB");
+        let settings = Settings { transfer_bytes_max: transfer * kib, ..settings(small, medium, large) };
+        assert!(settings.queue_bytes() <= data * KIB);
+    }
+}
+
+#[test]
 fn a_queue_takes_what_its_depth_asks_for() {
     let rows = [
         //  entries, buffers of 4, 16 and 128 KiB

@@ -7,8 +7,6 @@ const CLOCK: &str = "/sys/devices/system/clocksource/clocksource0";
 /// The first version in which io_uring has what is needed, and the first in which it is at its best.
 const RING_LEAST: (u32, u32) = (5, 19);
 const RING_BEST: (u32, u32) = (6, 1);
-/// Descriptors beside those of connections: reactors, listeners, files, the log.
-const DESCRIPTORS_SPARE: u64 = 256;
 /// Clocks that are read without a system call.
 const FAST_CLOCKS: [&str; 4] = ["tsc", "kvm-clock", "hyperv_clocksource_tsc_page", "arch_sys_counter"];
 /// What stands in a mitigation that makes each system call dearer. Documentation/admin-guide/hw-vuln of the kernel.
@@ -59,10 +57,11 @@ fn descriptors(look: &mut Look<'_>) {
     const TOPIC: &str = "open files";
     let Ok(Some(limits)) = look.text(TOPIC, "/proc/self/limits") else { return };
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
-    let soft = line.and_then(|line| line.split_whitespace().next());
+    // The target raises its own limit up to the hard one.
+    let hard = line.and_then(|line| line.split_whitespace().nth(1));
     let connections = u64::from(look.config.limits.connections_max);
-    let needed = connections + DESCRIPTORS_SPARE;
-    match soft.map(|soft| (soft, soft.parse::<u64>())) {
+    let needed = look.config.descriptors();
+    match hard.map(|hard| (hard, hard.parse::<u64>())) {
         Some(("unlimited", _)) => {
             look.helps(TOPIC, "unlimited").because("each connection takes a descriptor")
         }
@@ -71,7 +70,7 @@ fn descriptors(look: &mut Look<'_>) {
         }
         Some((_, Ok(most))) => look.hurts(TOPIC, most.to_string()).change(
             format!("\"connections_max\" allows {connections} connections, and each takes a descriptor"),
-            format!("ulimit -n {needed}, or LimitNOFILE={needed} of the unit"),
+            format!("ulimit -Hn {needed}, or LimitNOFILE={needed} of the unit"),
         ),
         _ => look.unknown(TOPIC, "the limit on open files is not in /proc/self/limits"),
     }

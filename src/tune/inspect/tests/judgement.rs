@@ -92,11 +92,11 @@ const SETTINGS: [Setting; 31] = [
     ),
     (
         "proc/self/limits",
-        "Max open files 1024 4096 files",
+        "Max open files 512 1024 files",
         "open files",
         "1024",
         Verdict::Hurts,
-        "ulimit -n 1280",
+        "ulimit -Hn ",
     ),
     (
         "proc/self/limits",
