@@ -28,6 +28,8 @@ pub(crate) struct Session {
 pub(crate) struct Script {
     pub(crate) address: SocketAddr,
     pub(crate) digests: Digests,
+    /// Sockets have the least memory for what they receive.
+    pub(crate) narrow: bool,
     /// Entries of I/O queues, less one.
     pub(crate) sqsize_z: u16,
     pub(crate) flow_control: bool,
@@ -43,7 +45,8 @@ impl Script {
         data.cntlid = CNTLID_DYNAMIC.into();
         data.subnqn = Nqn::parse(nqn).expect("a name").to_wire();
         data.hostnqn = Nqn::parse("nqn.2026-11.io.corelane:script").expect("a name").to_wire();
-        Self { address, digests: Digests::NONE, sqsize_z: 31, flow_control: false, kato_ms: 0, data }
+        let digests = Digests::NONE;
+        Self { address, digests, narrow: false, sqsize_z: 31, flow_control: false, kato_ms: 0, data }
     }
 
     /// The Connect command of queue `qid`, CID 7.
@@ -60,7 +63,8 @@ impl Script {
 
     /// A connection that has opened and has not said what it is.
     pub(crate) fn opened(&self) -> Peer {
-        Peer::opened(self.address, self.digests)
+        let peer = if self.narrow { Peer::narrow(self.address) } else { Peer::new(self.address) };
+        peer.open(self.digests)
     }
 
     /// Sends this Connect command with this data on a connection of its own; returns its completion.

@@ -6,8 +6,8 @@ use corelane::spec::status::Status;
 use corelane::spec::tcp::{DIGEST_BYTES, flags};
 use zerocopy::IntoBytes;
 
-use crate::hostile::{Ends, Stage, field, patched};
-use crate::peer::{self, Digests, Peer, by_transport, chunk, in_capsule};
+use crate::hostile::{Ends, Stage, field};
+use crate::peer::{self, Digests, Peer, Wrong, by_transport, chunk, in_capsule};
 use crate::scene::{self, NQN, Scene};
 use crate::session::{Session, numbered};
 
@@ -83,14 +83,14 @@ fn a_damaged_header_ends_its_connection_and_comes_back_as_it_was_received() {
         let (_session, mut damaged_digest) = io(&scene, digests);
         let flush = peer::command(&numbered(command::flush(1), 1), &[], &damaged_digest.agreement);
         let digest = [1, 2, 3, 4];
-        damaged_digest.send(&patched(flush.clone(), HEADER, &digest));
+        damaged_digest.send(&flush.clone().field(HEADER, &digest));
         let ends = Ends::Terminated(3, u32::from_le_bytes(digest));
         ends.check(&mut damaged_digest, "a damaged digest of a command");
         scene.check();
 
         let (_session, mut damaged_header) = io(&scene, digests);
         let received = flush[HEADER..HEADER + DIGEST_BYTES].try_into().expect("four bytes");
-        damaged_header.send(&patched(flush, HEADER - 1, &[0x40]));
+        damaged_header.send(&flush.field(HEADER - 1, &[0x40]));
         let ends = Ends::Terminated(3, u32::from_le_bytes(received));
         ends.check(&mut damaged_header, "a damaged header of a command");
         scene.check();
@@ -99,7 +99,7 @@ fn a_damaged_header_ends_its_connection_and_comes_back_as_it_was_received() {
         transfer.command(&by_transport(command::write(1, 0, 1, false), 2, 512), &[]);
         let request = transfer.ready_to_transfer();
         let data = transfer.data(&chunk(&request, 0, 512, true), &[0xee; 512]);
-        transfer.send(&patched(data, 24, &digest));
+        transfer.send(&data.field(24, &digest));
         let ends = Ends::Terminated(3, u32::from_le_bytes(digest));
         ends.check(&mut transfer, "a damaged header of data");
         scene.check();
@@ -110,11 +110,11 @@ fn a_damaged_header_ends_its_connection_and_comes_back_as_it_was_received() {
 #[test]
 fn digests_that_were_agreed_on_must_be_there() {
     let mut scene = Scene::start();
-    let plain = || crate::hostile::capsule(&numbered(command::flush(1), 1), &[]);
+    let plain = || peer::capsule(&numbered(command::flush(1), 1), &[]);
     let mut rows = Vec::new();
     for at in [Stage::Admin, Stage::Io] {
         rows.push((at, "no header digest flag", plain(), field(1)));
-        let short = patched(plain(), 1, &[flags::HEADER_DIGEST]);
+        let short = plain().flags(flags::HEADER_DIGEST);
         rows.push((at, "no room for a header digest", short, field(4)));
         let write = in_capsule(command::write(1, 0, 1, false), 1, 512);
         let agreement = corelane::pdu::Agreement { header_digest: true, ..corelane::pdu::Agreement::NONE };

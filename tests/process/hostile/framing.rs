@@ -5,13 +5,9 @@ use corelane::pdu::header::Role;
 use corelane::pdu::{PduError, term_req};
 use corelane::spec::tcp::{PduType, flags};
 
-use crate::hostile::{Case, Ends, SEQUENCE, Stage, capsule, field, icreq, patched, play, raw};
-use crate::peer::in_capsule;
+use crate::hostile::{Case, Ends, SEQUENCE, Stage, field, play};
+use crate::peer::{Wrong, capsule, in_capsule, plain_icreq as icreq, raw};
 use crate::scene::Scene;
-
-const HLEN: usize = 2;
-const PDO: usize = 3;
-const PLEN: usize = 4;
 
 fn case(name: &'static str, at: Stage, bytes: Vec<u8>, ends: Ends) -> Case {
     Case { name, at, bytes, ends }
@@ -53,7 +49,7 @@ fn a_wrong_type_is_an_invalid_header_field() {
 #[test]
 fn a_wrong_icreq_does_not_open_a_connection() {
     let mut scene = Scene::start();
-    let wrong = |offset, bytes: &[u8]| patched(icreq(), offset, bytes);
+    let wrong = |offset, bytes: &[u8]| icreq().field(offset, bytes);
     let mut cases = vec![
         case("another PDU format version", Stage::Fresh, wrong(8, &[1, 0]), Ends::Terminated(6, 8)),
         case("a PDU format version above 255", Stage::Fresh, wrong(8, &[0, 1]), Ends::Terminated(6, 8)),
@@ -61,10 +57,10 @@ fn a_wrong_icreq_does_not_open_a_connection() {
         case("HPDA 255", Stage::Fresh, wrong(10, &[255]), field(10)),
     ];
     for hlen in [0, 8, 127, 129, 255] {
-        cases.push(case("HLEN of an ICReq", Stage::Fresh, wrong(HLEN, &[hlen]), field(2)));
+        cases.push(case("HLEN of an ICReq", Stage::Fresh, icreq().hlen(hlen), field(2)));
     }
     for plen in [0, 7, 127, 129, 132, u32::MAX] {
-        cases.push(case("PLEN of an ICReq", Stage::Fresh, wrong(PLEN, &plen.to_le_bytes()), field(4)));
+        cases.push(case("PLEN of an ICReq", Stage::Fresh, icreq().plen(plen), field(4)));
     }
     play(&mut scene, &cases);
     scene.end();
@@ -85,7 +81,7 @@ fn a_pdu_at_the_wrong_time_is_a_sequence_error() {
             case("a second ICReq", Stage::Opened, icreq(), SEQUENCE),
             case("an ICReq on an admin queue", Stage::Admin, icreq(), SEQUENCE),
             case("an ICReq on an I/O queue", Stage::Io, icreq(), SEQUENCE),
-            case("two ICReqs at once", Stage::Fresh, [icreq(), icreq()].concat(), SEQUENCE),
+            case("two ICReqs at once", Stage::Fresh, icreq().then(&icreq()), SEQUENCE),
         ],
     );
     scene.end();
@@ -97,29 +93,24 @@ fn a_wrong_length_of_a_command_ends_its_connection() {
     let mut cases = Vec::new();
     for at in [Stage::Opened, Stage::Admin, Stage::Io] {
         for hlen in [0, 71, 73, 255] {
-            cases.push(case("HLEN of a command", at, patched(flush(), HLEN, &[hlen]), field(2)));
+            cases.push(case("HLEN of a command", at, flush().hlen(hlen), field(2)));
         }
         for plen in [0, 7, 8, 71] {
-            let bytes = patched(flush(), PLEN, &u32::to_le_bytes(plen));
+            let bytes = flush().plen(plen);
             cases.push(case("PLEN below HLEN", at, bytes, field(4)));
         }
         for pdo in [0, 8, 71, 73, 74, 75] {
-            cases.push(case(
-                "PDO inside the header, or unaligned",
-                at,
-                patched(write(), PDO, &[pdo]),
-                field(3),
-            ));
+            cases.push(case("PDO inside the header, or unaligned", at, write().pdo(pdo), field(3)));
         }
-        let short = patched(patched(write(), PLEN, &80_u32.to_le_bytes()), PDO, &[84]);
+        let short = write().plen(80).pdo(84);
         cases.push(case("PDO beyond PLEN", at, short.clone(), field(3)));
-        cases.push(case("data of no bytes", at, patched(short, PDO, &[80]), field(4)));
+        cases.push(case("data of no bytes", at, short.pdo(80), field(4)));
         for plen in [72 + 8193, 1 << 20, u32::MAX] {
-            let bytes = patched(write(), PLEN, &u32::to_le_bytes(plen));
+            let bytes = write().plen(plen);
             cases.push(case("more than fits a capsule", at, bytes, field(4)));
         }
         for flag in [flags::HEADER_DIGEST, flags::DATA_DIGEST] {
-            cases.push(case("a digest not agreed on", at, patched(write(), 1, &[flag]), field(1)));
+            cases.push(case("a digest not agreed on", at, write().flags(flag), field(1)));
         }
     }
     play(&mut scene, &cases);
@@ -135,11 +126,11 @@ fn a_terminate_request_is_not_answered() {
     let mut cases = Vec::new();
     for at in [Stage::Fresh, Stage::Opened, Stage::Admin, Stage::Io] {
         cases.push(case("a terminate request", at, request.clone(), Ends::Closed));
-        let unknown = patched(request.clone(), 8, &[0xff, 0xff]);
+        let unknown = request.clone().field(8, &[0xff, 0xff]);
         cases.push(case("one with an unknown reason", at, unknown, Ends::Closed));
-        let short = patched(request.clone(), PLEN, &u32::to_le_bytes(23));
+        let short = request.clone().plen(23);
         cases.push(case("one that is too short", at, short, Ends::Closed));
-        let long = patched(request.clone(), PLEN, &u32::to_le_bytes(24 + 129));
+        let long = request.clone().plen(24 + 129);
         cases.push(case("one that is too long", at, long, Ends::Closed));
     }
     play(&mut scene, &cases);

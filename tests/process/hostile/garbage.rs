@@ -6,8 +6,8 @@ use corelane::initiator::command;
 use corelane::pdu::digest;
 use zerocopy::IntoBytes;
 
-use crate::hostile::{Stage, icreq};
-use crate::peer::{self, Digests, by_transport, in_capsule};
+use crate::hostile::Stage;
+use crate::peer::{self, Digests, by_transport, in_capsule, plain_icreq as icreq};
 use crate::scene::Scene;
 
 const ROUNDS: usize = 150;

@@ -2,8 +2,8 @@
 
 use corelane::initiator::command;
 
-use crate::hostile::{Stage, icreq};
-use crate::peer::{Peer, by_transport, in_capsule};
+use crate::hostile::Stage;
+use crate::peer::{Peer, by_transport, in_capsule, plain_icreq as icreq};
 use crate::scene::Scene;
 
 /// Rounds of a batch.

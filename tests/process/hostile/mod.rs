@@ -3,22 +3,20 @@
 
 use std::mem;
 
-use corelane::pdu::header::Agreement;
-use corelane::spec::sqe::Sqe;
-use corelane::spec::tcp::{CommonHeader, PduType};
-use zerocopy::IntoBytes;
-
-use crate::peer::{self, Digests, Peer};
+use crate::peer::Peer;
 use crate::scene::Scene;
 use crate::session::Session;
 
 mod commands;
 mod connects;
 mod digests;
+mod endings;
+mod floods;
 mod framing;
 mod garbage;
 mod memory;
 mod pace;
+mod slow;
 mod transfers;
 mod truncation;
 
@@ -105,26 +103,4 @@ fn play(scene: &mut Scene, cases: &[Case]) {
         case.ends.check(&mut peer, case.name);
         scene.check();
     }
-}
-
-/// A PDU of nothing but its common header and `rest`, with any fields.
-fn raw(pdu_type: PduType, flags: u8, hlen: u8, pdo: u8, plen: u32, rest: &[u8]) -> Vec<u8> {
-    let common = CommonHeader { pdu_type, flags, hlen, pdo, plen: plen.into() };
-    [common.as_bytes(), rest].concat()
-}
-
-/// A command capsule without digests.
-fn capsule(sqe: &Sqe, data: &[u8]) -> Vec<u8> {
-    peer::command(sqe, data, &Agreement::NONE)
-}
-
-/// `bytes` with others at `offset`.
-fn patched(mut bytes: Vec<u8>, offset: usize, others: &[u8]) -> Vec<u8> {
-    bytes[offset..offset + others.len()].copy_from_slice(others);
-    bytes
-}
-
-/// An ICReq that asks for nothing.
-fn icreq() -> Vec<u8> {
-    peer::icreq(Digests::NONE)
 }

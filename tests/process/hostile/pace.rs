@@ -8,9 +8,8 @@ use corelane::spec::status::Status;
 use corelane::spec::tcp::PduType;
 use zerocopy::IntoBytes;
 
-use crate::hostile::icreq;
 use crate::pattern;
-use crate::peer::{self, Digests, Peer, by_transport, chunk, in_capsule};
+use crate::peer::{self, Digests, Peer, by_transport, chunk, in_capsule, plain_icreq as icreq};
 use crate::scene::Scene;
 
 /// How long a socket must take nothing until it counts as full.

@@ -3,17 +3,14 @@
 use corelane::initiator::command;
 use corelane::spec::tcp::R2t;
 
-use crate::hostile::{Ends, LIMIT, OUT_OF_RANGE, SEQUENCE, Stage, field, patched};
-use crate::peer::{Peer, by_transport, chunk, in_capsule};
+use crate::hostile::{Ends, LIMIT, OUT_OF_RANGE, SEQUENCE, Stage, field};
+use crate::peer::{Peer, Wrong, by_transport, chunk, in_capsule};
 use crate::scene::{self, NQN, Scene};
 
 const BLOCK_BYTES: usize = 512;
 /// What each Write wants to move.
 const BYTES: usize = 16 << 10;
 const CID: u16 = 3;
-const FLAGS: usize = 1;
-const PDO: usize = 3;
-const PLEN: usize = 4;
 const DATAO: usize = 12;
 const DATAL: usize = 16;
 
@@ -58,35 +55,27 @@ const ROWS: &[Row] = &[
     ("all of it behind the end", |peer, r2t| part(peer, r2t, BYTES, 4096, true), OUT_OF_RANGE),
     (
         "an offset that wraps around",
-        |peer, r2t| patched(part(peer, r2t, 0, 4096, true), DATAO, &u32::MAX.to_le_bytes()),
+        |peer, r2t| part(peer, r2t, 0, 4096, true).field(DATAO, &u32::MAX.to_le_bytes()),
         OUT_OF_RANGE,
     ),
     ("more than MAXH2CDATA", |peer, r2t| part(peer, r2t, 0, (128 << 10) + 4, true), LIMIT),
-    (
-        "far more than MAXH2CDATA",
-        |peer, r2t| patched(part(peer, r2t, 0, 4096, true), PLEN, &u32::MAX.to_le_bytes()),
-        LIMIT,
-    ),
+    ("far more than MAXH2CDATA", |peer, r2t| part(peer, r2t, 0, 4096, true).plen(u32::MAX), LIMIT),
     (
         "DATAL below what PLEN says",
-        |peer, r2t| patched(part(peer, r2t, 0, 4096, false), DATAL, &4092_u32.to_le_bytes()),
+        |peer, r2t| part(peer, r2t, 0, 4096, false).field(DATAL, &4092_u32.to_le_bytes()),
         field(16),
     ),
     (
         "DATAL above what PLEN says",
-        |peer, r2t| patched(part(peer, r2t, 0, 4096, false), DATAL, &u32::MAX.to_le_bytes()),
+        |peer, r2t| part(peer, r2t, 0, 4096, false).field(DATAL, &u32::MAX.to_le_bytes()),
         field(16),
     ),
-    (
-        "no data at all",
-        |peer, r2t| patched(part(peer, r2t, 0, 4, false), PLEN, &24_u32.to_le_bytes()),
-        field(16),
-    ),
+    ("no data at all", |peer, r2t| part(peer, r2t, 0, 4, false).plen(24), field(16)),
     ("LAST too early", |peer, r2t| part(peer, r2t, 0, 4096, true), field(1)),
     ("LAST missing", |peer, r2t| part(peer, r2t, 0, BYTES, false), field(1)),
-    ("PDO inside the header", |peer, r2t| patched(all(peer, r2t), PDO, &[20]), field(3)),
-    ("PDO unaligned", |peer, r2t| patched(all(peer, r2t), PDO, &[26]), field(3)),
-    ("a digest not agreed on", |peer, r2t| patched(all(peer, r2t), FLAGS, &[0b110]), field(1)),
+    ("PDO inside the header", |peer, r2t| all(peer, r2t).pdo(20), field(3)),
+    ("PDO unaligned", |peer, r2t| all(peer, r2t).pdo(26), field(3)),
+    ("a digest not agreed on", |peer, r2t| all(peer, r2t).flags(0b110), field(1)),
 ];
 
 #[test]

@@ -3,8 +3,7 @@
 use corelane::initiator::command;
 use zerocopy::IntoBytes;
 
-use crate::hostile::icreq;
-use crate::peer::{self, Digests, Peer, by_transport, in_capsule};
+use crate::peer::{self, Digests, Peer, by_transport, in_capsule, plain_icreq as icreq};
 use crate::scene::{self, NQN, Scene};
 use crate::session::Session;
 
@@ -16,7 +15,7 @@ const CHECK_EVERY: usize = 200;
 fn a_handshake_may_end_at_every_byte() {
     let mut scene = Scene::start();
     let script = scene.script();
-    let connect = crate::hostile::capsule(&script.connect(0).into(), script.data.as_bytes());
+    let connect = peer::capsule(&script.connect(0).into(), script.data.as_bytes());
     let stream = [icreq(), connect].concat();
     for end in 0..stream.len() {
         let mut peer = Peer::new(scene.address);

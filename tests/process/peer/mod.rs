@@ -1,18 +1,26 @@
 //! A scripted NVMe/TCP host on a raw socket: it sends any bytes in any order, and reads what comes back PDU by PDU.
 //!
-//! Nothing here keeps a script from breaking the protocol. Every wait has a deadline.
+//! Nothing here keeps a script from breaking the protocol. Right PDUs are made here, wrong ones of them in [`wrong`], and
+//! [`pace`] says how fast they are sent and how the connection ends. A whole association is a
+//! [`Session`](crate::session::Session). Every wait has a deadline.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use corelane::pdu::header::{self, Agreement, HEADER_BYTES_MAX, Role};
-use corelane::pdu::{capsule, data, digest, icreq};
+use corelane::pdu::{self, data, digest};
 use corelane::spec::cqe::Cqe;
 use corelane::spec::sgl::SglDescriptor;
 use corelane::spec::sqe::Sqe;
 use corelane::spec::tcp::{CapsuleResp, CommonHeader, DIGEST_BYTES, Icresp, PduType, R2t, TermReq, flags};
 use zerocopy::FromBytes;
+
+mod pace;
+mod wrong;
+
+pub(crate) use pace::{Leaves, Pace};
+pub(crate) use wrong::{Wrong, capsule, icreq as plain_icreq, raw};
 
 /// From a request to its answer.
 pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(20);
@@ -50,25 +58,29 @@ pub(crate) struct Peer {
 impl Peer {
     /// Connects, and says nothing.
     pub(crate) fn new(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, ANSWER_MAX).expect("connecting to the target");
-        stream.set_nodelay(true).expect("a socket without delay");
-        stream.set_read_timeout(Some(ANSWER_MAX)).expect("a limit on waiting");
-        stream.set_write_timeout(Some(ANSWER_MAX)).expect("a limit on waiting");
-        Self { stream, agreement: Agreement::NONE }
+        Self::over(TcpStream::connect_timeout(&address, ANSWER_MAX).expect("connecting to the target"))
     }
 
     /// Connects, and exchanges ICReq and ICResp.
     pub(crate) fn opened(address: SocketAddr, digests: Digests) -> Self {
-        let mut peer = Self::new(address);
-        peer.send(&icreq(digests));
-        let response = peer.receive().expect("an ICResp");
+        Self::new(address).open(digests)
+    }
+
+    /// Exchanges ICReq and ICResp.
+    pub(crate) fn open(mut self, digests: Digests) -> Self {
+        self.send(&icreq(digests));
+        let response = self.receive().expect("an ICResp");
         assert_eq!(response.common.pdu_type, PduType::ICRESP);
         let (response, _) = Icresp::ref_from_prefix(&response.bytes).expect("128 bytes");
         let agreed = (response.dgst & 1 != 0, response.dgst & 2 != 0);
         assert_eq!(agreed, (digests.header, digests.data), "the target agrees to the digests asked for");
-        peer.agreement =
-            Agreement { header_digest: digests.header, data_digest: digests.data, ..Agreement::NONE };
-        peer
+        self.agreement = Self::agreed(digests);
+        self
+    }
+
+    /// What both ends agree on after an ICReq that asks for `digests`.
+    pub(crate) fn agreed(digests: Digests) -> Agreement {
+        Agreement { header_digest: digests.header, data_digest: digests.data, ..Agreement::NONE }
     }
 
     /// Sends `bytes`, all of them.
@@ -159,12 +171,6 @@ impl Peer {
         }
     }
 
-    /// Says that nothing more will be sent.
-    pub(crate) fn finish(&mut self) {
-        // The target may have closed already.
-        let _ = self.stream.shutdown(Shutdown::Write);
-    }
-
     /// `count` bytes; `None` if the connection ends before the first.
     fn read(&mut self, count: usize) -> Option<Vec<u8>> {
         let mut bytes = vec![0; count];
@@ -212,10 +218,10 @@ impl Pdu {
 
 /// An ICReq.
 pub(crate) fn icreq(digests: Digests) -> Vec<u8> {
-    let request =
-        icreq::Request { header_digest: digests.header, data_digest: digests.data, alignment: 4, r2t_max: 1 };
+    let (header_digest, data_digest) = (digests.header, digests.data);
+    let request = pdu::icreq::Request { header_digest, data_digest, alignment: 4, r2t_max: 1 };
     let mut out = vec![0; 128];
-    let length = icreq::encode(&mut out, &request);
+    let length = pdu::icreq::encode(&mut out, &request);
     assert_eq!(length, 128);
     out
 }
@@ -223,7 +229,7 @@ pub(crate) fn icreq(digests: Digests) -> Vec<u8> {
 /// A command capsule; with data, the data pointer must say so, and here it need not.
 pub(crate) fn command(sqe: &Sqe, data: &[u8], agreement: &Agreement) -> Vec<u8> {
     let mut out = vec![0; HEADER_BYTES_MAX];
-    let start = capsule::encode_command(&mut out, sqe, data.len(), agreement);
+    let start = pdu::capsule::encode_command(&mut out, sqe, data.len(), agreement);
     with_data(out, start, data, agreement)
 }
 
