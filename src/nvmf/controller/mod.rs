@@ -252,15 +252,16 @@ impl Controller {
         !self.queues.is_empty()
     }
 
-    /// The transport closed an I/O queue.
-    pub(super) fn queue_closed(&mut self, now: Time, qid: u16, actions: &mut VecDeque<Action>) {
+    /// The transport closed an I/O queue. False if there was none of this QID.
+    pub(super) fn queue_closed(&mut self, now: Time, qid: u16, actions: &mut VecDeque<Action>) -> bool {
         if !self.queues.closed(qid) {
-            return;
+            return false;
         }
         self.errors.close_queue(qid);
         if self.queues.is_empty() {
             self.happen(now, Event::QueuesGone, actions);
         }
+        true
     }
 
     /// The transport lost the admin queue.

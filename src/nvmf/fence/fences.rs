@@ -159,15 +159,22 @@ impl Fences {
     }
 
     /// What a queue of `host` needs: where its rules are published, and its slot in them. The rules that hold for the
-    /// slot are published before this returns.
+    /// slot are published before this returns. When the queue is closed, [`Fences::leave`] must be told.
     pub fn admit(&mut self, subsystem: usize, host: HostId) -> Option<(Subscriber<Arc<Snapshot>>, u32)> {
         let fenced = self.subsystems.get_mut(&subsystem)?;
-        let (slot, is_new) = fenced.slots.of(host);
+        let (slot, is_new) = fenced.slots.take(host);
         let subscriber = fenced.subscriber.clone();
         if is_new {
             self.publish(subsystem);
         }
         Some((subscriber, slot))
+    }
+
+    /// A queue of `host` that was admitted is closed, and none of its commands is left.
+    pub fn leave(&mut self, subsystem: usize, host: HostId) {
+        if let Some(fenced) = self.subsystems.get_mut(&subsystem) {
+            fenced.slots.give_back(host);
+        }
     }
 
     /// A command arrives.

@@ -285,7 +285,10 @@ impl Target {
     /// An I/O queue ended, whoever ended it, and none of its commands is left.
     pub fn queue_closed(&mut self, now: Time, controller: ControllerId, qid: u16) {
         if let Some(found) = self.controllers.get_mut(&controller) {
-            found.queue_closed(now, qid, &mut self.actions);
+            let was_open = found.queue_closed(now, qid, &mut self.actions);
+            if let (true, Kind::Io { subsystem, .. }) = (was_open, &found.kind) {
+                self.fences.leave(*subsystem, found.host.id);
+            }
             self.forget_if_gone(controller);
         }
     }

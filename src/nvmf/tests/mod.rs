@@ -200,8 +200,11 @@ impl Rig {
     }
 
     fn io_queue(&mut self, controller: ControllerId, qid: u16) -> Result<IoTicket, Refusal> {
-        let cntlid = self.target.association(controller).unwrap().cntlid;
-        match self.connect(&Wish::io(DISK0, cntlid, qid))? {
+        let association = self.target.association(controller).unwrap();
+        let (cntlid, hostid) = (association.cntlid, association.host.id.0);
+        let mut wish = Wish::io(DISK0, cntlid, qid);
+        wish.data.hostid = hostid;
+        match self.connect(&wish)? {
             Connected::Io { ticket, dw0 } => {
                 assert_eq!(dw0, u32::from(cntlid));
                 Ok(ticket)

@@ -3,6 +3,7 @@
 use super::{PERSISTENT, acquire, host, id, register};
 use crate::nvmf::fence::{HostSlots, Rules, Snapshot};
 use crate::reservation::{Kind, State, transition};
+use crate::spec::host::HostId;
 use crate::spec::status::Status;
 
 const CONFLICT: Status = Status::RESERVATION_CONFLICT.with_dnr();
@@ -52,7 +53,7 @@ fn many_slots_are_told_apart() {
     for number in 0..257u16 {
         let mut bytes = [0; 16];
         bytes[..2].copy_from_slice(&(number + 1).to_le_bytes());
-        assert_eq!(slots.of(crate::spec::host::HostId(bytes)), (u32::from(number), true));
+        assert_eq!(slots.take(HostId(bytes)), (u32::from(number), true));
     }
     let mut state = State::new();
     for slot in (0..257).step_by(2) {
@@ -77,10 +78,48 @@ fn many_slots_are_told_apart() {
 fn a_host_keeps_its_slot() {
     let mut slots = HostSlots::default();
     assert_eq!(
-        [1, 2, 1, 3, 2].map(|number| slots.of(id(number))),
+        [1, 2, 1, 3, 2].map(|number| slots.take(id(number))),
         [(0, true), (1, true), (0, false), (2, true), (1, false)]
     );
     assert_eq!(slots.hosts(), [id(1), id(2), id(3)]);
+}
+
+#[test]
+fn a_slot_is_free_after_the_last_queue_of_its_host_and_new_to_the_next() {
+    let mut slots = HostSlots::default();
+    assert_eq!([1, 1, 2].map(|number| slots.take(id(number))), [(0, true), (0, false), (1, true)]);
+    slots.give_back(id(1));
+    assert_eq!(slots.take(id(3)), (2, true), "one queue is left");
+    slots.give_back(id(1));
+    assert_eq!(slots.hosts(), [id(0), id(2), id(3)]);
+    // Rules that still knew the host before must not be taken for those of the next.
+    assert_eq!(slots.take(id(4)), (0, true));
+    assert_eq!(slots.take(id(1)), (3, true));
+    assert_eq!(slots.hosts(), [id(4), id(2), id(3), id(1)]);
+}
+
+#[test]
+fn hosts_that_come_and_go_take_no_more_slots_than_at_a_time() {
+    let mut slots = HostSlots::default();
+    for number in 0..10_000_u16 {
+        let host = |number: u16| {
+            let mut bytes = [0; 16];
+            bytes[..2].copy_from_slice(&(number + 1).to_le_bytes());
+            HostId(bytes)
+        };
+        assert!(slots.take(host(number)).1);
+        if number >= 4 {
+            slots.give_back(host(number - 4));
+        }
+    }
+    assert_eq!(slots.hosts().len(), 5);
+}
+
+#[test]
+fn a_free_slot_has_the_rights_of_those_who_are_not_registered() {
+    let rules = Rules::of(&held(Kind::ExclusiveAccessAllRegistrants, 2), &[id(1), id(0), id(2)]);
+    let judged = [0, 1, 2].map(|slot| rules.judge(slot, false));
+    assert_eq!(judged, [Ok(()), Err(CONFLICT), Ok(())]);
 }
 
 #[test]

@@ -1,9 +1,13 @@
 //! Identify, the pages that say what there is, and who is connected.
 
+use std::sync::Arc;
+
+use corelane_reactors::sim::Simulation;
 use zerocopy::FromBytes;
 
 use super::{FIRST, SECOND, ready, rig};
 use crate::nvmf::controller::ControllerId;
+use crate::nvmf::fence::Snapshot;
 use crate::nvmf::tests::{DISK0, DISK1, Rig, command};
 use crate::spec::identify::controller::IdentifyController;
 use crate::spec::identify::namespace::{IdentifyNamespace, IndependentNamespace};
@@ -82,4 +86,22 @@ fn an_io_queue_knows_the_index_of_its_subsystem() {
     assert_eq!(Some(ticket.subsystem), rig.target.subsystem_index(&Nqn::parse(DISK0).unwrap()));
     assert_eq!(rig.target.subsystem_index(&Nqn::parse(DISK1).unwrap()), Some(1));
     assert_eq!(rig.target.subsystem_index(&Nqn::discovery()), None);
+}
+
+#[test]
+fn the_slot_of_a_host_is_free_again_when_its_queues_are_closed() {
+    let mut rig = rig();
+    let simulation = Simulation::new(1, 1).unwrap();
+    rig.target.fences().add(0, simulation.group().published(Arc::new(Snapshot::default())), []);
+    let [first, second] = [FIRST, SECOND].map(|host| ready(&mut rig, DISK0, host));
+    let slot = |rig: &mut Rig, controller, qid| rig.io_queue(controller, qid).unwrap().fence.unwrap().1;
+    assert_eq!([slot(&mut rig, first, 1), slot(&mut rig, first, 2)], [0, 0]);
+    rig.target.queue_closed(rig.now, first, 1);
+    assert_eq!(slot(&mut rig, second, 1), 1, "the host still has a queue");
+    rig.target.queue_closed(rig.now, first, 2);
+    // Told twice, it is no other queue's end.
+    rig.target.queue_closed(rig.now, first, 2);
+    rig.target.queue_closed(rig.now, second, 1);
+    let both = [slot(&mut rig, second, 1), slot(&mut rig, first, 1)];
+    assert_eq!(both.iter().sum::<u32>(), 1, "no slot is lost, none is given twice: {both:?}");
 }
