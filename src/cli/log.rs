@@ -1,14 +1,16 @@
-//! The log: lines for people or JSON objects for machines, on standard error. Never written to on the I/O
-//! path.
+//! The log: lines for people or JSON objects for machines, on standard error, and of each kind no more than a
+//! [`Quota`]. Never written to on the I/O path.
 
 use std::io::{self, IsTerminal};
 
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::TryInitError;
 
 use super::arguments::{Level, LogArguments};
+use super::quota::Quota;
 
 /// Environment variable with a log filter.
 const FILTER_VARIABLE: &str = "CORELANE_LOG";
@@ -71,8 +73,8 @@ impl Log {
             .with_ansi(self.colours)
             .with_writer(io::stderr);
         match self.format {
-            LogFormat::Text => Box::new(builder.finish()),
-            LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
+            LogFormat::Text => Box::new(builder.finish().with(Quota::default())),
+            LogFormat::Json => Box::new(builder.json().flatten_event(true).finish().with(Quota::default())),
         }
     }
 

@@ -29,6 +29,7 @@ mod discover;
 mod identify;
 mod log;
 mod perf;
+mod quota;
 mod remote;
 mod reservation;
 mod serve;

@@ -10,6 +10,7 @@ use super::*;
 use crate::config::{BdevKind, ByteSize};
 
 mod perf;
+mod quota;
 mod reservation;
 mod setup;
 mod tune;

@@ -99,7 +99,8 @@ impl Server {
         }
     }
 
-    fn log(&self) -> String {
+    /// What went to standard error.
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log"))
             .unwrap_or_else(|error| format!("(no log: {error})"))
     }
