@@ -19,6 +19,7 @@ mod memory;
 mod names;
 mod pace;
 mod reservations;
+mod setting_up;
 mod slow;
 mod transfers;
 mod truncation;

@@ -96,6 +96,10 @@ fn what_follows_a_name_is_neither_logged_nor_answered() {
         }
         assert!(!has_mark(cqe.as_bytes()), "{name}: the answer");
     }
+    // A name of control characters is a name, and is told with their escapes.
+    let mut forger = script.clone();
+    forger.data.hostnqn[..15].copy_from_slice(b"nqn.x\nFORGED\x1b[m");
+    drop(forger.start());
     // Nor by what can be read afterwards.
     let mut session = script.start();
     for page in [LogPageId::ERROR, LogPageId::SMART] {
@@ -105,5 +109,6 @@ fn what_follows_a_name_is_neither_logged_nor_answered() {
     drop(session);
     program.errors_until("refused a Connect command");
     let log = program.stop().errors;
+    assert!(log.contains("FORGED") && !log.lines().any(|line| line.starts_with("FORGED")), "{log}");
     assert!(!log.contains(std::str::from_utf8(MARK).expect("text")), "{log}");
 }
