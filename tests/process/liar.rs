@@ -24,6 +24,9 @@ const DATA_OFFSET_AT: usize = 12;
 const DATA_LENGTH_AT: usize = 16;
 const RESPONSE_CID_AT: usize = 8 + 12;
 const PLEN_AT: usize = 4;
+const HLEN_AT: usize = 2;
+/// Header of a C2HData PDU.
+const DATA_HEADER_BYTES: usize = 24;
 
 /// What is done to a PDU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +45,12 @@ pub(crate) enum Lie {
     FlipHeaderBit,
     /// Another PDU type, which no controller sends.
     WrongType,
+    /// A header that says it is longer than its type has it.
+    LongHeader,
+    /// A PDU that has to have data and has none.
+    Empty,
+    /// A PDU of no bytes.
+    NoLength,
     /// A completion instead of the data.
     NoData,
     /// Nothing more comes, and the connection stays.
@@ -196,6 +205,13 @@ fn twist(pdu: &mut Vec<u8>, lie: Lie) {
         }
         Lie::FlipHeaderBit => pdu[DATA_LENGTH_AT] ^= 4,
         Lie::WrongType => pdu[0] = PduType::H2C_DATA.0,
+        Lie::LongHeader => pdu[HLEN_AT] = u8::MAX,
+        Lie::Empty => {
+            pdu.truncate(DATA_HEADER_BYTES);
+            pdu[PLEN_AT..PLEN_AT + 4].copy_from_slice(&[24, 0, 0, 0]);
+            pdu[DATA_LENGTH_AT..DATA_LENGTH_AT + 4].fill(0);
+        }
+        Lie::NoLength => pdu[PLEN_AT..PLEN_AT + 4].fill(0),
         Lie::NoData => {
             let cid = [pdu[DATA_CID_AT], pdu[DATA_CID_AT + 1]];
             let mut response = vec![0; 24];

@@ -129,6 +129,21 @@ fn lies_on_the_admin_queue_are_told() {
             PduType::C2H_DATA,
             "the controller broke the protocol: invalid PDU header field at byte 0",
         ),
+        (
+            Lie::LongHeader,
+            PduType::C2H_DATA,
+            "the controller broke the protocol: invalid PDU header field at byte 2",
+        ),
+        (
+            Lie::Empty,
+            PduType::C2H_DATA,
+            "the controller broke the protocol: invalid PDU header field at byte 16",
+        ),
+        (
+            Lie::NoLength,
+            PduType::C2H_DATA,
+            "the controller broke the protocol: invalid PDU header field at byte 4",
+        ),
         (Lie::NoData, PduType::C2H_DATA, "the data came damaged or short"),
         (Lie::Stall, PduType::C2H_DATA, "admin queue: a command is not answered after 500ms"),
         (Lie::Reset, PduType::C2H_DATA, "the controller closed the connection"),

@@ -204,6 +204,7 @@ fn lies_are_told_as_what_they_are_and_nothing_is_lost() {
         (Lie::FlipDataBit, "data", "the data came damaged or short"),
         (Lie::FlipHeaderBit, "header", "the controller broke the protocol: header digest error"),
         (Lie::WrongType, "", "the controller broke the protocol: invalid PDU header field at byte 0"),
+        (Lie::LongHeader, "header", "the controller broke the protocol: invalid PDU header field at byte 2"),
         (Lie::NoData, "", "the data came damaged or short"),
         (Lie::Stall, "", "I/O queue 1: a command is not answered after 500ms"),
     ];

@@ -3,6 +3,7 @@
 //!
 //! Ports are the kernel's choice, every wait has a deadline, and nothing sleeps but where time itself is measured.
 
+mod acts;
 mod budgets;
 mod chained;
 mod crowd;

@@ -35,8 +35,13 @@ impl Scene {
 
     /// With these limits.
     pub(crate) fn with_limits(limits: Value) -> Self {
+        Self::with(|configuration| configuration["limits"] = limits)
+    }
+
+    /// With these changes of the configuration.
+    pub(crate) fn with(change: impl FnOnce(&mut Value)) -> Self {
         let mut configuration = configuration();
-        configuration["limits"] = limits;
+        change(&mut configuration);
         let server = Server::start(configuration);
         let address = server.listeners()[0];
         let bystander = connect(address, OTHER_NQN);

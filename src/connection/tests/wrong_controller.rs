@@ -276,6 +276,28 @@ fn a_header_digest_error_is_fatal() {
 }
 
 #[test]
+fn a_wrong_header_length_is_judged_before_any_digest_is_looked_for() {
+    // CVE-2025-21927: a host that believes HLEN looks for the digest behind its own buffer.
+    let data = wire::c2h_data_digests(READ, 0, &[7; 512], (false, false), true, true);
+    let response = wire::response(&cqe(FLUSH), true);
+    for hlen in [0, 8, 23, 25, 28, 128, 255] {
+        refused("data", || opened(true), &[], &patched(data.clone(), 2, &[hlen]), at(2));
+        refused("a response", || opened(true), &[], &patched(response.clone(), 2, &[hlen]), at(2));
+    }
+    for plen in [0, 8, 24, 27] {
+        refused("PLEN", || opened(true), &[], &patched(response.clone(), 4, &[plen]), at(4));
+    }
+}
+
+#[test]
+fn data_of_no_bytes_is_refused_where_data_is_expected() {
+    let header = [READ.to_le_bytes().as_slice(), &[0; 14]].concat();
+    for flags in [0, 4, 12] {
+        refused("C2HData", || opened(false), &[], &raw(7, flags, 24, 24, 24, &header), at(16));
+    }
+}
+
+#[test]
 fn terminate_requests_end_the_connection_without_an_answer() {
     for make in [fresh, || opened(false), || opened(true)] {
         for quoted in [0, 72, 128] {

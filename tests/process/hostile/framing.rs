@@ -6,7 +6,8 @@ use corelane::pdu::{PduError, term_req};
 use corelane::spec::tcp::{PduType, flags};
 
 use crate::hostile::{Case, Ends, SEQUENCE, Stage, field, play};
-use crate::peer::{Wrong, capsule, in_capsule, plain_icreq as icreq, raw};
+use crate::peer::wrong::raw;
+use crate::peer::{Wrong, capsule, in_capsule, plain_icreq as icreq};
 use crate::scene::Scene;
 
 fn case(name: &'static str, at: Stage, bytes: Vec<u8>, ends: Ends) -> Case {

@@ -20,6 +20,7 @@ mod names;
 mod pace;
 mod reservations;
 mod setting_up;
+mod share;
 mod slow;
 mod transfers;
 mod truncation;

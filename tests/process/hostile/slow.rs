@@ -14,7 +14,8 @@ use corelane::spec::tcp::PduType;
 use serde_json::json;
 use zerocopy::IntoBytes;
 
-use crate::peer::{self, Digests, Pace, Peer, Wrong, by_transport, chunk, in_capsule, plain_icreq as icreq};
+use crate::peer::pace::Pace;
+use crate::peer::{self, Digests, Peer, Wrong, by_transport, chunk, in_capsule, plain_icreq as icreq};
 use crate::scene::Scene;
 use crate::session::{Script, Session, numbered};
 

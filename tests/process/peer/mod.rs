@@ -16,11 +16,11 @@ use corelane::spec::sqe::Sqe;
 use corelane::spec::tcp::{CapsuleResp, CommonHeader, DIGEST_BYTES, Icresp, PduType, R2t, TermReq, flags};
 use zerocopy::FromBytes;
 
-mod pace;
-mod wrong;
+pub(crate) mod pace;
+pub(crate) mod wrong;
 
-pub(crate) use pace::{Leaves, Pace};
-pub(crate) use wrong::{Wrong, capsule, icreq as plain_icreq, raw};
+pub(crate) use pace::Leaves;
+pub(crate) use wrong::{Wrong, capsule, icreq as plain_icreq};
 
 /// From a request to its answer.
 pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(20);
