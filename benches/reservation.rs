@@ -49,7 +49,7 @@ fn reservation(criterion: &mut Criterion) {
         }
         // What a read or a write pays at its hand-over, on the I/O path: two loads and a bit test. Goal: 2 ns.
         let hosts: Vec<HostId> = (0..count.max(1)).map(|number| host(number).id).collect();
-        let snapshot = Snapshot::new([(1, Rules::of(&state, &hosts))]);
+        let snapshot = Snapshot::new([(1, Rules::of(&state, false, &hosts))]);
         for (name, slot) in [("a registrant", count / 2), ("another host", 1000)] {
             group.bench_function(format!("judge a write of {name}"), |bencher| {
                 bencher.iter(|| black_box(&snapshot).judge(black_box(1), black_box(slot), black_box(true)));

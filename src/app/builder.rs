@@ -242,6 +242,7 @@ fn add(
     }
     let reservations = Reservations { persist: true };
     namespaces.push(config::Namespace {
+        write_protected: false,
         nsid,
         bdev: name.clone(),
         uuid,

@@ -24,6 +24,7 @@ pub(super) fn policy(entry: &config::Subsystem, gone: impl IntoIterator<Item = u
             DuplicateHosts::OnePerListener => Duplicates::OnePerListener,
         },
         masks: masks.chain(gone).collect(),
+        protected: entry.namespaces.iter().filter(|it| it.write_protected).map(|it| it.nsid).collect(),
         ana: entry.ana_reporting.then(|| Ana { groups: groups.collect(), states: states.collect() }),
     }
 }

@@ -1,4 +1,4 @@
-//! The records of reservations, from the state directory to the fences: opened before anything is pinned, read on the
+//! The records of namespaces, from the state directory to the fences: opened before anything is pinned, read on the
 //! management core before any listener accepts a connection.
 
 use std::sync::Arc;
@@ -76,6 +76,7 @@ impl Records {
             fences.add(index, cell, recovered.collect::<Vec<_>>());
             if let Some(nqn) = nqn {
                 target.enable_reservations(&nqn);
+                target.enable_write_protection(&nqn);
             }
             for nsid in volatile {
                 target.forbid_persistence(index, nsid);

@@ -55,6 +55,7 @@ impl Embedded {
             ana: Vec::new(),
         };
         let namespace = NamespaceEntry {
+            write_protected: false,
             nsid: 1,
             bdev: BDEV.to_owned(),
             uuid: None,

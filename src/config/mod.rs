@@ -244,6 +244,8 @@ pub struct Namespace {
     pub hosts: Option<Vec<Nqn>>,
     /// Group that listeners reach in one way, 1 to [`ANA_GROUP_MAX`].
     pub ana_group: u32,
+    /// Nothing may write to it, whatever hosts ask for.
+    pub write_protected: bool,
     /// How its reservations are kept.
     pub reservations: Reservations,
 }

@@ -7,7 +7,7 @@ const RESTART: &str = "cannot change while the appliance runs: restart it";
 
 /// The places whose values differ between the configuration that runs and the one that is to, all of which can change.
 ///
-/// Who may connect, who has which namespace, how listeners reach groups, what is done with duplicate hosts, and referrals
+/// Who may connect, who has which namespace, which are write protected, how listeners reach groups, what is done with duplicate hosts, and referrals
 /// can change; namespaces and block devices that this process makes up can come and go, but not change. Subsystems are
 /// recognised by their NQN, namespaces by their NSID, block devices by their name, and their order is of no meaning.
 ///
@@ -120,5 +120,6 @@ impl Changes {
         self.fixed(before.reservations == after.reservations, place.key("reservations"));
         self.free(before.hosts == after.hosts, place.key("hosts"));
         self.free(before.ana_group == after.ana_group, place.key("ana_group"));
+        self.free(before.write_protected == after.write_protected, place.key("write_protected"));
     }
 }

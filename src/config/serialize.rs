@@ -168,6 +168,7 @@ fn namespace(subsystem: &Subsystem, namespace: &Namespace) -> NamespaceEntry {
         uuid: Some(namespace.uuid.to_string()),
         hosts: namespace.hosts.as_ref().map(names),
         ana_group: subsystem.ana_reporting.then_some(namespace.ana_group.into()),
+        write_protected: namespace.write_protected,
         reservations: ReservationsEntry { persist: Some(namespace.reservations.persist) },
     }
 }

@@ -10,13 +10,8 @@ use crate::spec::status::Status;
 /// How a controller reaches one namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// The namespace is there, and reached in this state.
-    Attached {
-        /// The state of its group on this path.
-        state: AnaState,
-        /// It is write protected.
-        protected: bool,
-    },
+    /// The namespace is there, and its group is in this state on this path.
+    Attached(AnaState),
     /// For this host there is no such namespace.
     Hidden,
 }
@@ -32,7 +27,7 @@ pub struct Access {
 
 impl Way {
     /// Everything is allowed.
-    pub const OPEN: Self = Self::Attached { state: AnaState::OPTIMIZED, protected: false };
+    pub const OPEN: Self = Self::Attached(AnaState::OPTIMIZED);
 }
 
 impl Access {
@@ -57,19 +52,16 @@ impl Access {
         self.ways.get((nsid as usize).wrapping_sub(1)).copied().unwrap_or(Way::Hidden)
     }
 
-    /// Judges a command of the I/O queue that writes or, otherwise, reads.
+    /// Judges a command of the I/O queue.
     ///
     /// # Errors
     /// Invalid Field with DNR where the host has no such namespace; a path related status without DNR where it is not
-    /// reached by this controller; Namespace is Write Protected with DNR.
+    /// reached by this controller.
     #[inline]
-    pub fn judge(&self, nsid: u32, writes: bool) -> Result<(), Status> {
+    pub fn judge(&self, nsid: u32) -> Result<(), Status> {
         match self.way(nsid) {
-            Way::Attached { state: AnaState::OPTIMIZED, protected: false } => Ok(()),
-            Way::Attached { state, protected } => {
-                state.check()?;
-                if protected && writes { Err(Status::WRITE_PROTECTED.with_dnr()) } else { Ok(()) }
-            }
+            Way::Attached(AnaState::OPTIMIZED) => Ok(()),
+            Way::Attached(state) => state.check(),
             Way::Hidden => Err(Status::INVALID_FIELD.with_dnr()),
         }
     }

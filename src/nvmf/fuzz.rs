@@ -265,6 +265,10 @@ impl Peer {
                     assert!(self.controllers.contains(&controller) && nsids == [1]);
                     self.saves.push_back((controller, cid, ptpl));
                 }
+                Action::SetProtection { controller, cid, nsids, protected } => {
+                    assert!(self.controllers.contains(&controller) && nsids == [1]);
+                    self.saves.push_back((controller, cid, protected));
+                }
                 Action::Access { controller, number, .. } => {
                     assert!(self.controllers.contains(&controller));
                     self.given.push_back((controller, number));

@@ -25,6 +25,7 @@ pub mod namespace;
 pub mod options;
 mod persistence;
 pub mod policy;
+mod protection;
 pub mod subsystem;
 pub mod target;
 

@@ -1,7 +1,7 @@
 //! What of a subsystem can change while it is in service: who may use it, who sees which namespace, and how well each of
 //! its listeners reaches them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::nvmf::host::Hosts;
 use crate::spec::ana::AnaState;
@@ -43,6 +43,8 @@ pub struct Policy {
     pub duplicates: Duplicates,
     /// By NSID, who has the namespace; the others are for everybody who may connect.
     pub masks: BTreeMap<u32, Hosts>,
+    /// NSIDs of the namespaces that an operator protects from writes, whatever hosts say. Needs the fences of the subsystem.
+    pub protected: BTreeSet<u32>,
     /// `None`: hosts are told of no asymmetry, and every path is as good as another. Whether there is one cannot change.
     pub ana: Option<Ana>,
 }
@@ -50,7 +52,8 @@ pub struct Policy {
 impl Policy {
     /// For these hosts, all of whom have every namespace on every path.
     pub fn of(hosts: Hosts) -> Self {
-        Self { hosts, duplicates: Duplicates::default(), masks: BTreeMap::new(), ana: None }
+        let (duplicates, masks) = (Duplicates::default(), BTreeMap::new());
+        Self { hosts, duplicates, masks, protected: BTreeSet::new(), ana: None }
     }
 }
 

@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use crate::nvmf::access::{Access, Way};
 use crate::nvmf::controller::paths::{Group, Paths};
+use crate::nvmf::fence::keeper::Protection;
 use crate::nvmf::io::LaneCounts;
 use crate::nvmf::namespace::{Namespace, NamespaceTable};
 use crate::nvmf::persistence::Reservations;
 use crate::nvmf::policy::Policy;
+use crate::nvmf::protection::Protections;
 use crate::spec::NSID_ALL;
 use crate::spec::ana::AnaState;
 use crate::spec::fabrics::CNTLID_MAX;
@@ -91,6 +93,8 @@ pub(super) struct Served {
     pub(super) namespaces: Arc<NamespaceTable>,
     /// `None` where hosts have none.
     pub(super) reservations: Option<Reservations>,
+    /// `None` where hosts cannot protect namespaces.
+    pub(super) protections: Option<Protections>,
 }
 
 impl Served {
@@ -107,7 +111,7 @@ impl Served {
         }
         let namespaces = std::mem::take(&mut subsystem.namespaces);
         let namespaces = Arc::new(NamespaceTable::new(namespaces, NSID_MAX_LEAST));
-        Ok(Self { subsystem, namespaces, reservations: None })
+        Ok(Self { subsystem, namespaces, reservations: None, protections: None })
     }
 
     /// Takes another namespace, with reservations like the others'. No host has it before its controllers are updated.
@@ -123,6 +127,7 @@ impl Served {
             Ok(None) => {
                 self.namespaces = Arc::new(self.namespaces.with(namespace));
                 self.reservations.iter_mut().for_each(|reservations| reservations.add(nsid));
+                self.protections.iter_mut().for_each(|protections| protections.add(nsid));
                 Ok(())
             }
         }
@@ -150,11 +155,7 @@ impl Served {
     pub(super) fn access(&self, host: &Nqn, listener: Option<usize>, advanced_retry: bool) -> Access {
         let ways = (1..=self.namespaces.nsid_max()).map(|nsid| {
             let there = self.namespaces.find(nsid).is_ok() && self.shows(host, nsid);
-            if there {
-                Way::Attached { state: self.state(nsid, listener), protected: false }
-            } else {
-                Way::Hidden
-            }
+            if there { Way::Attached(self.state(nsid, listener)) } else { Way::Hidden }
         });
         Access::new(ways, advanced_retry)
     }
@@ -184,7 +185,18 @@ impl Served {
     /// What a controller of this host starts with.
     pub(super) fn paths(&self, host: &Nqn, listener: Option<usize>) -> Paths {
         let access = Arc::new(self.access(host, listener, false));
-        Paths::new(listener, self.groups(host, listener), access)
+        Paths::new(listener, self.groups(host, listener), access, self.protected())
+    }
+
+    /// The namespaces that are write protected.
+    pub(super) fn protected(&self) -> BTreeSet<u32> {
+        self.protections.as_ref().map(Protections::protected).unwrap_or_default()
+    }
+
+    /// NSATTR bit 0 of a namespace.
+    pub(super) fn is_protected(&self, nsid: u32) -> bool {
+        let protection = self.protections.as_ref().and_then(|protections| protections.get(nsid));
+        protection.is_some_and(Protection::is_on)
     }
 }
 

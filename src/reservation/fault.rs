@@ -98,6 +98,14 @@ pub enum Reason {
     /// The key of the reservation is not the one of its holder.
     #[error("is not the key of the holder")]
     NotTheHoldersKey,
+    /// Write protection and the format of the record do not agree.
+    #[error("{} a record of format {format}", protection(*found))]
+    Protection {
+        /// What the record says.
+        found: Option<bool>,
+        /// Its format.
+        format: u64,
+    },
     /// A name in the record of another subsystem.
     #[error("is {found}, and the record was looked for under {expected}: it belongs to another subsystem")]
     OtherSubsystem {
@@ -122,6 +130,11 @@ pub enum Reason {
         /// What was expected.
         expected: Uuid,
     },
+}
+
+/// What a record that says this about write protection is not.
+fn protection(found: Option<bool>) -> String {
+    found.map_or("is missing in".to_owned(), |found| format!("is {found}, which is not said in"))
 }
 
 /// What the fields are called in the file that is read.

@@ -38,7 +38,7 @@ pub fn fuzz_request(bytes: &[u8]) {
             state = outcome.next;
         }
     }
-    let record = Record { identity: nobody(), sequence: 1, state };
+    let record = Record { identity: nobody(), sequence: 1, write_protected: false, state };
     assert_eq!(Record::decode(&record.encode()), Ok(record));
 }
 

@@ -48,7 +48,7 @@ struct Entry {
 pub fn from_spdk(bytes: &[u8], namespace: &Identity) -> Result<Record, Fault> {
     let text = fault::text(bytes, RECORD_BYTES_MAX)?;
     let state = if text.is_empty() { State::new() } else { parse(text)?.state(namespace)? };
-    Ok(Record { identity: namespace.clone(), sequence: 0, state })
+    Ok(Record { identity: namespace.clone(), sequence: 0, write_protected: false, state })
 }
 
 fn parse(text: &str) -> Result<Document, Fault> {

@@ -33,7 +33,7 @@ pub use fuzz::{fuzz_import, fuzz_record, fuzz_request};
 pub use import::from_spdk;
 pub use kind::Kind;
 pub use notice::{Notices, PAGES_MAX, Posted};
-pub use record::{FORMAT, Identity, RECORD_BYTES_MAX, Record};
+pub use record::{FORMAT, FORMAT_PROTECTED, Identity, RECORD_BYTES_MAX, Record};
 pub use request::{Acquire, Register, Release, Request, data_bytes, judge_nsid};
 pub use state::{Impossible, Key, REGISTRANTS_MAX, Registrant, Reservation, State};
 pub use transition::{Options, Outcome, set_persistence, transition};

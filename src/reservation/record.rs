@@ -1,5 +1,5 @@
-//! The record of one namespace: what is kept of its reservations while the power is off, as JSON that a person can
-//! read. Does no I/O: bytes in, a value or a [`Fault`] out, and back.
+//! The record of one namespace: what is kept of its reservations while the power is off, and that it is write protected,
+//! as JSON that a person can read. Does no I/O: bytes in, a value or a [`Fault`] out, and back.
 //!
 //! ```json
 //! {
@@ -19,6 +19,10 @@
 //! }
 //! ```
 //!
+//! The record of a namespace that is write protected has `"write_protected": true` behind `uuid`, and format 2: a version
+//! that does not know of it refuses the record, and so the namespace, instead of letting hosts write. Every other record
+//! has format 1.
+//!
 //! The checksum is taken over the other fields, written in this order without white space. Keys are hexadecimal text,
 //! because JSON numbers lose the lower bits of large ones in many readers. A proper prefix of a record is no record.
 
@@ -31,8 +35,11 @@ use crate::reservation::state::{Key, Registrant, State};
 use crate::spec::host::HostId;
 use crate::spec::nqn::Nqn;
 
-/// The format that is written, and the only one that is read.
+/// The format of a record whose namespace may be written.
 pub const FORMAT: u64 = 1;
+
+/// The format of a record whose namespace is write protected: the last one that is known.
+pub const FORMAT_PROTECTED: u64 = 2;
 
 /// No record is longer, in bytes: [`super::REGISTRANTS_MAX`] registrants with the longest names fit.
 pub const RECORD_BYTES_MAX: usize = 128 << 20;
@@ -57,6 +64,8 @@ pub struct Record {
     pub identity: Identity,
     /// Which writing this is: every record that replaces another has a higher number.
     pub sequence: u64,
+    /// Hosts have made it write protected.
+    pub write_protected: bool,
     /// Its reservations.
     pub state: State,
 }
@@ -70,6 +79,9 @@ struct Document {
     subsystem: String,
     nsid: u32,
     uuid: Uuid,
+    /// `true` in every record of format 2, and in no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    write_protected: Option<bool>,
     ptpl: bool,
     generation: u32,
     #[serde(rename = "type")]
@@ -116,9 +128,9 @@ impl Record {
         let text = fault::text(bytes, RECORD_BYTES_MAX)?;
         let Versioned { format } = parse(text)?;
         match format {
-            FORMAT => {}
-            found if found > FORMAT => {
-                return Err(Fault::of("format", Reason::NewerFormat { found, known: FORMAT }));
+            FORMAT | FORMAT_PROTECTED => {}
+            found if found > FORMAT_PROTECTED => {
+                return Err(Fault::of("format", Reason::NewerFormat { found, known: FORMAT_PROTECTED }));
             }
             found => return Err(Fault::of("format", Reason::UnknownFormat { found })),
         }
@@ -158,14 +170,15 @@ impl Record {
     }
 
     fn document(&self) -> Document {
-        let Self { identity, sequence, state } = self;
+        let Self { identity, sequence, write_protected, state } = self;
         let reservation = state.reservation();
         Document {
-            format: FORMAT,
+            format: if *write_protected { FORMAT_PROTECTED } else { FORMAT },
             sequence: *sequence,
             subsystem: identity.subsystem.as_str().to_owned(),
             nsid: identity.nsid,
             uuid: identity.uuid,
+            write_protected: write_protected.then_some(true),
             ptpl: state.ptpl(),
             generation: state.generation(),
             kind: state.kind(),
@@ -185,6 +198,11 @@ impl Record {
 
 impl Document {
     fn record(self) -> Result<Record, Fault> {
+        let write_protected = self.format == FORMAT_PROTECTED;
+        if self.write_protected != write_protected.then_some(true) {
+            let (found, format) = (self.write_protected, self.format);
+            return Err(Fault::of("write_protected", Reason::Protection { found, format }));
+        }
         let name = |field: String, text: &str| {
             Nqn::lenient(text).map_err(|error| Fault::of(field, Reason::Name(error)))
         };
@@ -199,7 +217,7 @@ impl Document {
         let state = State::restore(self.generation, self.ptpl, registrants, self.kind, holder)
             .map_err(|impossible| Fault::from_state(impossible, &NAMES))?;
         let identity = Identity { subsystem, nsid: self.nsid, uuid: self.uuid };
-        Ok(Record { identity, sequence: self.sequence, state })
+        Ok(Record { identity, sequence: self.sequence, write_protected, state })
     }
 }
 

@@ -49,6 +49,8 @@ impl FeatureId {
     pub const RESERVATION_NOTIFICATION_MASK: Self = Self(0x82);
     /// Reservation Persistence.
     pub const RESERVATION_PERSISTENCE: Self = Self(0x83);
+    /// Namespace Write Protection Config.
+    pub const WRITE_PROTECTION: Self = Self(0x84);
 }
 
 /// SEL: which value Get Features asks for (section 5.1.11, CDW10 bits 10:8).
@@ -253,6 +255,40 @@ pub struct HostIdentifier {
     /// EXHID: the identifier has 128 bits; always so on fabrics.
     pub exhid: bool,
     #[bits(31)]
+    __: u32,
+}
+
+/// WPS: a write protection state (section 8.1.16).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriteProtectionState(pub u8);
+
+impl WriteProtectionState {
+    /// No Write Protect.
+    pub const NONE: Self = Self(0);
+    /// Write Protect.
+    pub const PROTECTED: Self = Self(1);
+    /// Write Protect Until Power Cycle.
+    pub const UNTIL_POWER_CYCLE: Self = Self(2);
+    /// Permanent Write Protect.
+    pub const PERMANENT: Self = Self(3);
+
+    const fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
+    const fn into_bits(self) -> u8 {
+        self.0
+    }
+}
+
+/// Namespace Write Protection Config (section 5.1.25.1.31).
+#[bitfield(u32)]
+#[derive(PartialEq, Eq)]
+pub struct WriteProtection {
+    /// WPS.
+    #[bits(3)]
+    pub wps: WriteProtectionState,
+    #[bits(29)]
     __: u32,
 }
 

@@ -99,6 +99,7 @@ impl Endpoint {
             views: Views::default(),
             reservations,
             fences: Vec::new(),
+            settles: Vec::new(),
             aborts: Vec::new(),
             bars: Vec::new(),
             fusing: Fusing::default(),
@@ -219,6 +220,7 @@ impl Endpoint {
             IoMail::Adopt(handover) => self.adopt(turn, *handover),
             IoMail::Reserved { tag, status, data } => self.queues.reserved(tag, status, data),
             IoMail::Fence(order) => self.queues.fence(*order),
+            IoMail::Settle(order) => self.queues.settle(*order),
             IoMail::Access(order) => self.take_access(*order),
             IoMail::Abort(order) => self.queues.abort(*order),
             IoMail::Bar(order) => self.queues.bar(*order),
@@ -335,8 +337,12 @@ impl Endpoint {
         self.see_off();
         self.group.flush();
         let fencing = !self.queues.services.fences.is_empty() && self.queues.look_at_fences();
+        let settling = !self.queues.services.settles.is_empty() && self.queues.look_at_settles(self.lane);
+        if settling {
+            self.report_drained();
+        }
         let barring = !self.queues.services.bars.is_empty() && self.queues.look_at_bars();
-        any || acted || fencing || barring
+        any || acted || fencing || settling || barring
     }
 
     /// Tells devices of what was submitted. True if there was something.
@@ -451,6 +457,7 @@ impl Endpoint {
     pub(super) fn report_drained(&mut self) {
         if self.queues.services.draining
             && self.open == 0
+            && self.queues.services.settles.is_empty()
             && let Some(drained) = self.drained.take()
         {
             drained.send(ManagementMail::Drained);

@@ -1,4 +1,5 @@
-//! Ever harsher means against commands of preempted hosts that do not end: the preempting command waits for them.
+//! Ever harsher means against commands of preempted hosts that do not end: the preempting command waits for them. So does
+//! the command that protects a namespace for writes that were begun before, which nobody asks to end before T1.
 //!
 //! ```text
 //!   asked to end at once --T1--> asked again --T2--> channel reset --T3--> bdev retired --PROOF--> told to the operator
@@ -81,6 +82,10 @@ impl Escalation {
     }
 }
 
+/// Whose commands do not end.
+const OF_HOSTS: &str = "commands of preempted hosts";
+const OF_WRITERS: &str = "writes to a namespace that is to be write protected";
+
 impl Queues {
     /// Uses the means that are due against commands that are left. Returns how many those were.
     pub(super) fn escalate(&mut self) -> usize {
@@ -96,24 +101,34 @@ impl Queues {
             if let Some(means) = wait.escalation.take(now, settings) {
                 let values = [key.subsystem as u64, key.nsid.into(), means as u64];
                 self.services.note(What::FenceEscalated, values);
-                self.force(key, means);
+                self.force(&self.left(key), means, OF_HOSTS);
                 used += 1;
             }
+        }
+        for index in 0..self.services.settles.len() {
+            let (now, settings) = (self.services.now, &self.services.settings);
+            let settle = &mut self.services.settles[index];
+            let key = settle.key();
+            let means = if settle.is_writing() { settle.escalation.take(now, settings) } else { None };
+            let Some(means) = means else { continue };
+            let values = [key.subsystem as u64, key.nsid.into(), means as u64];
+            self.services.note(What::FenceEscalated, values);
+            self.force(&self.writes(key), means, OF_WRITERS);
+            used += 1;
         }
         used
     }
 
-    fn force(&mut self, key: NamespaceKey, means: Means) {
-        let left = self.left(key);
+    fn force(&mut self, left: &[(Attached, SocketId, u16)], means: Means, whose: &str) {
         let channels = &mut self.services.channels;
         let mut seen: Vec<Attached> = Vec::new();
-        for (namespace, socket, slot) in &left {
+        for (namespace, socket, slot) in left {
             if means == Means::Abort {
                 channels.abort(namespace, tag(*socket, *slot));
             }
             if !seen.iter().any(|other| other.shares_channel(namespace)) {
                 seen.push(*namespace);
-                means.apply(channels, namespace, left.len());
+                means.apply(channels, namespace, left.len(), whose);
             }
         }
     }
@@ -138,7 +153,7 @@ impl Queues {
 
 impl Means {
     /// Uses it on the bdev of a namespace, and says so; commands have been aborted one by one.
-    fn apply(self, channels: &mut Channels, namespace: &Attached, left: usize) {
+    fn apply(self, channels: &mut Channels, namespace: &Attached, left: usize, whose: &str) {
         let followed = match self {
             Self::Abort | Self::Tell => true,
             Self::Reset => channels.reset(namespace),
@@ -147,40 +162,35 @@ impl Means {
         let (bdev, nsid) = (channels.name(namespace), namespace.nsid);
         match (self, followed) {
             (Self::Abort, _) => {
-                tracing::warn!(bdev, nsid, left, "commands of preempted hosts do not end: aborted once more");
+                tracing::warn!(bdev, nsid, left, "{whose} do not end: aborted once more");
             }
             (Self::Reset, true) => tracing::warn!(
                 bdev,
                 nsid,
                 left,
-                "commands of preempted hosts do not end: the device's queue is reset, and other hosts try again"
+                "{whose} do not end: the device's queue is reset, and other hosts try again"
             ),
             (Self::Reset, false) => {
-                tracing::warn!(
-                    bdev,
-                    nsid,
-                    left,
-                    "commands of preempted hosts do not end, and the device cannot be reset"
-                );
+                tracing::warn!(bdev, nsid, left, "{whose} do not end, and the device cannot be reset");
             }
             (Self::Retire, true) => tracing::error!(
                 bdev,
                 nsid,
                 left,
-                "commands of preempted hosts do not end: the device is taken out of service until the next start"
+                "{whose} do not end: the device is taken out of service until the next start"
             ),
             (Self::Retire, false) => tracing::error!(
                 bdev,
                 nsid,
                 left,
-                "commands of preempted hosts do not end, and the device cannot be taken out of service"
+                "{whose} do not end, and the device cannot be taken out of service"
             ),
             (Self::Tell, _) => tracing::error!(
                 bdev,
                 nsid,
                 left,
-                "nothing proves that commands of preempted hosts will not reach the medium, so the preempting command \
-                 stays unanswered: cut the device off (power it down, or pull it), and then restart this target"
+                "nothing proves that {whose} will not reach the medium, so the command that \
+                 waits for them stays unanswered: cut the device off (power it down, or pull it), and then restart this target"
             ),
         }
     }

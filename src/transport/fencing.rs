@@ -138,8 +138,7 @@ impl IoQueue {
     /// Judges a command at its hand-over: whether its controller reaches the namespace, and its host's right, by the rules
     /// of this turn.
     pub(super) fn judge(&self, services: &Services, request: &Request) -> Result<(), Status> {
-        let writes = request.operation.writes();
-        self.namespaces.access().judge(request.namespace.nsid, writes)?;
+        self.namespaces.access().judge(request.namespace.nsid)?;
         let Some(fence) = self.fence else { return Ok(()) };
         let snapshot = services.views.get(fence.view);
         let nsid = request.namespace.nsid;
@@ -147,7 +146,11 @@ impl IoQueue {
             let fenced = snapshot.rules(nsid).is_some_and(|rules| rules.is_fenced());
             return if fenced { Err(Status::INTERNAL_ERROR.with_dnr()) } else { Ok(()) };
         }
-        snapshot.judge(nsid, fence.slot, writes)
+        match snapshot.judge(nsid, fence.slot, request.operation.writes()) {
+            // What changes nothing is done on a namespace that is write protected (base 2.1, section 8.1.16.2).
+            Err(status) if status.is(Status::WRITE_PROTECTED) && !request.operation.changes() => Ok(()),
+            judged => judged,
+        }
     }
 
     /// Hands a reservation command to the management reactor; `from` is its data. It stays in a slot until it is back.
@@ -314,7 +317,8 @@ impl Queues {
     pub(super) fn next_fence(&self) -> Option<Time> {
         let Services { fences, settings, .. } = &self.services;
         let unsent = fences.iter().filter(|wait| !wait.unsent.is_empty()).map(|wait| wait.patient_until);
-        let pending = fences.iter().filter(|wait| wait.pending > 0);
-        unsent.chain(pending.filter_map(|wait| wait.escalation.due(settings))).min()
+        let pending = fences.iter().filter(|wait| wait.pending > 0).map(|wait| &wait.escalation);
+        let writing = self.services.settles.iter().filter(|it| it.is_writing()).map(|it| &it.escalation);
+        unsent.chain(pending.chain(writing).filter_map(|escalation| escalation.due(settings))).min()
     }
 }

@@ -26,6 +26,7 @@ use crate::transport::connections::Assigned;
 use crate::transport::message::{FenceOrder, Handover, IoMail, ManagementMail, Reserve};
 use crate::transport::orders::Orders;
 use crate::transport::relocation::Relocation;
+use crate::transport::settling::Settling;
 use crate::transport::{Counters, Placement};
 
 /// The way to one I/O reactor.
@@ -56,6 +57,7 @@ pub struct Management {
     undrained: Vec<(usize, NamespaceKey, Vec<HostId>)>,
     /// Orders to end commands: I/O reactors that have not reported.
     fencing: HashMap<NamespaceKey, usize>,
+    pub(super) settling: Settling,
     pub(super) orders: Orders,
     /// Places that fused operations have for themselves.
     pub(super) claims: Claims,
@@ -89,6 +91,7 @@ impl Management {
             reserved: 0,
             undrained: Vec::new(),
             fencing: HashMap::new(),
+            settling: Settling::default(),
             orders: Orders::default(),
             claims: Claims::default(),
             drained: 0,
@@ -211,6 +214,7 @@ impl Management {
                     self.target().fences().drained(key);
                 }
             }
+            ManagementMail::Settled { key, durable } => self.settled(key, durable),
             ManagementMail::Prepared { ready } => self.prepared(ready),
             ManagementMail::Departed(departure) => self.departed(departure),
             ManagementMail::Stayed => self.stayed(),
@@ -246,14 +250,18 @@ impl Management {
         for (lane, mail) in std::mem::take(&mut self.unsent) {
             self.send(lane, mail);
         }
-        let ordered = self.send_orders() | self.send_bars();
+        let ordered = self.send_orders() | self.send_bars() | self.send_settles();
         self.balance(now);
         due || waiting > 0 || ordered
     }
 
     /// When something is due.
     pub(super) fn next_deadline(&mut self) -> Option<Time> {
-        if !self.unsent.is_empty() || !self.orders.is_sent() || !self.claims.is_told() {
+        if !self.unsent.is_empty()
+            || !self.orders.is_sent()
+            || !self.settling.is_sent()
+            || !self.claims.is_told()
+        {
             return Some(Time::ORIGIN);
         }
         [self.target_deadline(), self.next_look()].into_iter().flatten().min()
@@ -298,6 +306,7 @@ impl Management {
                     self.counters.events.write(now, What::Reservation, values);
                     reply.send(IoMail::Reserved { tag, status, data: Vec::new() });
                 }
+                FenceWork::Settle(key) => self.settle(key),
                 FenceWork::Drain { key, hosts } => {
                     let values = [key.subsystem as u64, key.nsid.into(), hosts.len() as u64];
                     self.counters.events.write(now, What::Fence, values);

@@ -21,6 +21,7 @@ use crate::spec::sqe::Sqe;
 use crate::spec::status::Status;
 use crate::trace::CommandTrace;
 use crate::transport::luggage::Luggage;
+use crate::transport::settling::SettleOrder;
 
 /// To an I/O reactor.
 #[derive(Debug)]
@@ -45,6 +46,8 @@ pub enum IoMail {
     },
     /// Bring the commands of these hosts on a namespace to their end; [`ManagementMail::Fenced`] follows.
     Fence(Box<FenceOrder>),
+    /// Wait for the end of the writes to a namespace; [`ManagementMail::Settled`] follows. Boxed: it is rare.
+    Settle(Box<SettleOrder>),
     /// Make room for a queue of another I/O reactor; [`ManagementMail::Prepared`] follows.
     Expect(Box<Expected>),
     /// The queue that was expected does not come.
@@ -94,6 +97,13 @@ pub enum ManagementMail {
     Reserve(Box<Reserve>),
     /// No command of the victims of this order is left on this I/O reactor.
     Fenced(NamespaceKey),
+    /// No write to the namespace is left on this I/O reactor.
+    Settled {
+        /// The namespace.
+        key: NamespaceKey,
+        /// What its device had cached is durable.
+        durable: bool,
+    },
     /// An I/O reactor was to make room for a queue.
     Prepared {
         /// It did.

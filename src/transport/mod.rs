@@ -37,6 +37,7 @@ mod pollers;
 mod queues;
 mod relocation;
 mod role;
+mod settling;
 mod share;
 mod slots;
 mod submission;

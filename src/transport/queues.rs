@@ -28,6 +28,7 @@ use crate::transport::fusing::Fusing;
 use crate::transport::io_queue::IoQueue;
 use crate::transport::link::{Life, Link};
 use crate::transport::message::ManagementMail;
+use crate::transport::settling::Settle;
 use crate::transport::{Counters, Management, Settings};
 
 /// Actions of the target that one turn carries out.
@@ -49,6 +50,8 @@ pub(super) struct Services {
     pub(super) reservations: Option<ReservationMail>,
     /// Orders to end the commands of preempted hosts.
     pub(super) fences: Vec<FenceWait>,
+    /// Orders to wait for the end of writes.
+    pub(super) settles: Vec<Settle>,
     /// Abort commands that wait for bdevs; at most as many as the mailbox of the management reactor has room for answers.
     pub(super) aborts: Vec<AbortWait>,
     /// Places that fused operations have for themselves.
@@ -209,7 +212,8 @@ impl Queues {
     /// A bdev has completed a command.
     pub(super) fn completed(&mut self, tag: u64, status: Status) {
         let (index, slot) = untag(tag);
-        let Some(Queue { link, role: Role::Io(io, _) }) = self.table[index].as_deref_mut() else {
+        let Some(place) = self.table.get_mut(index) else { return self.flushed(tag, status) };
+        let Some(Queue { link, role: Role::Io(io, _) }) = place.as_deref_mut() else {
             unreachable!("a queue stays until its commands are back");
         };
         let fenced = io.completed(link, &mut self.services, slot, status);
@@ -288,6 +292,9 @@ impl Queues {
                 }
                 Action::SetPersistence { controller, cid, nsids, ptpl } => {
                     management.target().persist(controller, cid, &nsids, ptpl);
+                }
+                Action::SetProtection { controller, cid, nsids, protected } => {
+                    management.target().protect(controller, cid, &nsids, protected);
                 }
                 Action::Complete { controller, cid, status, dw0 } => {
                     if let Some(socket) = management.admin_socket(controller)

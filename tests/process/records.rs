@@ -109,7 +109,7 @@ fn a_record_that_cannot_be_used_fences_its_namespace_and_no_other() {
         ("changed by hand", changed(&own, "ffffffffffffffff", "fffffffffffffffe"), "checksum: "),
         ("nested without end", b"[".repeat(1 << 20), "[0]: invalid type"),
         ("of an older version", changed(&own, "\"format\": 1", "\"format\": 0"), "format: is 0"),
-        ("of a later version", changed(&own, "\"format\": 1", "\"format\": 2"), "format: is 2"),
+        ("of a later version", changed(&own, "\"format\": 1", "\"format\": 3"), "format: is 3"),
         ("of another UUID", other, "uuid: is "),
         ("of another subsystem", of_another_subsystem(&own), "subsystem: is "),
         ("of another NSID", of_another_nsid(&own), "nsid: is 7"),

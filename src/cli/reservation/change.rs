@@ -17,7 +17,7 @@ use super::{Failure, look, missing, name, read, refused};
 pub(super) fn clear(store: &mut Store, uuid: Uuid, yes: bool, output: &mut dyn Write) -> Result<(), Failure> {
     let reader = store.reader();
     let (lost, state) = match read(&reader, uuid) {
-        Ok(Some((record, _))) => (summary(&record.state), Some(record.state)),
+        Ok(Some((record, _))) => (summary(&record), Some(record.state)),
         Ok(None) => return Err(missing(&reader, uuid)),
         Err(wrong) => (format!("what is in it is not known ({})", wrong.reason), None),
     };
@@ -50,7 +50,11 @@ pub(super) fn import(store: &mut Store, import: &Import, output: &mut dyn Write)
     let path = reader.path(&name(*uuid)).display().to_string();
     let there = match read(&reader, *uuid) {
         Ok(None) => None,
-        Ok(Some((record, _))) => Some((record.sequence, summary(&record.state))),
+        Ok(Some((there, _))) => {
+            // What is imported says nothing of it.
+            record.write_protected = there.write_protected;
+            Some((there.sequence, summary(&there)))
+        }
         Err(wrong) => Some((0, format!("what is in it is not known ({})", wrong.reason))),
     };
     if let (Some((_, lost)), false) = (&there, yes) {
@@ -58,7 +62,7 @@ pub(super) fn import(store: &mut Store, import: &Import, output: &mut dyn Write)
     }
     record.sequence = there.as_ref().map_or(0, |(sequence, _)| *sequence).saturating_add(1);
     store.save(&name(*uuid), &Record::encode(&record)).map_err(refused)?;
-    let (source, kept) = (file.display().to_string(), summary(&record.state));
+    let (source, kept) = (file.display().to_string(), summary(&record));
     if let Some((_, lost)) = there {
         warn!(%uuid, file = %path, source, kept, lost, "an operator replaced the reservations of a namespace");
     } else {
@@ -69,8 +73,13 @@ pub(super) fn import(store: &mut Store, import: &Import, output: &mut dyn Write)
     Ok(())
 }
 
-/// "reservation write-exclusive (type 1), held by HOSTID; 2 registrations".
-fn summary(state: &State) -> String {
+/// "reservation write-exclusive (type 1), held by HOSTID; 2 registrations; write protected".
+fn summary(record: &Record) -> String {
+    let reservations = reservations(&record.state);
+    if record.write_protected { format!("{reservations}; write protected") } else { reservations }
+}
+
+fn reservations(state: &State) -> String {
     let count = state.registrants().len();
     let noun = if count == 1 { "registration" } else { "registrations" };
     match state.kind() {

@@ -44,10 +44,11 @@ pub(super) fn show(reader: &Reader, uuid: Uuid, json: bool, output: &mut dyn Wri
         output.write_all(&bytes)?;
         return Ok(());
     }
-    let Record { identity, sequence, state } = &record;
+    let Record { identity, sequence, write_protected, state } = &record;
     writeln!(output, "UUID:                 {}", identity.uuid)?;
     writeln!(output, "subsystem:            {}", identity.subsystem)?;
     writeln!(output, "NSID:                 {}", identity.nsid)?;
+    writeln!(output, "write protected:      {}", if *write_protected { "yes" } else { "no" })?;
     writeln!(output, "survives power loss:  {}", if state.ptpl() { "yes" } else { "no" })?;
     writeln!(output, "generation:           {}", state.generation())?;
     writeln!(output, "reservation:          {}", state.kind().map_or("none".to_owned(), kind))?;

@@ -74,7 +74,12 @@ fn record(uuid: Uuid) -> Record {
         |key| Registrant { key: Key(key), nqn: Some(Nqn::parse("nqn.2026-11.com.example:a").unwrap()) };
     let registrants = [(holder, registrant(u64::MAX)), (HostId([0x0b; 16]), registrant(0x2a))];
     let state = State::restore(7, true, registrants, Some(Kind::WriteExclusive), Some(holder)).unwrap();
-    Record { identity: Identity { subsystem: Nqn::parse(NQN).unwrap(), nsid: 1, uuid }, sequence: 12, state }
+    Record {
+        identity: Identity { subsystem: Nqn::parse(NQN).unwrap(), nsid: 1, uuid },
+        sequence: 12,
+        write_protected: false,
+        state,
+    }
 }
 
 fn done(ran: &Ran, parts: &[&str]) {
@@ -128,6 +133,7 @@ fn show_is_for_people_and_for_programs() {
         "reservation:          write-exclusive (type 1)\n",
         "registrants:          2\n",
         &format!("holder:               {HOLDER}\n"),
+        "write protected:      no\n",
         &format!("  host {HOLDER}, key ffffffffffffffff, nqn.2026-11.com.example:a\n"),
     ];
     done(&place.run(&format!("show {SOUND}")), &parts);
@@ -146,7 +152,7 @@ fn verify_names_file_field_and_reason_of_each_wrong_record() {
         (String::new(), ".: ends too early"),
         ("[".repeat(100_000), "[0]: invalid type"),
         (format!("{{\"format\": 1, \"registrants\": {}", "[".repeat(100_000)), ".: ends too early"),
-        (sound.replace("\"format\": 1", "\"format\": 2"), "format: is 2, and this version reads format 1"),
+        (sound.replace("\"format\": 1", "\"format\": 3"), "format: is 3, and this version reads format 2"),
         (sound.replace("\"format\": 1", "\"format\": 0"), "format: is 0, which is no format"),
         (sound.replace("\"generation\": 7", "\"generation\": 8"), "checksum: is crc32c:"),
         (sound.replace("\"ffffffffffffffff\"", "18446744073709551615"), "registrants[0].key: "),

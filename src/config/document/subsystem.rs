@@ -133,6 +133,9 @@ pub struct NamespaceEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 128))]
     pub ana_group: Option<u64>,
+    /// Whether nothing may write to it, whatever hosts ask for. Default false: hosts decide.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub write_protected: bool,
     /// How its reservations are kept.
     #[serde(default)]
     pub reservations: ReservationsEntry,

@@ -118,7 +118,15 @@ fn the_example_is_taken_as_it_is_meant() {
     let reservations = Reservations { persist: true };
     assert_eq!(
         subsystem.namespaces,
-        [Namespace { nsid: 1, bdev: "ram0".to_owned(), uuid, hosts: None, ana_group: 1, reservations }]
+        [Namespace {
+            nsid: 1,
+            bdev: "ram0".to_owned(),
+            uuid,
+            hosts: None,
+            ana_group: 1,
+            write_protected: false,
+            reservations
+        }]
     );
 }
 

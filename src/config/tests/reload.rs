@@ -39,6 +39,12 @@ fn policies_change() {
         ("subsystems[0].duplicate_hosts", "/subsystems/0", "duplicate_hosts", json!("refuse_clones")),
         ("subsystems[0].namespaces[0].hosts", "/subsystems/0/namespaces/0", "hosts", names),
         ("subsystems[0].namespaces[0].ana_group", "/subsystems/0/namespaces/0", "ana_group", json!(2)),
+        (
+            "subsystems[0].namespaces[0].write_protected",
+            "/subsystems/0/namespaces/0",
+            "write_protected",
+            json!(true),
+        ),
         ("discovery.referrals", "", "discovery", json!({"referrals": [{"address": "192.0.2.1"}]})),
     ];
     for (place, parent, key, value) in added {

@@ -70,6 +70,7 @@ prop_compose! {
         nsids in proptest::collection::hash_set(1u64..65_536, 0..2),
         uuid in proptest::option::of(1u128..),
         persist in proptest::option::of(any::<bool>()),
+        write_protected in any::<bool>(),
         (ana_reporting, groups, masked) in (any::<bool>(), proptest::collection::hash_set(1u64..=128, 0..3), any::<bool>()),
     ) -> SubsystemEntry {
         let paths = groups.iter().filter(|_| ana_reporting);
@@ -84,6 +85,7 @@ prop_compose! {
             hosts: masked.then(|| vec!["nqn.2026-11.com.example:0".to_owned()]),
             ana_group: groups.iter().next().copied().filter(|_| ana_reporting),
             // Without a UUID only those that survive a restart may persist, and none of these does.
+            write_protected,
             reservations: ReservationsEntry { persist: persist.map(|persist| persist && uuid.is_some()) },
         };
         SubsystemEntry {

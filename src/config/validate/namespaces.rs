@@ -89,7 +89,8 @@ pub(super) fn check<'a>(
             let message = format!("is {uuid}, the UUID of {first} too; hosts would take both for one disk");
             findings.error(place.key("uuid"), message);
         }
-        namespaces.push(Namespace { nsid, bdev: entry.bdev.clone(), uuid, hosts, ana_group, reservations });
+        let (bdev, write_protected) = (entry.bdev.clone(), entry.write_protected);
+        namespaces.push(Namespace { nsid, bdev, uuid, hosts, ana_group, write_protected, reservations });
     }
     namespaces
 }

@@ -3,7 +3,7 @@
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::nvmf::admin::identify::write_cache;
-use crate::nvmf::admin::{Context, Reply, reservation};
+use crate::nvmf::admin::{Context, Reply, protection, reservation};
 use crate::nvmf::controller::Controller;
 use crate::nvmf::controller::values::Values;
 use crate::nvmf::namespace::NamespaceTable;
@@ -32,6 +32,9 @@ pub(super) fn read(controller: &Controller, context: &Context<'_>, sqe: &Sqe) ->
         // Nothing can be saved, so the saved value is the default; also of what survives a restart by itself.
         Select::DEFAULT | Select::SAVED if fid == FeatureId::RESERVATION_PERSISTENCE => {
             reservation::persistence(false, controller, context, sqe.nsid.get()).map(Reply::value)
+        }
+        Select::DEFAULT | Select::SAVED if fid == FeatureId::WRITE_PROTECTION => {
+            protection::state(false, controller, context, sqe.nsid.get()).map(Reply::value)
         }
         // That of a keep alive timer is what Connect has asked for.
         Select::DEFAULT | Select::SAVED if fid == FeatureId::KEEP_ALIVE => {
@@ -72,6 +75,9 @@ pub(super) fn capabilities(
         FeatureId::RESERVATION_NOTIFICATION_MASK | FeatureId::RESERVATION_PERSISTENCE
             if served.reservations.is_some() =>
         {
+            Ok(changeable.with_namespace_specific(true))
+        }
+        FeatureId::WRITE_PROTECTION if served.protections.is_some() => {
             Ok(changeable.with_namespace_specific(true))
         }
         FeatureId::VOLATILE_WRITE_CACHE if write_cache(namespaces).present() => Ok(Capabilities::new()),
@@ -122,6 +128,7 @@ fn value(
         FeatureId::RESERVATION_PERSISTENCE => {
             reservation::persistence(true, controller, context, sqe.nsid.get())?
         }
+        FeatureId::WRITE_PROTECTION => protection::state(true, controller, context, sqe.nsid.get())?,
         FeatureId::HOST_BEHAVIOR => return Reply::to_host(sqe, values.host_behavior.as_bytes().to_vec()),
         FeatureId::HOST_IDENTIFIER => {
             if !HostIdentifier::from_bits(sqe.cdw11.get()).exhid() {
@@ -181,6 +188,7 @@ pub(super) fn write(
         }
         FeatureId::RESERVATION_NOTIFICATION_MASK => reservation::set_mask(controller, context, nsid, dword)?,
         FeatureId::RESERVATION_PERSISTENCE => return reservation::set_persistence(controller, context, sqe),
+        FeatureId::WRITE_PROTECTION => return protection::set(controller, context, sqe),
         // Connect has set it (section 5.1.25.1.28.2).
         FeatureId::HOST_IDENTIFIER => return Err(Status::COMMAND_SEQUENCE_ERROR),
         _ => return Err(Status::INVALID_FIELD),

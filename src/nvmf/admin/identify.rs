@@ -14,11 +14,12 @@ use crate::nvmf::subsystem::Served;
 use crate::spec::ana::Anacap;
 use crate::spec::identify::command_set::{CommandSets, NvmController};
 use crate::spec::identify::controller::{
-    Cmic, ControllerType, Ctratt, Frmw, IdentifyController, Lpa, Oaes, Oncs, Sgls, Vwc,
+    Cmic, ControllerType, Ctratt, Frmw, IdentifyController, Lpa, Nwpc, Oaes, Oncs, Sgls, Vwc,
 };
 use crate::spec::identify::descriptor::{DescriptorHead, IdentifierType};
 use crate::spec::identify::namespace::{
-    Dlfeat, IdentifyNamespace, IndependentNamespace, IndependentNsfeat, NMIC_SHARED, NSTAT_READY, Nsfeat,
+    Dlfeat, IdentifyNamespace, IndependentNamespace, IndependentNsfeat, NMIC_SHARED, NSATTR_WRITE_PROTECTED,
+    NSTAT_READY, Nsfeat,
 };
 use crate::spec::identify::{Cns, Csi, IDENTIFY_BYTES};
 use crate::spec::nqn::Nqn;
@@ -136,6 +137,7 @@ impl Io<'_> {
         page.oncs.set(optional_commands(self.served).into_bits());
         let reservations = self.served.reservations.is_some();
         page.ctratt.set(Ctratt::from_bits(page.ctratt.get()).with_rhii(reservations).into_bits());
+        page.nwpc = Nwpc::new().with_write_protect(self.served.protections.is_some()).into_bits();
         page.cdfs.set(optional_commands(self.served).copy().into());
         page.vwc = write_cache(self.namespaces).into_bits();
         if optional_commands(self.served).compare() {
@@ -207,6 +209,7 @@ impl Io<'_> {
         // A shift of a 32-bit block size is below 32.
         page.lbaf[0].lbads = u8::try_from(namespace.block_shift()).unwrap_or(u8::MAX);
         page.rescap = self.rescap(namespace);
+        page.nsattr = self.attributes(namespace);
         self.announce_atomicity(&mut page, namespace);
         if let Some(limits) = copy_limits(geometry) {
             page.mssrl.set(u16::try_from(limits.range_blocks).unwrap_or(u16::MAX));
@@ -224,7 +227,13 @@ impl Io<'_> {
         page.nstat = NSTAT_READY;
         page.anagrpid.set(self.group(namespace.nsid));
         page.rescap = self.rescap(namespace);
+        page.nsattr = self.attributes(namespace);
         page
+    }
+
+    /// NSATTR.
+    fn attributes(&self, namespace: &Namespace) -> u8 {
+        if self.served.is_protected(namespace.nsid) { NSATTR_WRITE_PROTECTED } else { 0 }
     }
 
     /// RESCAP; nothing without reservations.

@@ -9,6 +9,7 @@ mod fabrics;
 mod features;
 mod identify;
 mod log_pages;
+mod protection;
 mod reservation;
 
 use std::collections::VecDeque;

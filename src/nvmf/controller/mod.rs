@@ -408,7 +408,8 @@ impl Controller {
         let Some(paths) = &mut self.paths else { return };
         let access = Arc::new(served.access(&self.host.nqn, paths.listener, acre));
         let groups = served.groups(&self.host.nqn, paths.listener);
-        match paths.update(groups, Arc::clone(&access), served.namespaces.nsid_max()) {
+        let nsid_max = served.namespaces.nsid_max();
+        match paths.update(groups, Arc::clone(&access), served.protected(), nsid_max) {
             Some(number) => actions.push_back(Action::Access { controller: self.id, number, access }),
             None => {
                 let untold = paths.untold();

@@ -30,6 +30,8 @@ pub(in crate::nvmf) struct Paths {
     pub(in crate::nvmf) access: Arc<Access>,
     /// Namespaces whose attributes changed since the host asked last.
     changed: BTreeSet<u32>,
+    /// Namespaces that are write protected.
+    protected: BTreeSet<u32>,
     /// Counts what was given to the I/O queues.
     given: u64,
     untold: Untold,
@@ -48,9 +50,10 @@ impl Paths {
         listener: Option<usize>,
         groups: BTreeMap<u32, Group>,
         access: Arc<Access>,
+        protected: BTreeSet<u32>,
     ) -> Self {
         let (changed, untold) = (BTreeSet::new(), Untold::default());
-        Self { listener, groups, changes: 0, access, changed, given: 0, untold }
+        Self { listener, groups, changes: 0, access, changed, protected, given: 0, untold }
     }
 
     /// Takes what is so now. The number under which the I/O queues are to be given the access, if that is another one.
@@ -58,15 +61,24 @@ impl Paths {
         &mut self,
         groups: BTreeMap<u32, Group>,
         access: Arc<Access>,
+        protected: BTreeSet<u32>,
         nsid_max: u32,
     ) -> Option<u64> {
         self.compare_groups(groups);
+        for nsid in protected.symmetric_difference(&self.protected) {
+            if access.way(*nsid) != Way::Hidden {
+                self.changed.insert(*nsid);
+                self.untold.namespaces = true;
+            }
+        }
+        self.protected = protected;
         if access == self.access {
             return None;
         }
         let before = std::mem::replace(&mut self.access, access);
         for nsid in 1..=nsid_max {
-            if shown(before.way(nsid)) != shown(self.access.way(nsid)) {
+            // Of a group's state the other notice tells.
+            if (before.way(nsid) == Way::Hidden) != (self.access.way(nsid) == Way::Hidden) {
                 self.changed.insert(nsid);
                 self.untold.namespaces = true;
             }
@@ -120,14 +132,5 @@ impl Paths {
         self.groups.values_mut().for_each(|group| group.changed_at = 0);
         self.changed.clear();
         self.untold = Untold::default();
-    }
-}
-
-/// What Identify says of a way, but for the group's state, of which the other notice tells: whether the namespace is there,
-/// and protected.
-fn shown(way: Way) -> Option<bool> {
-    match way {
-        Way::Hidden => None,
-        Way::Attached { protected, .. } => Some(protected),
     }
 }

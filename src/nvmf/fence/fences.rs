@@ -1,4 +1,4 @@
-//! The fences of a target: a keeper for each namespace with reservations, the writer of their records, and the
+//! The fences of a target: a keeper for each namespace with reservations and write protection, the writer of their records, and the
 //! snapshots of their subsystems. Lives on the management reactor.
 //!
 //! Invariants: a namespace has at most one order with the writer, and at most one grace that it waits for; what is
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use corelane_reactors::published::{Grace, Publisher, Subscriber};
 
-use crate::nvmf::fence::keeper::{Keeper, Save, SaveFailure, Step, Wish};
+use crate::nvmf::fence::keeper::{Keeper, Protection, Save, SaveFailure, Step, Wish};
 use crate::nvmf::fence::recover::{Recovered, record_name};
 use crate::nvmf::fence::{HostSlots, Rules, Snapshot};
 use crate::persist::{Answer, Order, RecordName, Refused, Stage, Work, Writer};
@@ -33,6 +33,8 @@ pub enum Origin {
     Io(u64),
     /// A Set Features command of an admin queue, under the number that the target gave it.
     Admin(u64),
+    /// An operator, who needs no answer.
+    Operator,
 }
 
 /// What somebody else has to do for the fences.
@@ -48,6 +50,12 @@ pub enum FenceAction {
         /// The victims.
         hosts: Vec<HostId>,
     },
+    /// Wait for the end of every command that changes the namespace, and make durable what its device has cached; then
+    /// [`Fences::drained`], or [`Fences::not_settled`].
+    Settle {
+        /// The namespace.
+        key: NamespaceKey,
+    },
     /// Tell the controllers of these hosts.
     Notify {
         /// The namespace.
@@ -61,6 +69,13 @@ pub enum FenceAction {
         key: NamespaceKey,
         /// PTPL.
         ptpl: bool,
+    },
+    /// The write protection of a namespace is now this; it is so on every I/O reactor.
+    Protection {
+        /// The namespace.
+        key: NamespaceKey,
+        /// `None` where the namespace is out of service.
+        protection: Option<Protection>,
     },
 }
 
@@ -77,7 +92,9 @@ struct Kept {
 impl Kept {
     fn new(identity: Identity, recovered: Recovered, options: Options) -> Self {
         let (keeper, sequence) = match recovered {
-            Recovered::Sound { state, sequence } => (Keeper::new(state, options), sequence),
+            Recovered::Sound { state, write_protected, sequence } => {
+                (Keeper::new(state, write_protected, options), sequence)
+            }
             Recovered::Fenced => (Keeper::fenced(options), 0),
         };
         let name = record_name(&identity);
@@ -123,13 +140,34 @@ impl Fences {
         let (publisher, subscriber) = cell;
         let fenced =
             Fenced { publisher, subscriber, slots: HostSlots::default(), namespaces: namespaces.collect() };
-        for (nsid, kept) in &fenced.namespaces {
-            let key = NamespaceKey { subsystem, nsid: *nsid };
-            let ptpl = kept.keeper.state().ptpl();
-            self.actions.push_back(FenceAction::Persistence { key, ptpl });
-        }
+        let nsids: Vec<u32> = fenced.namespaces.keys().copied().collect();
         self.subsystems.insert(subsystem, fenced);
+        nsids.into_iter().for_each(|nsid| self.tell(NamespaceKey { subsystem, nsid }));
         self.publish(subsystem);
+    }
+
+    /// What is known of a namespace now, for whoever answers questions of hosts.
+    fn tell(&mut self, key: NamespaceKey) {
+        let Some(keeper) = self.kept(key).map(|kept| &kept.keeper) else { return };
+        let ptpl = keeper.state().ptpl();
+        let protection = (!keeper.is_fenced()).then(|| keeper.protection());
+        self.actions.push_back(FenceAction::Persistence { key, ptpl });
+        self.actions.push_back(FenceAction::Protection { key, protection });
+    }
+
+    /// An operator wants a namespace to be write protected from now on, or to be as hosts want it.
+    pub fn operate(&mut self, key: NamespaceKey, protected: bool) {
+        let unused = self.subsystems.get(&key.subsystem).is_some_and(|it| it.slots.hosts().is_empty());
+        match self.kept(key) {
+            None => {}
+            Some(kept) if kept.keeper.protection().operator == protected => {}
+            Some(kept) if unused && kept.keeper.is_idle() => {
+                kept.keeper.begin_protected(protected);
+                self.tell(key);
+                self.publish(key.subsystem);
+            }
+            Some(_) => self.submit(key, Origin::Operator, Wish::Operator(protected)),
+        }
     }
 
     /// Adds a namespace to a subsystem, with what was recovered of it, and publishes its rules: before any I/O reactor hears
@@ -146,10 +184,9 @@ impl Fences {
     ) {
         let nsid = identity.nsid;
         let kept = Kept::new(identity, recovered, options);
-        let (key, ptpl) = (NamespaceKey { subsystem, nsid }, kept.keeper.state().ptpl());
         let before = self.subsystems.get_mut(&subsystem).map(|fenced| fenced.namespaces.insert(nsid, kept));
         assert!(matches!(before, Some(None)), "a subsystem with reservations gets a new namespace");
-        self.actions.push_back(FenceAction::Persistence { key, ptpl });
+        self.tell(NamespaceKey { subsystem, nsid });
         self.publish(subsystem);
     }
 
@@ -229,10 +266,24 @@ impl Fences {
         }
     }
 
-    /// It is proven that no command of the victims is left on the namespace.
+    /// It is proven that no command is left on the namespace that was to end.
     pub fn drained(&mut self, key: NamespaceKey) {
         if let Some(kept) = self.kept(key) {
             kept.keeper.drained();
+            self.walk(key);
+        }
+    }
+
+    /// No write is left on the namespace, and what its device has cached cannot be made durable.
+    pub fn not_settled(&mut self, key: NamespaceKey) {
+        let (subsystem, nsid) = (key.subsystem, key.nsid);
+        tracing::error!(
+            subsystem,
+            nsid,
+            "what was written to a namespace that is to be write protected cannot be made durable"
+        );
+        if let Some(kept) = self.kept(key) {
+            kept.keeper.not_settled();
             self.walk(key);
         }
     }
@@ -275,11 +326,10 @@ impl Fences {
                     }
                 }
                 Step::Drain(hosts) => self.actions.push_back(FenceAction::Drain { key, hosts }),
+                Step::Settle => self.actions.push_back(FenceAction::Settle { key }),
                 Step::Notify(notices) => self.actions.push_back(FenceAction::Notify { key, notices }),
                 Step::Complete(origin, status) => {
-                    if let Some(ptpl) = self.kept(key).map(|kept| kept.keeper.state().ptpl()) {
-                        self.actions.push_back(FenceAction::Persistence { key, ptpl });
-                    }
+                    self.tell(key);
                     self.actions.push_back(FenceAction::Answer(origin, status));
                 }
             }
@@ -290,8 +340,9 @@ impl Fences {
         let fenced = self.subsystems.get_mut(&subsystem)?;
         let hosts = fenced.slots.hosts();
         let rules = fenced.namespaces.iter().map(|(nsid, kept)| {
-            let keeper = &kept.keeper;
-            (*nsid, if keeper.is_fenced() { Rules::fenced() } else { Rules::of(keeper.state(), hosts) })
+            let (keeper, protected) = (&kept.keeper, kept.keeper.protection().is_on());
+            let rules = || Rules::of(keeper.state(), protected, hosts);
+            (*nsid, if keeper.is_fenced() { Rules::fenced() } else { rules() })
         });
         let snapshot = Snapshot::new(rules);
         Some(fenced.publisher.publish(Arc::new(snapshot)))
@@ -305,9 +356,10 @@ impl Fences {
         };
         let work = match save {
             Save::Remove => Work::Remove,
-            Save::Write(state) => {
+            Save::Write { state, write_protected } => {
                 kept.sequence += 1;
-                let record = Record { identity: kept.identity.clone(), sequence: kept.sequence, state };
+                let (identity, sequence) = (kept.identity.clone(), kept.sequence);
+                let record = Record { identity, sequence, write_protected, state };
                 Work::Save(record.encode())
             }
         };

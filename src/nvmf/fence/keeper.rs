@@ -1,5 +1,5 @@
-//! One namespace's reservations, and the steps by which a command changes them. Does no step itself: it says which is
-//! next, and is told how it went.
+//! One namespace's reservations and its write protection, and the steps by which a command changes them. Does no step
+//! itself: it says which is next, and is told how it went.
 //!
 //! ```text
 //!            +--------------------------------------------------------------------------------+
@@ -9,10 +9,19 @@
 //!     |                \--failed, and the disk may hold the new state--> Undoing --ok--> (complete: refused)
 //!     |                                                                     \--failed--> (complete: refused) Degraded
 //!     +--submit while Degraded--> Undoing --ok--> the command goes on; --failed--> (complete: refused) Degraded
+//!
+//!   Draining --not settled--> Publishing (the old protection) --observed--> Undoing
 //! ```
 //!
-//! Invariants: `state` is durable where it says that it survives power loss, and is the one that was published last or
-//! is being published; one command is under way at a time, the others wait in order; each command is completed once.
+//! A namespace becomes write protected in the same order: nobody is told before the record says so, and the command is
+//! complete when every write that was begun before is over and what devices have cached of it is durable. Where that
+//! fails, hosts may write again before the record says so: the command was not answered.
+//!
+//! An operator's protection is in the configuration, and not in the record. It needs no disk, so nothing refuses it.
+//!
+//! Invariants: `state` is durable where it says that it survives power loss, and so is that hosts protect the namespace;
+//! both were published last or are being published; one command is under way at a time, the others wait in order; each
+//! command is completed once.
 
 use std::collections::VecDeque;
 
@@ -26,10 +35,31 @@ pub const WAITING_MAX: usize = 1024;
 /// What is to be done to the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Save {
-    /// Write this state.
-    Write(State),
+    /// Write this.
+    Write {
+        /// The reservations.
+        state: State,
+        /// Hosts protect the namespace.
+        write_protected: bool,
+    },
     /// Remove it: nothing survives power loss.
     Remove,
+}
+
+/// Who protects a namespace from writes: it may be written where nobody does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Protection {
+    /// A host, by feature 84h. Survives power loss.
+    pub hosts: bool,
+    /// An operator, by the configuration.
+    pub operator: bool,
+}
+
+impl Protection {
+    /// Nothing may be written.
+    pub fn is_on(self) -> bool {
+        self.hosts || self.operator
+    }
 }
 
 /// What is to be done next.
@@ -42,6 +72,9 @@ pub enum Step<T> {
     /// End the commands of these hosts on the namespace, but for the command of `origin`; call [`Keeper::drained`] when
     /// it is proven that none is left.
     Drain(Vec<HostId>),
+    /// Wait until no write is left on the namespace that was begun before, and make durable what devices have cached; call
+    /// [`Keeper::drained`] then, or [`Keeper::not_settled`] where it cannot be made durable.
+    Settle,
     /// Tell the controllers of these hosts.
     Notify(Vec<Notice>),
     /// Complete the command.
@@ -64,13 +97,33 @@ pub enum Wish {
     Request(Host, Request),
     /// Feature 83h.
     Persistence(bool),
+    /// Feature 84h: the namespace is write protected.
+    Protection(bool),
+    /// As the operator wants it from now on.
+    Operator(bool),
 }
 
 #[derive(Debug)]
 struct Accepted<T> {
     origin: T,
-    next: State,
-    effects: Effects,
+    next: Next,
+}
+
+/// What is to hold.
+#[derive(Debug)]
+enum Next {
+    Reservations(State, Effects),
+    Protection(Protection),
+}
+
+/// What comes when every reactor has observed what was published.
+#[derive(Debug)]
+enum Then {
+    Effects(Effects),
+    /// Writes end; this protection comes back where they leave something that cannot be made durable, if it may.
+    Settle(Option<Protection>),
+    /// The record is written again.
+    Undo,
 }
 
 #[derive(Debug)]
@@ -84,18 +137,21 @@ enum Stage<T> {
     },
     Publishing {
         origin: T,
-        effects: Effects,
+        then: Then,
     },
     Draining {
         origin: T,
         notices: Vec<Notice>,
+        /// What comes back where it fails, if anything does.
+        before: Option<Protection>,
     },
 }
 
-/// The reservations of one namespace.
+/// The reservations and the write protection of one namespace.
 #[derive(Debug)]
 pub struct Keeper<T> {
     state: State,
+    protection: Protection,
     options: Options,
     /// The disk may hold another state than ours.
     degraded: bool,
@@ -108,9 +164,10 @@ pub struct Keeper<T> {
 
 impl<T> Keeper<T> {
     /// Begins with what was found on disk.
-    pub fn new(state: State, options: Options) -> Self {
+    pub fn new(state: State, write_protected: bool, options: Options) -> Self {
         Self {
             state,
+            protection: Protection { hosts: write_protected, operator: false },
             options,
             degraded: false,
             fenced: false,
@@ -122,12 +179,31 @@ impl<T> Keeper<T> {
 
     /// Begins out of service: what is on disk could not be read.
     pub fn fenced(options: Options) -> Self {
-        Self { fenced: true, ..Self::new(State::new(), options) }
+        Self { fenced: true, ..Self::new(State::new(), false, options) }
     }
 
     /// What holds now, or is being published.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Who protects the namespace now, or is about to.
+    pub fn protection(&self) -> Protection {
+        self.protection
+    }
+
+    /// No command is under way, and none waits.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.stage, Stage::Idle) && self.waiting.is_empty() && self.steps.is_empty()
+    }
+
+    /// The operator's protection is so, before any host comes: there is nothing to wait for.
+    ///
+    /// # Panics
+    /// When a command is under way.
+    pub fn begin_protected(&mut self, operator: bool) {
+        assert!(self.is_idle());
+        self.protection.operator = operator;
     }
 
     /// The namespace is out of service.
@@ -140,21 +216,26 @@ impl<T> Keeper<T> {
         self.degraded
     }
 
-    /// The next step, if there is one.
+    /// The next step, if there is one. A command begins when all steps of the one before it were taken, so that what holds
+    /// when it is completed is what it made.
     pub fn next_step(&mut self) -> Option<Step<T>> {
+        if self.steps.is_empty() {
+            self.go_on();
+        }
         self.steps.pop_front()
     }
 
     /// A command arrives.
     pub fn submit(&mut self, origin: T, wish: Wish) {
+        let operator = if let Wish::Operator(on) = wish { Some(on) } else { None };
         if self.fenced {
+            self.protection.operator = operator.unwrap_or(self.protection.operator);
             return self.complete(origin, Status::INTERNAL_ERROR.with_dnr());
         }
-        if self.waiting.len() >= WAITING_MAX {
+        if self.waiting.len() >= WAITING_MAX && operator.is_none() {
             return self.complete(origin, Status::INTERRUPTED);
         }
         self.waiting.push_back((origin, wish));
-        self.go_on();
     }
 
     /// A save is done.
@@ -177,37 +258,56 @@ impl<T> Keeper<T> {
                 unreachable!("no save is under way")
             }
         }
-        self.go_on();
     }
 
     /// Every reactor has observed what was published.
     pub fn observed(&mut self) {
-        let Stage::Publishing { origin, effects } = std::mem::replace(&mut self.stage, Stage::Idle) else {
+        let Stage::Publishing { origin, then } = std::mem::replace(&mut self.stage, Stage::Idle) else {
             unreachable!("nothing is being published");
         };
-        if effects.drain.is_empty() {
-            self.finish(origin, effects.notices);
-        } else {
-            self.stage = Stage::Draining { origin, notices: effects.notices };
-            self.steps.push_back(Step::Drain(effects.drain));
+        match then {
+            Then::Effects(Effects { drain, notices, .. }) if drain.is_empty() => self.finish(origin, notices),
+            Then::Effects(Effects { drain, notices, .. }) => {
+                self.stage = Stage::Draining { origin, notices, before: None };
+                self.steps.push_back(Step::Drain(drain));
+            }
+            Then::Settle(before) => {
+                self.stage = Stage::Draining { origin, notices: Vec::new(), before };
+                self.steps.push_back(Step::Settle);
+            }
+            Then::Undo => self.undo(origin, None),
         }
-        self.go_on();
     }
 
-    /// It is proven that no command of the victims is left.
+    /// It is proven that no command is left that was to end, and what there was to settle is durable.
     pub fn drained(&mut self) {
-        let Stage::Draining { origin, notices } = std::mem::replace(&mut self.stage, Stage::Idle) else {
+        let Stage::Draining { origin, notices, .. } = std::mem::replace(&mut self.stage, Stage::Idle) else {
             unreachable!("nothing is being drained");
         };
         self.finish(origin, notices);
-        self.go_on();
+    }
+
+    /// Writes are over, and what a device has cached of them cannot be made durable: a host's protection is taken back, an
+    /// operator's stays.
+    pub fn not_settled(&mut self) {
+        match std::mem::replace(&mut self.stage, Stage::Idle) {
+            Stage::Draining { origin, before: Some(before), .. } => {
+                self.protection = before;
+                self.stage = Stage::Publishing { origin, then: Then::Undo };
+                self.steps.push_back(Step::Publish);
+            }
+            stage => {
+                self.stage = stage;
+                self.drained();
+            }
+        }
     }
 
     /// Takes the next command that waits, if none is under way.
     fn go_on(&mut self) {
-        while matches!(self.stage, Stage::Idle) {
+        while matches!(self.stage, Stage::Idle) && self.steps.is_empty() {
             let Some((origin, wish)) = self.waiting.pop_front() else { return };
-            if self.degraded {
+            if self.degraded && !matches!(wish, Wish::Operator(_)) {
                 self.undo(origin, Some(wish));
             } else {
                 self.begin(origin, wish);
@@ -221,17 +321,45 @@ impl<T> Keeper<T> {
                 reservation::transition(&self.state, &host, &request, self.options)
             }
             Wish::Persistence(ptpl) => reservation::set_persistence(&self.state, ptpl, self.options),
+            Wish::Protection(hosts) => return self.begin_protection(origin, hosts),
+            Wish::Operator(operator) => {
+                let next = Next::Protection(Protection { operator, ..self.protection });
+                return self.publish(Accepted { origin, next });
+            }
         };
         let Outcome { next, effects } = match outcome {
             Ok(outcome) => outcome,
             Err(status) => return self.complete(origin, status),
         };
+        let write_protected = self.protection.hosts;
         let save = match effects.persist {
-            Persist::Keep => return self.publish(Accepted { origin, next, effects }),
-            Persist::Write => Save::Write(next.clone()),
+            Persist::Keep => {
+                return self.publish(Accepted { origin, next: Next::Reservations(next, effects) });
+            }
+            Persist::Write => Save::Write { state: next.clone(), write_protected },
+            Persist::Remove if write_protected => {
+                Save::Write { state: next.clone().after_power_loss(), write_protected }
+            }
             Persist::Remove => Save::Remove,
         };
-        self.stage = Stage::Saving(Accepted { origin, next, effects });
+        self.save(Accepted { origin, next: Next::Reservations(next, effects) }, save);
+    }
+
+    fn begin_protection(&mut self, origin: T, hosts: bool) {
+        if hosts == self.protection.hosts {
+            return self.complete(origin, Status::SUCCESS);
+        }
+        let save = if hosts || self.state.ptpl() {
+            Save::Write { state: self.state.clone().after_power_loss(), write_protected: hosts }
+        } else {
+            Save::Remove
+        };
+        let next = Next::Protection(Protection { hosts, ..self.protection });
+        self.save(Accepted { origin, next }, save);
+    }
+
+    fn save(&mut self, accepted: Accepted<T>, save: Save) {
+        self.stage = Stage::Saving(accepted);
         self.steps.push_back(Step::Save(save));
     }
 
@@ -241,19 +369,32 @@ impl<T> Keeper<T> {
         self.degraded = true;
         self.stage = Stage::Undoing { origin, wish };
         // Also where nothing is to survive: only a record that says so makes certain again what the disk holds.
-        self.steps.push_back(Step::Save(Save::Write(self.state.clone())));
+        let (state, write_protected) = (self.state.clone(), self.protection.hosts);
+        self.steps.push_back(Step::Save(Save::Write { state, write_protected }));
     }
 
     fn publish(&mut self, accepted: Accepted<T>) {
-        let Accepted { origin, next, effects } = accepted;
-        self.state = next;
-        // A drain waits for commands that were admitted before everybody saw the new state, whatever their rights.
-        if effects.rights_changed || !effects.drain.is_empty() {
-            self.stage = Stage::Publishing { origin, effects };
-            self.steps.push_back(Step::Publish);
-        } else {
-            self.finish(origin, effects.notices);
-        }
+        let Accepted { origin, next } = accepted;
+        let then = match next {
+            Next::Reservations(state, effects) => {
+                self.state = state;
+                // A drain waits for commands that were admitted before everybody saw the new state, whatever their rights.
+                if !effects.rights_changed && effects.drain.is_empty() {
+                    return self.finish(origin, effects.notices);
+                }
+                Then::Effects(effects)
+            }
+            Next::Protection(protection) => {
+                let before = std::mem::replace(&mut self.protection, protection);
+                match (before.is_on(), protection.is_on()) {
+                    (false, true) => Then::Settle((before.hosts != protection.hosts).then_some(before)),
+                    (true, false) => Then::Effects(Effects::default()),
+                    (true, true) | (false, false) => return self.finish(origin, Vec::new()),
+                }
+            }
+        };
+        self.stage = Stage::Publishing { origin, then };
+        self.steps.push_back(Step::Publish);
     }
 
     fn finish(&mut self, origin: T, notices: Vec<Notice>) {

@@ -1,7 +1,8 @@
-//! The fence: in which order a reservation command takes effect, and what I/O reactors see of it.
+//! The fence: in which order a reservation command, or a change of the write protection of a namespace, takes effect, and
+//! what I/O reactors see of it.
 //!
 //! ```text
-//! transition -> 1 save, durably -> 2 publish, until every reactor has observed it -> 3 drain the victims
+//! transition -> 1 save, durably -> 2 publish, until every reactor has observed it -> 3 drain the victims, or all writes
 //!            -> 4 notify -> 5 complete
 //! ```
 //!

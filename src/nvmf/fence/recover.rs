@@ -1,7 +1,7 @@
-//! What a namespace's reservations were when the target last ran. Read once, on the management core, before any listener
+//! What a namespace's reservations and its write protection were when the target last ran. Read once, on the management core, before any listener
 //! accepts a connection.
 //!
-//! A record that is missing in a state directory that is there means that there are no reservations, and is silent.
+//! A record that is missing in a state directory that is there means that there are none, and is silent.
 //! Everything else that is not a record of this namespace puts it out of service, and says why.
 
 use crate::persist::{Files, LoadError, Reader, RecordName};
@@ -10,15 +10,24 @@ use crate::reservation::{Fault, Identity, Options, Record, State};
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recovered {
-    /// The reservations are known.
+    /// They are known.
     Sound {
         /// What is left of them after the power loss that the end of the process is.
         state: State,
+        /// Hosts had made the namespace write protected.
+        write_protected: bool,
         /// Number of the record, 0 if there was none.
         sequence: u64,
     },
     /// They are not known.
     Fenced,
+}
+
+impl Recovered {
+    /// There was no record.
+    pub fn nothing() -> Self {
+        Self::Sound { state: State::new(), write_protected: false, sequence: 0 }
+    }
 }
 
 /// Why the reservations of a namespace are not known.
@@ -71,7 +80,7 @@ pub fn recover<F: Files>(
     let Some(bytes) = reader.load(&name)? else {
         return match namesake(reader, identity)? {
             Some(path) => Err(RecoverError::Namesake { path }),
-            None => Ok(Recovered::Sound { state: State::new(), sequence: 0 }),
+            None => Ok(Recovered::nothing()),
         };
     };
     let wrong = |fault| RecoverError::Record { path: reader.path(&name).display().to_string(), fault };
@@ -80,7 +89,8 @@ pub fn recover<F: Files>(
     if !options.ptpl && record.state.ptpl() {
         return Err(RecoverError::Unwanted { path: reader.path(&name).display().to_string() });
     }
-    Ok(Recovered::Sound { state: record.state.after_power_loss(), sequence: record.sequence })
+    let Record { sequence, write_protected, state, .. } = record;
+    Ok(Recovered::Sound { state: state.after_power_loss(), write_protected, sequence })
 }
 
 /// A record of the same subsystem and NSID under another UUID, if there is one. Records that cannot be read are passed

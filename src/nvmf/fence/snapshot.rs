@@ -1,7 +1,9 @@
-//! What I/O reactors see of the reservations of a subsystem: for each namespace, what each host slot may do.
+//! What I/O reactors see of the reservations and the write protection of a subsystem: for each namespace, what each host
+//! slot may do.
 //!
 //! Costs nothing to speak of where no reservation is held, and one bit test where one is, with any number of
-//! registrants.
+//! registrants. On a namespace that is write protected no host may write: that is in the same bits, and only a command
+//! that is refused looks why.
 
 use crate::reservation::{self, Rights, State};
 use crate::spec::host::HostId;
@@ -14,6 +16,8 @@ pub struct Rules {
     open: bool,
     /// The namespace is out of service: its reservations are not known.
     fenced: bool,
+    /// Nobody may write: the namespace is write protected.
+    protected: bool,
     /// What hosts without a slot in the bitmaps may do.
     others: Rights,
     slots: u32,
@@ -32,17 +36,20 @@ impl Rules {
         Self { fenced: true, ..Self::blank(Rights::NONE) }
     }
 
-    /// What `state` lets the hosts do; `hosts` are those that have a slot, by slot.
-    pub fn of(state: &State, hosts: &[HostId]) -> Self {
+    /// What `state` lets the hosts do, who may only read where the namespace is `protected`; `hosts` are those that have a
+    /// slot, by slot.
+    pub fn of(state: &State, protected: bool, hosts: &[HostId]) -> Self {
+        let rights = |rights: Rights| Rights { write: rights.write && !protected, ..rights };
+        let others = Self { protected, ..Self::blank(rights(Rights::of_others(state))) };
         if state.reservation().is_none() {
-            return Self::open();
+            return if protected { others } else { Self::open() };
         }
-        let mut rules = Self::blank(Rights::of_others(state));
+        let mut rules = others;
         rules.slots = u32::try_from(hosts.len()).expect("slots are 32 bits");
         let words = hosts.len().div_ceil(64);
         let (mut may_read, mut may_write) = (vec![0; words], vec![0; words]);
         for (slot, host) in hosts.iter().enumerate() {
-            let rights = reservation::rights(state, *host);
+            let rights = rights(reservation::rights(state, *host));
             may_read[slot / 64] |= u64::from(rights.read) << (slot % 64);
             may_write[slot / 64] |= u64::from(rights.write) << (slot % 64);
         }
@@ -54,6 +61,7 @@ impl Rules {
         Self {
             open: false,
             fenced: false,
+            protected: false,
             others,
             slots: 0,
             may_read: Box::default(),
@@ -64,8 +72,8 @@ impl Rules {
     /// Judges a command of the host in `slot` that writes or, otherwise, reads.
     ///
     /// # Errors
-    /// Reservation Conflict where the host has no right to it; Internal Error where the namespace is out of service.
-    /// Both with DNR.
+    /// Namespace is Write Protected for what writes where it is, whoever asks; Reservation Conflict where the host has no
+    /// right to it; Internal Error where the namespace is out of service. All with DNR.
     #[inline]
     pub fn judge(&self, slot: u32, writes: bool) -> Result<(), Status> {
         if self.open { Ok(()) } else { self.judge_closed(slot, writes) }
@@ -84,7 +92,11 @@ impl Rules {
             if writes { (&self.may_write, self.others.write) } else { (&self.may_read, self.others.read) };
         let allowed =
             if slot < self.slots { map[slot as usize / 64] >> (slot % 64) & 1 != 0 } else { others };
-        if allowed { Ok(()) } else { Err(Status::RESERVATION_CONFLICT.with_dnr()) }
+        match allowed {
+            true => Ok(()),
+            false if writes && self.protected => Err(Status::WRITE_PROTECTED.with_dnr()),
+            false => Err(Status::RESERVATION_CONFLICT.with_dnr()),
+        }
     }
 }
 

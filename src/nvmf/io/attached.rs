@@ -132,7 +132,7 @@ impl Namespaces {
         match (self.by_nsid.get(index), self.access.way(nsid)) {
             (None, _) => Err(Status::INVALID_NAMESPACE.with_dnr()),
             (Some(None), _) | (_, Way::Hidden) => Err(Status::INVALID_FIELD.with_dnr()),
-            (Some(Some(attached)), Way::Attached { state, .. }) => state.check().map(|()| attached),
+            (Some(Some(attached)), Way::Attached(state)) => state.check().map(|()| attached),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::bdev::{Access, Bdev, BdevError, Blocks, Channel, Command, Home, OpenE
 use crate::mem::{Segment, SegmentMut};
 use crate::nvmf::io::blocks::{copy_ranges, dataset_ranges};
 use crate::nvmf::io::{Attached, COPY_RANGES_MAX, DATASET_RANGES_MAX, Operation, Place, Request};
+use crate::nvmf::namespace::Namespace;
 use crate::spec::status::Status;
 
 struct Open {
@@ -119,6 +120,26 @@ impl Channels {
             }
         };
         match open.channel.submit(Tag(tag), &command) {
+            Submitted::Done(result) => Some(status_of(result)),
+            Submitted::Pending => {
+                open.submitted = true;
+                None
+            }
+        }
+    }
+
+    /// Has the bdev of a namespace make durable what it has cached. The status, if that is done already, or if it caches
+    /// nothing; otherwise it comes from [`Channels::poll`] under `tag`. A bdev that is not open here is left alone, unless
+    /// this reactor `must`: then it is opened, which may allocate.
+    pub fn flush(&mut self, tag: u64, namespace: &Namespace, must: bool) -> Option<Status> {
+        let bdev = &namespace.bdev;
+        let is_open = self.open.iter().any(|open| Arc::ptr_eq(&open.bdev, bdev));
+        if !bdev.geometry().volatile_write_cache || !is_open && !must {
+            return Some(Status::SUCCESS);
+        }
+        let Ok(index) = self.open(bdev) else { return Some(Status::INTERNAL_ERROR) };
+        let open = &mut self.open[index];
+        match open.channel.submit(Tag(tag), &Command::Flush) {
             Submitted::Done(result) => Some(status_of(result)),
             Submitted::Pending => {
                 open.submitted = true;

@@ -119,6 +119,23 @@ impl Operation {
             Self::Read(_) | Self::Compare(_) | Self::Verify(_) | Self::Reservation { .. } => false,
         }
     }
+
+    /// It changes blocks, which nothing may do on a namespace that is write protected (base 2.1, section 8.1.16.2).
+    pub fn changes(self) -> bool {
+        match self {
+            Self::Write { .. }
+            | Self::WriteZeroes { .. }
+            | Self::Deallocate(_)
+            | Self::WriteUncorrectable(_)
+            | Self::Copy { .. } => true,
+            Self::Read(_)
+            | Self::Compare(_)
+            | Self::Verify(_)
+            | Self::Hint
+            | Self::Flush
+            | Self::Reservation { .. } => false,
+        }
+    }
 }
 
 /// Data that moves with a request.

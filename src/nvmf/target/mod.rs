@@ -2,6 +2,7 @@
 
 mod connecting;
 mod policies;
+mod protection;
 mod reservations;
 mod reserve;
 
@@ -178,6 +179,17 @@ pub enum Action {
         nsids: Vec<u32>,
         /// The new value.
         ptpl: bool,
+    },
+    /// Have namespaces write protected, or not any more: see [`Target::protect`].
+    SetProtection {
+        /// Whose host asked; its subsystem is meant.
+        controller: ControllerId,
+        /// CID of the command.
+        cid: u16,
+        /// The namespaces: at least one, ascending.
+        nsids: Vec<u32>,
+        /// The new value.
+        protected: bool,
     },
 }
 

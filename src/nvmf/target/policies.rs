@@ -48,6 +48,7 @@ impl Target {
                 controller.expel(now, &mut self.actions);
             }
         }
+        self.operate(subsystem);
         self.refresh(subsystem);
     }
 
@@ -75,6 +76,9 @@ impl Target {
             let nqn = self.subsystems[subsystem].subsystem.nqn.clone();
             if self.subsystems[subsystem].reservations.is_none() {
                 self.enable_reservations(&nqn);
+            }
+            if self.subsystems[subsystem].protections.is_none() {
+                self.enable_write_protection(&nqn);
             }
             if !options.ptpl {
                 self.forbid_persistence(subsystem, nsid);
@@ -111,7 +115,7 @@ impl Target {
     }
 
     /// Brings every controller of a subsystem up to what holds for it now.
-    fn refresh(&mut self, subsystem: usize) {
+    pub(super) fn refresh(&mut self, subsystem: usize) {
         let served = &self.subsystems[subsystem];
         let those = self.controllers.values_mut().filter(|it| it.is_of(subsystem) && it.is_connected());
         for controller in those {

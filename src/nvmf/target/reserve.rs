@@ -25,6 +25,9 @@ pub enum FenceWork {
         /// The victims.
         hosts: Vec<HostId>,
     },
+    /// Wait for the end of every command that changes the namespace, and make durable what its device has cached; then
+    /// [`Fences::drained`], or [`Fences::not_settled`].
+    Settle(NamespaceKey),
 }
 
 /// Who asked for what: an operator wants to know who took a reservation from whom.
@@ -36,7 +39,7 @@ pub(super) struct Asked {
     request: Request,
 }
 
-/// A Set Features command of PTPL whose namespaces are being saved.
+/// A Set Features command whose namespaces are being saved.
 #[derive(Debug)]
 pub(super) struct Persisting {
     controller: ControllerId,
@@ -52,6 +55,10 @@ impl Target {
     pub fn set_fences(&mut self, fences: Fences) {
         assert!(self.controllers.is_empty());
         self.fences = fences;
+        (0..self.subsystems.len()).for_each(|subsystem| self.operate(subsystem));
+        // What they begin with is known before the first host asks for it.
+        let work = self.next_fence_work();
+        assert!(work.is_none(), "nothing is left to do before there are hosts");
     }
 
     /// The fences.
@@ -97,18 +104,19 @@ impl Target {
 
     /// Sets PTPL of namespaces for a Set Features command that was deferred; it is completed when that is durable.
     pub fn persist(&mut self, controller: ControllerId, cid: u16, nsids: &[u32], ptpl: bool) {
-        let Some(Kind::Io { subsystem, .. }) = self.controllers.get(&controller).map(|found| &found.kind)
-        else {
-            return;
-        };
-        let subsystem = *subsystem;
+        self.change(controller, cid, nsids, &Wish::Persistence(ptpl));
+    }
+
+    /// Changes namespaces for a Set Features command that was deferred; it is completed when all of them are done.
+    pub(super) fn change(&mut self, controller: ControllerId, cid: u16, nsids: &[u32], wish: &Wish) {
+        let Some(subsystem) = self.subsystem_of(controller) else { return };
         // A number of its own: a host may use a CID twice.
         self.persisted += 1;
         let id = self.persisted;
         self.persisting.insert(id, Persisting { controller, cid, left: nsids.len(), worst: Status::SUCCESS });
         for nsid in nsids {
             let key = NamespaceKey { subsystem, nsid: *nsid };
-            self.fences.submit(key, Origin::Admin(id), Wish::Persistence(ptpl));
+            self.fences.submit(key, Origin::Admin(id), wish.clone());
         }
     }
 
@@ -121,11 +129,14 @@ impl Target {
                     return Some(FenceWork::Answer(id, status));
                 }
                 FenceAction::Answer(Origin::Admin(id), status) => self.one_persisted(id, status),
+                FenceAction::Answer(Origin::Operator, _) => {}
+                FenceAction::Settle { key } => return Some(FenceWork::Settle(key)),
                 FenceAction::Drain { key, hosts } => return Some(FenceWork::Drain { key, hosts }),
                 FenceAction::Notify { key, notices } => self.notify(key.subsystem, key.nsid, &notices),
                 FenceAction::Persistence { key, ptpl } => {
                     self.set_persistence_known(key.subsystem, key.nsid, ptpl);
                 }
+                FenceAction::Protection { key, protection } => self.set_protection_known(key, protection),
             }
         }
     }

@@ -36,6 +36,7 @@ fn controllers() -> (Rig, [ControllerId; 2]) {
         subsystem.namespaces[0].bdev = shape(512, true, Features::ALL);
     });
     rig.target.enable_reservations(&Nqn::parse(DISK0).unwrap());
+    rig.target.enable_write_protection(&Nqn::parse(DISK0).unwrap());
     let both = [rig.ready(), rig.discovery(HOST)];
     (rig, both)
 }

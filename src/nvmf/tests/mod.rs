@@ -10,6 +10,7 @@ mod identify;
 mod log_pages;
 mod policies;
 mod properties;
+mod protection;
 mod reservations;
 
 use std::net::SocketAddr;

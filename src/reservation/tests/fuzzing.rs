@@ -27,7 +27,7 @@ fn streams() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn good_record() -> Vec<u8> {
-    Record { identity: identity(), sequence: 3, state: Rig::held(4).state }.encode()
+    Record { identity: identity(), sequence: 3, write_protected: false, state: Rig::held(4).state }.encode()
 }
 
 /// A file that is accepted.

@@ -94,7 +94,7 @@ fn random_commands_do_what_the_oracle_does() {
                 oracle = walk(&mut rig, &oracle, step)?;
                 if number % RECORD_EVERY == 0 {
                     let state = rig.state.clone();
-                    let record = Record { identity: identity(), sequence: 1, state };
+                    let record = Record { identity: identity(), sequence: 1, write_protected: false, state };
                     prop_assert_eq!(Record::decode(&record.encode()), Ok(record));
                 }
             }

@@ -8,7 +8,7 @@ use crate::reservation::{Identity, Persist, Record, nvm_group, rights};
 /// The record as it is after the power was off and on.
 fn restarted(rig: &Rig) -> State {
     let identity = Identity { subsystem: Nqn::discovery(), nsid: 1, uuid: Uuid::from_u128(1) };
-    let record = Record { identity, sequence: 1, state: rig.state.clone() };
+    let record = Record { identity, sequence: 1, write_protected: false, state: rig.state.clone() };
     Record::decode(&record.encode()).unwrap().state.after_power_loss()
 }
 

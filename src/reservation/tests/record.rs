@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::*;
-use crate::reservation::{FORMAT, Identity, Reason, Record};
+use crate::reservation::{FORMAT_PROTECTED, Identity, Reason, Record};
 
 const GOLDEN: &str = r#"{
   "format": 1,
@@ -51,7 +51,7 @@ fn golden() -> String {
 fn record() -> Record {
     let mut rig = Rig::held(3);
     rig.ok(A, &register(KEY_A).cptpl(0b11));
-    Record { identity: identity(), sequence: 12, state: rig.state }
+    Record { identity: identity(), sequence: 12, write_protected: false, state: rig.state }
 }
 
 /// A text with its checksum, whatever it says: the reader tells what it should be.
@@ -84,8 +84,44 @@ fn records_of_every_type_survive_writing_and_reading() {
     let mut states = vec![State::new(), Rig::registered().state];
     states.extend(ALL_TYPES.map(|rtype| Rig::held(rtype).state));
     for state in states {
-        let record = Record { identity: identity(), sequence: u64::MAX, state };
+        let record = Record { identity: identity(), sequence: u64::MAX, write_protected: false, state };
         assert_eq!(Record::decode(&record.encode()), Ok(record));
+    }
+}
+
+#[test]
+fn write_protection_has_a_format_of_its_own_that_earlier_versions_refuse() {
+    let protected = Record { write_protected: true, ..record() };
+    let text = String::from_utf8(protected.encode()).unwrap();
+    assert!(text.contains("\"format\": 2,") && text.contains("\"write_protected\": true,"), "{text}");
+    assert_eq!(Record::decode(text.as_bytes()), Ok(protected));
+    let rows = [
+        (
+            "\"format\": 2",
+            "\"format\": 1",
+            "write_protected: is true, which is not said in a record of format 1",
+        ),
+        (
+            "\"write_protected\": true",
+            "\"write_protected\": false",
+            "write_protected: is false, which is not",
+        ),
+        ("  \"write_protected\": true,\n", "", "write_protected: is missing in a record of format 2"),
+        ("\"write_protected\": true", "\"write_protected\": 1", "write_protected: invalid type"),
+    ];
+    for (from, to, expected) in rows {
+        let fault = Record::decode(&sealed(&text.replace(from, to))).expect_err("a refusal").to_string();
+        assert!(fault.starts_with(expected), "{to}: {fault}");
+    }
+    for byte in 0..text.len() {
+        for bit in 0..8 {
+            let mut damaged = text.as_bytes().to_vec();
+            damaged[byte] ^= 1 << bit;
+            assert!(
+                Record::decode(&damaged).is_ok_and(|read| read.write_protected)
+                    || Record::decode(&damaged).is_err()
+            );
+        }
     }
 }
 
@@ -94,7 +130,7 @@ fn the_largest_keys_survive() {
     for key in [1, 1 << 53 | 1, u64::MAX - 1, u64::MAX] {
         let mut rig = Rig::new();
         rig.ok(A, &register(key));
-        let record = Record { identity: identity(), sequence: 0, state: rig.state };
+        let record = Record { identity: identity(), sequence: 0, write_protected: false, state: rig.state };
         let read = Record::decode(&record.encode()).unwrap();
         assert_eq!(read.state.registrant(id(A)).unwrap().key.0, key);
     }
@@ -106,7 +142,7 @@ fn names_that_need_escapes_survive() {
         let mut state = State::new();
         let host = Host { nqn: Nqn::lenient(name).unwrap(), id: id(A) };
         run(&mut state, &host, &register(KEY_A)).unwrap();
-        let record = Record { identity: identity(), sequence: 0, state };
+        let record = Record { identity: identity(), sequence: 0, write_protected: false, state };
         assert_eq!(Record::decode(&record.encode()), Ok(record));
     }
 }
@@ -148,10 +184,10 @@ fn a_bad_checksum_says_both() {
 
 #[test]
 fn other_formats_are_refused_before_their_fields_are_looked_at() {
-    let newer = "{\"format\": 2, \"what\": [\"nobody\", \"knows\"]}\n";
+    let newer = "{\"format\": 3, \"what\": [\"nobody\", \"knows\"]}\n";
     let fault = Record::decode(newer.as_bytes()).expect_err("a refusal");
     assert_eq!(fault.field, "format");
-    assert_eq!(fault.reason, Reason::NewerFormat { found: 2, known: FORMAT });
+    assert_eq!(fault.reason, Reason::NewerFormat { found: 3, known: FORMAT_PROTECTED });
     let fault = Record::decode(b"{\"format\": 0}\n").expect_err("a refusal");
     assert_eq!(fault.reason, Reason::UnknownFormat { found: 0 });
     assert!(Record::decode(b"{}\n").unwrap_err().to_string().contains("format"));

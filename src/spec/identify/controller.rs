@@ -135,7 +135,7 @@ pub struct IdentifyController {
     pub awupf_z: U16,
     /// ICSVSCC: I/O command set vendor specific commands.
     pub icsvscc: u8,
-    /// NWPC: namespace write protection.
+    /// NWPC: see [`Nwpc`].
     pub nwpc: u8,
     /// ACWU: atomic compare and write unit in blocks, 0-based.
     pub acwu_z: U16,
@@ -326,6 +326,20 @@ pub struct Lpa {
     /// DA4S: telemetry data area 4.
     pub telemetry_area_4: bool,
     __: bool,
+}
+
+/// NWPC: namespace write protection (section 8.1.16).
+#[bitfield(u8)]
+#[derive(PartialEq, Eq)]
+pub struct Nwpc {
+    /// NWPWPS: the states No Write Protect and Write Protect.
+    pub write_protect: bool,
+    /// WPUPCS: the state Write Protect Until Power Cycle.
+    pub until_power_cycle: bool,
+    /// PWPS: the state Permanent Write Protect.
+    pub permanent: bool,
+    #[bits(5)]
+    __: u8,
 }
 
 /// ONCS: optional NVM commands.

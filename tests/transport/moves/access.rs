@@ -5,7 +5,7 @@ use corelane::nvmf::fence::recover::Recovered;
 use corelane::nvmf::host::Hosts;
 use corelane::nvmf::namespace::Namespace;
 use corelane::nvmf::target::Target;
-use corelane::reservation::{self, State};
+use corelane::reservation;
 use corelane::spec::opcode::AdminOpcode;
 use corelane::spec::sqe::Sqe;
 use corelane::spec::status::Status;
@@ -91,7 +91,7 @@ fn a_namespace_comes_to_a_queue_that_moves() {
                 rig.change(move |target: &mut Target| {
                     let uuid = Uuid::from_u128(u128::from(nsid));
                     let namespace = Namespace { nsid, uuid, bdev: memory() };
-                    let recovered = Recovered::Sound { state: State::default(), sequence: 0 };
+                    let recovered = Recovered::nothing();
                     let options = reservation::Options { ptpl: true };
                     target.add_namespace(0, namespace, recovered, options).expect("a new one");
                     target.set_policy(Time::ORIGIN, 0, target.policy(0).clone());

@@ -6,7 +6,7 @@ use crate::reservation::{Kind, Request, State};
 use crate::spec::status::Status;
 
 fn keeper() -> Keeper<u32> {
-    Keeper::new(State::new(), PERSISTENT)
+    Keeper::new(State::new(), false, PERSISTENT)
 }
 
 fn submit(keeper: &mut Keeper<u32>, origin: u32, number: u8, request: Request) {
@@ -53,7 +53,7 @@ fn refused_before_the_rename_leaves_the_state_and_ptpl_as_they_were() {
     let mut keeper = registered();
     let before = keeper.state().clone();
     submit(&mut keeper, 1, 1, register(1, Some(true)));
-    assert!(matches!(keeper.next_step(), Some(Step::Save(Save::Write(state))) if state.ptpl()));
+    assert!(matches!(keeper.next_step(), Some(Step::Save(Save::Write { state, .. })) if state.ptpl()));
     keeper.saved(Err(SaveFailure::Before));
     assert_eq!(completed(&mut keeper), (1, Status::INTERNAL_ERROR));
     assert_eq!(keeper.state(), &before);
@@ -66,10 +66,10 @@ fn an_answer_waits_until_the_old_record_is_back() {
     let before = keeper.state().clone();
     submit(&mut keeper, 1, 1, register(1, Some(true)));
     submit(&mut keeper, 2, 2, acquire(2, Kind::ExclusiveAccess));
-    assert!(matches!(keeper.next_step(), Some(Step::Save(Save::Write(_)))));
+    assert!(matches!(keeper.next_step(), Some(Step::Save(Save::Write { .. }))));
     keeper.saved(Err(SaveFailure::Unknown));
     // A removal might not reach what the disk holds, so the old state is written although it does not persist.
-    assert!(matches!(keeper.next_step(), Some(Step::Save(Save::Write(state))) if state == before));
+    assert!(matches!(keeper.next_step(), Some(Step::Save(Save::Write { state, .. })) if state == before));
     assert!(keeper.next_step().is_none());
     keeper.saved(Ok(()));
     assert_eq!(completed(&mut keeper), (1, Status::INTERNAL_ERROR));
@@ -92,12 +92,12 @@ fn a_degraded_namespace_refuses_every_command_until_the_disk_is_back() {
     for origin in 2..5 {
         assert!(keeper.is_degraded());
         submit(&mut keeper, origin, 2, clear(2));
-        assert!(matches!(keeper.next_step(), Some(Step::Save(Save::Write(_)))));
+        assert!(matches!(keeper.next_step(), Some(Step::Save(Save::Write { .. }))));
         keeper.saved(Err(SaveFailure::Unknown));
         assert_eq!(completed(&mut keeper), (origin, Status::INTERNAL_ERROR));
     }
     submit(&mut keeper, 5, 2, clear(2));
-    assert!(matches!(keeper.next_step(), Some(Step::Save(Save::Write(_)))));
+    assert!(matches!(keeper.next_step(), Some(Step::Save(Save::Write { .. }))));
     keeper.saved(Ok(()));
     assert!(!keeper.is_degraded());
     assert!(matches!(keeper.next_step(), Some(Step::Notify(_))));

@@ -92,8 +92,9 @@ impl<F: Files + Send + Sync + 'static> Stand<F> {
                     FenceAction::Answer(Origin::Io(number), status) => {
                         assert_eq!(self.answered.insert(number, status), None, "answered twice");
                     }
-                    FenceAction::Drain { .. } => self.drains.push(action),
-                    FenceAction::Answer(Origin::Admin(_), _)
+                    FenceAction::Drain { .. } | FenceAction::Settle { .. } => self.drains.push(action),
+                    FenceAction::Answer(Origin::Admin(_) | Origin::Operator, _)
+                    | FenceAction::Protection { .. }
                     | FenceAction::Notify { .. }
                     | FenceAction::Persistence { .. } => {}
                 }

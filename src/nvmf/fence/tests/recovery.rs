@@ -15,7 +15,7 @@ fn record(identity: &Identity, ptpl: bool) -> Record {
     let registered = transition(&State::new(), &host(1), &register(1, Some(ptpl)), PERSISTENT).unwrap().next;
     let state =
         transition(&registered, &host(1), &acquire(1, Kind::WriteExclusive), PERSISTENT).unwrap().next;
-    Record { identity: identity.clone(), sequence: 9, state }
+    Record { identity: identity.clone(), sequence: 9, write_protected: false, state }
 }
 
 fn disk(bytes: Option<Vec<u8>>) -> Disk {
@@ -35,7 +35,7 @@ fn reason(disk: &Disk) -> String {
 
 #[test]
 fn missing_record_contract_enoent_alone_means_no_reservations() {
-    let nothing = Recovered::Sound { state: State::new(), sequence: 0 };
+    let nothing = Recovered::nothing();
     assert_eq!(recover(&disk(None).store().reader(), &identity(1), PERSISTENT).unwrap(), nothing);
     let directory = tempfile::tempdir().unwrap();
     let state = StateDirectory::open(directory.path(), false).unwrap();
@@ -90,7 +90,7 @@ fn damaged_and_foreign_records_put_the_namespace_out_of_service() {
         ("torn", sound[..sound.len() / 2].to_owned(), "torn"),
         ("its end missing", sound[..sound.len() - 1].to_owned(), "torn"),
         ("bad checksum", sound.replace("\"generation\": 1", "\"generation\": 2"), "checksum"),
-        ("newer format", sound.replace("\"format\": 1", "\"format\": 2"), "format"),
+        ("newer format", sound.replace("\"format\": 1", "\"format\": 3"), "format"),
         ("another UUID", other(identity(2)), "uuid"),
         ("another NSID", other(Identity { nsid: 7, ..identity(1) }), "nsid"),
         ("another subsystem", other(Identity { subsystem: host(1).nqn, ..identity(1) }), "subsystem"),
@@ -117,7 +117,16 @@ fn the_end_of_the_process_is_the_power_loss() {
         let found =
             recover(&disk(Some(written.encode())).store().reader(), &identity(1), PERSISTENT).unwrap();
         let state = if ptpl { written.state } else { State::new() };
-        assert_eq!(found, Recovered::Sound { state, sequence: 9 });
+        assert_eq!(found, Recovered::Sound { state, write_protected: false, sequence: 9 });
+    }
+}
+
+#[test]
+fn write_protection_survives_whether_or_not_reservations_may() {
+    for options in [PERSISTENT, Options { ptpl: false }] {
+        let written = Record { write_protected: true, ..record(&identity(1), false) };
+        let found = recover(&disk(Some(written.encode())).store().reader(), &identity(1), options).unwrap();
+        assert_eq!(found, Recovered::Sound { state: State::new(), write_protected: true, sequence: 9 });
     }
 }
 
@@ -130,7 +139,10 @@ fn a_namespace_that_keeps_nothing_does_not_pass_over_what_was_kept() {
     };
     let error = open(true).expect_err("a namespace out of service").to_string();
     assert!(error.contains(record_name(&identity(1)).as_str()) && error.contains("persist"), "{error}");
-    assert_eq!(open(false).unwrap(), Recovered::Sound { state: State::new(), sequence: 9 });
+    assert_eq!(
+        open(false).unwrap(),
+        Recovered::Sound { state: State::new(), write_protected: false, sequence: 9 }
+    );
 }
 
 #[test]

@@ -34,13 +34,29 @@ fn rights_follow_the_type() {
         (Kind::ExclusiveAccessAllRegistrants, [true, true], [true, true], [false, false]),
     ];
     for (kind, holder, registrant, other) in rows {
-        let rules = Rules::of(&held(kind, 2), &[id(1), id(2), id(3)]);
+        let rules = Rules::of(&held(kind, 2), false, &[id(1), id(2), id(3)]);
         let slots = [(HOLDER, holder), (REGISTRANT, registrant), (OTHER, other), (BEYOND, other)];
         for (slot, [read, write]) in slots.into_iter().chain([(u32::MAX, other)]) {
             for (writes, allowed) in [(false, read), (true, write)] {
                 let expected = if allowed { Ok(()) } else { Err(CONFLICT) };
                 assert_eq!(rules.judge(slot, writes), expected, "{kind:?}, slot {slot}, writes {writes}");
             }
+        }
+        assert!(!rules.is_fenced());
+    }
+}
+
+#[test]
+fn nobody_writes_to_a_namespace_that_is_write_protected_and_readers_are_not_disturbed() {
+    const PROTECTED: Status = Status::WRITE_PROTECTED.with_dnr();
+    let hosts = [id(1), id(2), id(3)];
+    let mut states: Vec<_> = Kind::ALL.into_iter().map(|kind| held(kind, 2)).collect();
+    states.push(State::new());
+    for state in states {
+        let (open, rules) = (Rules::of(&state, false, &hosts), Rules::of(&state, true, &hosts));
+        for slot in [HOLDER, REGISTRANT, OTHER, BEYOND, u32::MAX] {
+            assert_eq!(rules.judge(slot, false), open.judge(slot, false), "{:?}, slot {slot}", state.kind());
+            assert_eq!(rules.judge(slot, true), Err(PROTECTED), "{:?}, slot {slot}", state.kind());
         }
         assert!(!rules.is_fenced());
     }
@@ -65,7 +81,7 @@ fn many_slots_are_told_apart() {
     holder.id = slots.hosts()[256];
     let kind = Kind::ExclusiveAccessRegistrantsOnly;
     state = transition(&state, &holder, &acquire(1, kind), PERSISTENT).unwrap().next;
-    let rules = Rules::of(&state, slots.hosts());
+    let rules = Rules::of(&state, false, slots.hosts());
     for slot in 0..257 {
         let expected = if slot % 2 == 0 { Ok(()) } else { Err(CONFLICT) };
         assert_eq!(rules.judge(slot, true), expected, "{slot}");
@@ -117,14 +133,14 @@ fn hosts_that_come_and_go_take_no_more_slots_than_at_a_time() {
 
 #[test]
 fn a_free_slot_has_the_rights_of_those_who_are_not_registered() {
-    let rules = Rules::of(&held(Kind::ExclusiveAccessAllRegistrants, 2), &[id(1), id(0), id(2)]);
+    let rules = Rules::of(&held(Kind::ExclusiveAccessAllRegistrants, 2), false, &[id(1), id(0), id(2)]);
     let judged = [0, 1, 2].map(|slot| rules.judge(slot, false));
     assert_eq!(judged, [Ok(()), Err(CONFLICT), Ok(())]);
 }
 
 #[test]
 fn a_snapshot_judges_each_namespace_by_its_own_rules() {
-    let closed = Rules::of(&held(Kind::WriteExclusive, 1), &[id(1), id(2)]);
+    let closed = Rules::of(&held(Kind::WriteExclusive, 1), false, &[id(1), id(2)]);
     let snapshot = Snapshot::new([(4, Rules::fenced()), (1, Rules::open()), (2, closed)]);
     let fenced = Status::INTERNAL_ERROR.with_dnr();
     for slot in [0, 1, 2, 1_000_000] {
@@ -145,7 +161,7 @@ fn a_snapshot_judges_each_namespace_by_its_own_rules() {
 fn no_reservation_closes_nothing_to_anybody() {
     let mut state = State::new();
     state = transition(&state, &host(1), &register(1, None), PERSISTENT).unwrap().next;
-    let rules = Rules::of(&state, &[id(1), id(2)]);
+    let rules = Rules::of(&state, false, &[id(1), id(2)]);
     for slot in 0..3 {
         assert_eq!((rules.judge(slot, false), rules.judge(slot, true)), (Ok(()), Ok(())));
     }

@@ -300,5 +300,8 @@ fn the_right_that_an_operation_needs_is_that_of_its_command() {
             let allowed = if operation.writes() { rights.write && rights.read } else { rights.read };
             assert_eq!(rights.allow(group), allowed, "{opcode:?}");
         }
+        // Figure 623 of NVMe base 2.1: these commands are allowed on a namespace that is write protected.
+        let harmless = matches!(operation, Operation::Hint | Operation::Flush);
+        assert_eq!(operation.changes(), operation.writes() && !harmless, "{opcode:?}");
     }
 }
