@@ -9,7 +9,9 @@ use crate::spec::ana::GROUPS_ONLY;
 use crate::spec::fabrics::{
     Connect, ConnectAttributes, FabricsHeader, PropertyGet, PropertySet, PropertySize,
 };
-use crate::spec::feature::{AsyncEventConfiguration, FeatureId, NumberOfQueues, SetFeatures};
+use crate::spec::feature::{
+    AsyncEventConfiguration, FeatureId, NumberOfQueues, SetFeatures, WriteProtection, WriteProtectionState,
+};
 use crate::spec::identify::{Cns, Identify};
 use crate::spec::log_page::{LogPage, LogPageId, LogPageUpper};
 use crate::spec::nvm::{
@@ -178,6 +180,14 @@ pub fn event_configuration(events: AsyncEventConfiguration) -> Sqe {
     let mut sqe = Sqe::of(AdminOpcode::SET_FEATURES.0, 0, 0);
     sqe.cdw10 = U32::new(SetFeatures::new().with_fid(FeatureId::ASYNC_EVENT_CONFIGURATION.0).into_bits());
     sqe.cdw11 = U32::new(events.into_bits());
+    sqe
+}
+
+/// Set Features, Namespace Write Protection Config: the state that a namespace is to be in.
+pub fn write_protection(nsid: u32, state: WriteProtectionState) -> Sqe {
+    let mut sqe = Sqe::of(AdminOpcode::SET_FEATURES.0, 0, nsid);
+    sqe.cdw10 = U32::new(SetFeatures::new().with_fid(FeatureId::WRITE_PROTECTION.0).into_bits());
+    sqe.cdw11 = U32::new(WriteProtection::new().with_wps(state).into_bits());
     sqe
 }
 

@@ -24,6 +24,7 @@ mod mounts;
 mod pattern;
 mod peer;
 mod program;
+mod protection;
 mod records;
 mod reload;
 mod residence;

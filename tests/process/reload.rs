@@ -31,7 +31,7 @@ fn with_ana() -> Value {
 
 /// Writes another configuration and sends SIGHUP. Waits until the log says `times` times that a configuration was dealt
 /// with, and returns the log.
-fn reload(server: &Server, mut wanted: Value, times: usize) -> String {
+pub(crate) fn reload(server: &Server, mut wanted: Value, times: usize) -> String {
     if wanted["state_dir"].is_null() {
         wanted["state_dir"] = json!(server.directory.path().join("state"));
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use corelane::bdev::Bdev;
 use corelane::initiator::command;
 use corelane::nvmf::fence::recover::{Recovered, record_name, recover};
-use corelane::nvmf::fence::{Fences, Snapshot};
+use corelane::nvmf::fence::{Fences, NamespaceKey, Snapshot};
 use corelane::nvmf::host::Hosts;
 use corelane::nvmf::io::{Channels, Counts};
 use corelane::nvmf::namespace::Namespace;
@@ -420,13 +420,15 @@ fn reservations(
     let reader = store.reader();
     let (writer, worker) = Writer::local(store, sender, ORDERS_MAX);
     let mut fences = Fences::new(writer);
-    let recovered = (1..=3).map(|nsid| {
+    let there = |nsid: &u32| target.namespace(NamespaceKey { subsystem: 0, nsid: *nsid }).is_some();
+    let recovered = (1..=3).filter(there).map(|nsid| {
         let options = reservation::Options { ptpl: true };
         let found = recover(&reader, &identity(nsid), options).unwrap_or(Recovered::Fenced);
         (identity(nsid), found, options)
     });
     fences.add(0, sim.group().published(Arc::new(Snapshot::default())), recovered);
     target.enable_reservations(&Nqn::parse(NQN).expect("a name"));
+    target.enable_write_protection(&Nqn::parse(NQN).expect("a name"));
     target.set_fences(fences);
     (answers, worker)
 }

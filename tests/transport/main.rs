@@ -21,6 +21,7 @@ mod manual;
 mod moves;
 mod paths;
 mod pending;
+mod protection;
 mod reservations;
 mod rig;
 mod stall;

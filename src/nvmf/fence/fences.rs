@@ -249,6 +249,13 @@ impl Fences {
         (!kept.keeper.is_fenced()).then(|| kept.keeper.state())
     }
 
+    /// What was published last of a namespace.
+    #[cfg(test)]
+    pub(super) fn published(&self, key: NamespaceKey) -> &Rules {
+        let published = self.subsystems[&key.subsystem].publisher.current();
+        published.rules(key.nsid).expect("a namespace")
+    }
+
     /// The writer has answered.
     pub fn saved(&mut self, answer: Answer) {
         let key = key_of(answer.ticket);

@@ -77,6 +77,24 @@ impl<F: Files + Send + Sync + 'static> Stand<F> {
         self.answered.remove(&number).expect("an answer")
     }
 
+    /// Hosts protect the namespace, or do not any more; the status when everything is done.
+    fn protect(&mut self, nsid: u32, protected: bool) -> Status {
+        self.number += 1;
+        self.fences.submit(on(nsid), Origin::Io(self.number), Wish::Protection(protected));
+        self.settle();
+        while let Some(FenceAction::Settle { key }) = self.drains.pop() {
+            assert_eq!(self.answered.get(&self.number), None, "writes may be left");
+            self.fences.drained(key);
+            self.settle();
+        }
+        self.answered.remove(&self.number).expect("an answer")
+    }
+
+    /// What the host in the first slot is told about writing.
+    fn may_write(&self, nsid: u32) -> Result<(), Status> {
+        self.fences.published(on(nsid)).judge(0, true)
+    }
+
     fn settle(&mut self) {
         loop {
             let mut any = self.worker.step();
@@ -256,6 +274,68 @@ fn broken(call: Call, fault: Fault, persistent: bool) {
     for survivor in disk.survivors().every() {
         let again = Stand::new(Disk::holding(&survivor).store());
         assert_eq!(again.report(1, None), after, "{call:?} {fault:?}");
+    }
+}
+
+/// Breaks a call, and protects a namespace while it is broken, or lifts that; then repairs.
+fn broken_protection(call: Call, fault: Fault, protected: bool) {
+    let disk = Disk::holding(&BTreeMap::new());
+    let mut stand = Stand::new(disk.store());
+    assert_eq!(stand.run(1, 2, register(2, Some(true))), Status::SUCCESS);
+    if protected {
+        assert_eq!(stand.protect(1, true), Status::SUCCESS);
+    }
+    let (report, rights) = (stand.report(1, None), stand.may_write(1));
+    assert_eq!(rights.is_err(), protected);
+    disk.break_calls(call, fault);
+    for _ in 0..3 {
+        assert_eq!(stand.protect(1, !protected), FAILED, "{call:?} {fault:?}");
+        assert_eq!(
+            (stand.report(1, None), stand.may_write(1)),
+            (report.clone(), rights),
+            "{call:?} {fault:?}"
+        );
+    }
+    disk.repair();
+    assert_eq!(stand.protect(1, !protected), Status::SUCCESS, "{call:?} {fault:?}");
+    assert_eq!((stand.report(1, None), stand.may_write(1).is_err()), (report.clone(), !protected));
+    for survivor in disk.survivors().every() {
+        let again = Stand::new(Disk::holding(&survivor).store());
+        let found = (again.report(1, None), again.may_write(1).is_err());
+        assert_eq!(found, (report.clone(), !protected), "{call:?} {fault:?}");
+    }
+}
+
+#[test]
+fn protection_that_cannot_be_kept_is_refused_and_nothing_changes() {
+    for protected in [false, true] {
+        for call in [
+            Call::OpenDirectory,
+            Call::Create,
+            Call::Write,
+            Call::SyncFile,
+            Call::Rename,
+            Call::SyncDirectory,
+        ] {
+            broken_protection(call, Fault::Fails(Errno::IO), protected);
+        }
+        for fault in [Fault::MayReachDisk(Errno::IO), Fault::FailsAfterwards(Errno::IO)] {
+            broken_protection(Call::Rename, fault, protected);
+            broken_protection(Call::SyncDirectory, fault, protected);
+        }
+    }
+}
+
+#[test]
+fn a_power_cut_on_the_way_finds_what_was_answered_last() {
+    let disk = Disk::holding(&BTreeMap::new());
+    let mut stand = Stand::new(disk.store());
+    for protected in [true, false, true] {
+        assert_eq!(stand.protect(1, protected), Status::SUCCESS);
+        for survivor in disk.survivors().every() {
+            let again = Stand::new(Disk::holding(&survivor).store());
+            assert_eq!(again.may_write(1).is_err(), protected, "what was answered stays");
+        }
     }
 }
 
