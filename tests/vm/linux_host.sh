@@ -15,6 +15,8 @@
 set -uo pipefail
 # shellcheck source=tests/vm/steps.sh
 . "$(dirname "$0")/steps.sh"
+# shellcheck source=tests/vm/protection.sh
+. "$(dirname "$0")/protection.sh"
 
 : "${ADDRESS:?}" "${PORT:?}" "${NQN:?}" "${SERIAL:?}" "${MODEL:?}" "${UUID:?}" "${BLOCKS:?}" "${NQN2:?}" "${FEATURES:?}"
 STRICT=${STRICT:-yes}
@@ -230,9 +232,9 @@ read_every_feature() {
   [[ $STRICT == no ]] && return
   local device feature scope select
   device=$(controller "$NQN")
-  for feature in 0x01 0x02 0x04 0x05 0x07 0x0a 0x0b 0x0f 0x16 0x19 0x81 0x82 0x83; do
+  for feature in 0x01 0x02 0x04 0x05 0x07 0x0a 0x0b 0x0f 0x16 0x19 0x81 0x82 0x83 0x84; do
     scope=()
-    [[ $feature =~ 0x05|0x82|0x83 ]] && scope=(-n 1)
+    [[ $feature =~ 0x05|0x82|0x83|0x84 ]] && scope=(-n 1)
     [[ $feature == 0x16 ]] && scope=(-l 512)
     [[ $feature == 0x81 ]] && scope=(-l 16 --cdw11=1)
     for select in 0 1 2 3; do
@@ -453,7 +455,7 @@ gone() {
 }
 
 # Lines of a host that is content. Everything else that speaks of NVMe, or of a failed request, is a complaint.
-content='nvme nvme[0-9]+: (new ctrl: NQN "|Removing ctrl: NQN "|creating [0-9]+ I/O queues\.$|mapped [0-9]+/[0-9]+/[0-9]+ default/read/poll queues\.$|resetting controller$)'
+content='nvme nvme[0-9]+: (new ctrl: NQN "|Removing ctrl: NQN "|creating [0-9]+ I/O queues\.$|mapped [0-9]+/[0-9]+/[0-9]+ default/read/poll queues\.$|resetting controller$|rescanning namespaces\.$)'
 content+='|EXT4-fs \(nvme[0-9]+n[0-9]+\): (mounted filesystem|unmounting filesystem)'
 [[ $STRICT == no ]] && content+='|nvmet: (creating|adding|enabling)|nvmet_tcp: enabling' # the kernel's target in the same log
 refused='nvme nvme[0-9]+: Connect Invalid Data Parameter, subsysnqn "'"$NQN"'-not-there"$' # by refuse_unknown_subsystem
@@ -493,6 +495,7 @@ step "fio notices damage" fio_notices_damage
 step "zero" zeroing
 step "read, write, compare" read_write_compare
 step "verify, mark, copy" verify_mark_copy
+step "protect from writes" protect_writes
 step "reset" reset
 step "verify the tree after the reset" verify_tree
 step "stay connected" stay_connected

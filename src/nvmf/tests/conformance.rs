@@ -1,4 +1,5 @@
-//! docs/conformance.md: what it says of commands, features, log pages and Identify structures is so.
+//! docs/conformance.md: what it says of commands, features, log pages and Identify structures is so. What it says of the
+//! fields of Identify is looked at in [`fields`](super::fields).
 
 use std::collections::BTreeMap;
 

@@ -5,6 +5,7 @@ mod conformance;
 mod connect;
 mod discovery;
 mod features;
+mod fields;
 mod fuzz;
 mod identify;
 mod log_pages;
