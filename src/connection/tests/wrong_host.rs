@@ -258,6 +258,32 @@ fn terminate_requests_end_the_connection_without_an_answer() {
 }
 
 #[test]
+fn writes_with_one_cid_are_told_apart_by_their_tags() {
+    let mut connection = fresh();
+    show(&mut connection, &request(false)).unwrap();
+    for ttag in [1, 2] {
+        show(&mut connection, &wire::capsule(&sqe(1, 5, 512, false), &[], false, false)).unwrap();
+        connection.request_data(5, ttag, 512);
+    }
+    for expected in [2, 1] {
+        let (bytes, mut from) = (data(5, expected, 0, 512, true), 0);
+        let mut through = Vec::new();
+        while from < bytes.len() || through.is_empty() {
+            let (taken, event) = connection.next(&bytes[from..]).unwrap();
+            from += taken;
+            match event {
+                Event::Data { ttag, .. } => assert_eq!(ttag, expected),
+                Event::Transferred { ttag, intact: true } => through.push(ttag),
+                other => assert!(matches!(other, Event::Taken), "{other:?}"),
+            }
+        }
+        assert_eq!(through, [expected]);
+        connection.respond(&cqe(5));
+    }
+    assert!(!connection.is_ended());
+}
+
+#[test]
 fn abandoning_gives_back_payloads_and_ends() {
     let mut connection = opened(false);
     for bytes in [data(5, 1, 0, 4096, false), data(5, 1, 4096, 4096, true)] {

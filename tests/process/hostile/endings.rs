@@ -198,5 +198,6 @@ fn a_host_that_comes_back_after_a_reset_gets_the_same_queues() {
         io.leave(Leaves::Resets);
     }
     scene.check();
+    drop(session);
     scene.end();
 }

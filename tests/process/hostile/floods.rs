@@ -10,10 +10,11 @@ use corelane::spec::log_page::LogPageId;
 use corelane::spec::opcode::AdminOpcode;
 use corelane::spec::sqe::Sqe;
 use corelane::spec::status::Status;
+use corelane::spec::tcp::PduType;
 use serde_json::json;
 
 use crate::peer::{self, ANSWER_MAX, Digests, Leaves, Peer, by_transport, plain_icreq as icreq};
-use crate::scene::{NQN, OTHER_NQN, Scene, connect};
+use crate::scene::{NQN, Scene, connect};
 use crate::session::{Script, Session, numbered};
 
 /// Commands of a flood on one queue; the last is answered only if none is lost.
@@ -22,6 +23,12 @@ const COMMANDS: u16 = 2000;
 const BURST: u16 = 100;
 /// Connections of a flood.
 const CONNECTIONS: u16 = 1500;
+/// Peers that ask and do not read.
+const GREEDY: u8 = 16;
+/// What they ask for at a time: as much as a command may move (MDTS).
+const LARGE_BYTES: u32 = 128 << 10;
+/// What the target may hold for one of them, in bytes: two or three such answers, and what belongs to a connection.
+const UNREAD_MAX: u64 = 1 << 20;
 /// From one look at peers that take no more to the next.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -204,7 +211,7 @@ fn aborted_writes_give_back_what_they_held() {
                 io.transfer(&request, &data);
             }
             let pdu = io.receive().expect("an R2T or a completion");
-            if pdu.common.pdu_type == corelane::spec::tcp::PduType::R2T {
+            if pdu.common.pdu_type == PduType::R2T {
                 requests.push(zerocopy::FromBytes::read_from_prefix(&pdu.bytes).expect("an R2T").0);
                 continue;
             }
@@ -213,6 +220,7 @@ fn aborted_writes_give_back_what_they_held() {
         }
     }
     scene.check();
+    drop((io, session));
     scene.end();
 }
 
@@ -232,34 +240,54 @@ fn until_full(peers: &mut [&mut Peer], bytes: &[u8]) {
     }
 }
 
-#[test]
-fn large_answers_that_nobody_reads_are_bounded() {
-    const PEERS: u8 = 16;
-    /// What the target may hold for one of these peers, in bytes: answers of two commands, and what belongs to a connection.
-    const HELD_MAX: u64 = 1 << 20;
-    let mut scene = Scene::start();
-    let mut sessions: Vec<Session> = (0..PEERS)
-        .map(|number| {
-            let mut script = Script { narrow: true, ..Script::new(scene.address, OTHER_NQN) };
-            script.data.hostid[0] = number;
-            script.start()
-        })
-        .collect();
-    let page = by_transport(command::log_page(LogPageId::COMMAND_EFFECTS, 0, 128 << 10), 1, 128 << 10);
-    let asks = peer::command(&page, &[], &Peer::agreed(Digests::NONE)).repeat(1 << 18);
+/// Hosts of their own that read next to nothing, each with its association.
+fn narrow_sessions(scene: &Scene) -> Vec<Session> {
+    let session = |number| {
+        let mut script = Script { narrow: true, ..scene.script() };
+        script.data.hostid[0] = number;
+        script.start()
+    };
+    (0..GREEDY).map(session).collect()
+}
+
+/// Asks for the same until the sockets are full: the target holds no more than it may for each peer, serves others, and
+/// gives whole answers when one reads after all.
+fn ask_and_do_not_read(scene: &mut Scene, mut peers: Vec<&mut Peer>, asks: &Sqe) {
+    let asks = peer::command(asks, &[], &Peer::agreed(Digests::NONE)).repeat(1 << 18);
     let before = scene.resident_bytes();
-    let mut peers: Vec<&mut Peer> = sessions.iter_mut().map(|session| &mut session.admin).collect();
     until_full(&mut peers, &asks);
     scene.check();
-    let held = scene.resident_bytes().saturating_sub(before) / u64::from(PEERS);
-    assert!(held < HELD_MAX, "the target holds {held} bytes for a peer that does not read");
-    // When one reads after all, it gets whole answers.
+    let held = scene.resident_bytes().saturating_sub(before) / u64::from(GREEDY);
+    assert!(held < UNREAD_MAX, "the target holds {held} bytes for a peer that does not read");
+    println!("the target holds {held} bytes for a peer that does not read");
     peers[0].widen();
     for _ in 0..4 {
         let pdu = peers[0].receive().expect("an answer");
-        if pdu.common.pdu_type == corelane::spec::tcp::PduType::C2H_DATA {
-            assert_eq!(pdu.payload().len(), 128 << 10);
+        if pdu.common.pdu_type == PduType::C2H_DATA {
+            assert_eq!(pdu.payload().len(), LARGE_BYTES as usize);
         }
     }
+}
+
+#[test]
+fn log_pages_that_nobody_reads_are_bounded() {
+    let mut scene = Scene::start();
+    let mut sessions = narrow_sessions(&scene);
+    let page = command::log_page(LogPageId::COMMAND_EFFECTS, 0, LARGE_BYTES);
+    let peers = sessions.iter_mut().map(|session| &mut session.admin).collect();
+    ask_and_do_not_read(&mut scene, peers, &by_transport(page, 1, LARGE_BYTES as usize));
+    drop(sessions);
+    scene.end();
+}
+
+#[test]
+fn reports_that_nobody_reads_are_bounded() {
+    let mut scene = Scene::start();
+    let sessions = narrow_sessions(&scene);
+    let mut queues: Vec<Peer> = sessions.iter().map(|session| session.io(1)).collect();
+    let report = command::reservation::report(1, LARGE_BYTES);
+    let peers = queues.iter_mut().collect();
+    ask_and_do_not_read(&mut scene, peers, &by_transport(report, 1, LARGE_BYTES as usize));
+    drop((queues, sessions));
     scene.end();
 }

@@ -41,6 +41,7 @@ fn writes_with_one_cid_are_told_apart_by_their_tags() {
         assert!(read.payload() == pattern::blocks(7, lba, 512), "block {lba}");
     }
     scene.check();
+    drop((io, session));
     scene.end();
 }
 
@@ -60,6 +61,7 @@ fn one_host_may_come_twice_and_neither_disturbs_the_other() {
         assert!(alive.status().is_success());
     }
     scene.check();
+    drop((io, first));
     scene.end();
 }
 
@@ -121,6 +123,7 @@ fn commands_after_a_reset_reach_nobody() {
     refused.closed();
     begins_anew(&mut session);
     scene.check();
+    drop((io, session));
     scene.end();
 }
 
@@ -136,6 +139,7 @@ fn commands_after_a_shutdown_reach_nobody() {
     set(&mut session, enabled().with_en(false));
     begins_anew(&mut session);
     scene.check();
+    drop((io, session));
     scene.end();
 }
 

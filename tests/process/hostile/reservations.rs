@@ -50,6 +50,7 @@ fn data_that_is_too_short_is_refused_and_changes_nothing() {
     }
     assert_eq!(report(&mut io, 1 << 12).header.regstrnt.get(), 0, "nobody is registered");
     scene.check();
+    drop((io, session));
     scene.end();
 }
 
@@ -123,6 +124,7 @@ fn lengths_of_reports_and_log_pages_are_judged_by_what_the_host_has_room_for() {
         assert_eq!(answer(&mut session.admin, &page), status, "a log page");
         scene.check();
     }
+    drop((io, session));
     scene.end();
 }
 

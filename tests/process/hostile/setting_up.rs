@@ -88,5 +88,6 @@ fn queues_that_are_reset_while_they_are_set_up_leave_nothing() {
     let mut io = again(&session, 1);
     assert!(io.execute(&numbered(command::flush(1), 1), &[]).status().is_success());
     scene.check();
+    drop((io, session));
     scene.end();
 }
