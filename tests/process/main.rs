@@ -4,9 +4,13 @@
 //! Ports are the kernel's choice, every wait has a deadline, and nothing sleeps but where time itself is measured.
 
 mod acts;
+mod alignment;
+mod bounds;
 mod budgets;
 mod chained;
 mod crowd;
+mod depth;
+mod descriptors;
 mod engines;
 mod files;
 mod fused;

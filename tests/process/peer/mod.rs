@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use corelane::pdu::header::{self, Agreement, HEADER_BYTES_MAX, Role};
-use corelane::pdu::{self, data, digest};
+use corelane::pdu::{self, data, digest, icreq};
 use corelane::spec::cqe::Cqe;
 use corelane::spec::sgl::SglDescriptor;
 use corelane::spec::sqe::Sqe;
@@ -66,9 +66,19 @@ impl Peer {
         Self::new(address).open(digests)
     }
 
+    /// Connects, and exchanges this ICReq for an ICResp.
+    pub(crate) fn opened_with(address: SocketAddr, request: &icreq::Request) -> Self {
+        Self::new(address).open_with(request)
+    }
+
     /// Exchanges ICReq and ICResp.
-    pub(crate) fn open(mut self, digests: Digests) -> Self {
-        self.send(&icreq(digests));
+    pub(crate) fn open(self, digests: Digests) -> Self {
+        self.open_with(&request(digests))
+    }
+
+    fn open_with(mut self, request: &icreq::Request) -> Self {
+        let digests = Digests { header: request.header_digest, data: request.data_digest };
+        self.send(&icreq_of(request));
         let response = self.receive().expect("an ICResp");
         assert_eq!(response.common.pdu_type, PduType::ICRESP);
         let (response, _) = Icresp::ref_from_prefix(&response.bytes).expect("128 bytes");
@@ -143,7 +153,7 @@ impl Peer {
         let mut bytes = self.read(header::COMMON_BYTES)?;
         let common = *header::common(&bytes).expect("eight bytes");
         let plen = common.plen.get() as usize;
-        assert!((8..=1 << 20).contains(&plen), "a PDU of {plen} bytes");
+        assert!((8..=(1 << 20) + 256).contains(&plen), "a PDU of {plen} bytes");
         let rest = self.read(plen - bytes.len()).expect("the whole PDU before the end of the connection");
         bytes.extend(rest);
         let pdu = Pdu { common, bytes };
@@ -218,10 +228,16 @@ impl Pdu {
 
 /// An ICReq.
 pub(crate) fn icreq(digests: Digests) -> Vec<u8> {
-    let (header_digest, data_digest) = (digests.header, digests.data);
-    let request = pdu::icreq::Request { header_digest, data_digest, alignment: 4, r2t_max: 1 };
+    icreq_of(&request(digests))
+}
+
+fn request(digests: Digests) -> icreq::Request {
+    icreq::Request { header_digest: digests.header, data_digest: digests.data, alignment: 4, r2t_max: 1 }
+}
+
+fn icreq_of(request: &icreq::Request) -> Vec<u8> {
     let mut out = vec![0; 128];
-    let length = pdu::icreq::encode(&mut out, &request);
+    let length = icreq::encode(&mut out, request);
     assert_eq!(length, 128);
     out
 }
