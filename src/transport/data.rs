@@ -19,6 +19,14 @@ pub(super) enum Data {
 }
 
 impl Data {
+    /// A hint: it is about to be sent. What lies in a namespace may have to come from far away.
+    #[inline]
+    pub(super) fn expect(&self) {
+        if let Self::Lent(segment) = self {
+            mem::expect_read(*segment);
+        }
+    }
+
     /// Adds `range` of it to a send.
     pub(super) fn gather<'a>(&'a self, range: Range<usize>, gather: &mut Gather<'_, 'a>) {
         match self {

@@ -24,6 +24,8 @@ use crate::transport::queues::Alarm;
 
 /// Sends that one flush of one socket makes; the rest waits for the next turn.
 const SENDS_PER_FLUSH: usize = 4;
+/// Stretches of one send that are looked at for memory that may be far away: what one list takes.
+const ANNOUNCED_MAX: usize = 512;
 
 /// Where a link is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,6 +157,13 @@ impl Link {
     }
 
     fn send(&self, group: &mut PollGroup, list: &mut GatherList) -> (Sent, usize) {
+        // One after the other at once, so that the processor translates many addresses at a time: the kernel copies them one
+        // by one. Between other work, each of these hints takes as long as its translation.
+        for piece in self.connection.outbox().pieces().take(ANNOUNCED_MAX) {
+            if let Piece::Data(data, _) = piece {
+                data.expect();
+            }
+        }
         let mut gather = Gather::new(list);
         for piece in self.connection.outbox().pieces() {
             if gather.is_full() {

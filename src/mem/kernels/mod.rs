@@ -33,7 +33,7 @@ const COMPARE_BYTES: usize = 1024;
 /// Bytes of the private copies that are checksummed.
 const CHECKSUM_BYTES: usize = 4096;
 
-/// Bytes that a hint names: enough for the translation of the address, which takes longest, and for the processor to
+/// Bytes that a hint about a write names: enough for the translation of the address, which takes longest, and for the processor to
 /// see where the access goes on.
 const HINTED_BYTES: usize = 256;
 
@@ -63,15 +63,14 @@ pub fn copy_far(from: Segment, into: SegmentMut) {
     unsafe { primitive::copy_far(from.pointer(), into.pointer(), into.len()) };
 }
 
-/// A hint: somebody, the kernel included, is about to read `from`, on this core. Its address is translated and its first bytes are
-/// fetched while this core goes on; nothing else happens.
+/// A hint: somebody, the kernel included, is about to read `from`, on this core. Its address is translated, which takes longest,
+/// and its first line fetched; nothing else happens. Many in a row are translated at the same time.
+#[inline]
 pub fn expect_read(from: Segment) {
-    for at in (0..from.len().min(HINTED_BYTES)).step_by(LINE_BYTES) {
-        primitive::fetch(from.pointer().wrapping_add(at));
-    }
+    primitive::fetch(from.pointer());
 }
 
-/// As [`expect_read`], for memory that is about to be written.
+/// As [`expect_read`], for memory that is about to be written, and for more than its first line.
 pub fn expect_write(into: SegmentMut) {
     for at in (0..into.len().min(HINTED_BYTES)).step_by(LINE_BYTES) {
         primitive::fetch_to_write(into.pointer().wrapping_add(at));
