@@ -192,12 +192,14 @@ impl<D: Payload> Connection<D> {
     }
 
     /// A command more can be taken on, with `outstanding` unanswered: its answer will find room.
+    #[inline]
     pub fn has_room(&self, outstanding: usize) -> bool {
         self.outbox.fits(outstanding + 1, ANSWER_BYTES_MAX)
     }
 
     /// The next PDU is a command capsule, of which `bytes` show the header: the owner may let it wait for room. Data of
     /// commands that are under way must not wait, because what it completes is what makes room.
+    #[inline]
     pub fn begins_command(&self, bytes: &[u8]) -> bool {
         let between = self.framing.is_between() && self.completed.is_none();
         let common = header::common(bytes).filter(|_| between);
@@ -208,6 +210,9 @@ impl<D: Payload> Connection<D> {
     /// capsule is; all in bytes. Takes nothing, checks no digest, and need not be what [`Connection::next`] will find: for
     /// hints only.
     pub fn foresee<'b>(&self, bytes: &'b [u8]) -> Option<(&'b Sqe, usize, usize)> {
+        if let Some((start, total)) = header::plain_capsule(bytes, self.framing.agreement()) {
+            return Some((capsule::decode_command(bytes).ok()?, total - start, total));
+        }
         let layout = header::layout(header::common(bytes)?, Role::Host, self.framing.agreement()).ok()?;
         if layout.pdu_type != PduType::CAPSULE_CMD {
             return None;
@@ -258,6 +263,9 @@ impl<D: Payload> Connection<D> {
         }
         if self.state == State::Ended {
             return Ok((0, Event::Incomplete));
+        }
+        if let Some(step) = self.plain_command(bytes) {
+            return Ok(step);
         }
         self.step(bytes).inspect_err(|&error| self.terminate(error, bytes))
     }
@@ -316,6 +324,18 @@ impl<D: Payload> Connection<D> {
         let request = r2t::Request { cid, ttag, offset: 0, bytes };
         let agreement = &self.sending;
         self.outbox.push(28, |out| r2t::encode(out, &request, agreement));
+    }
+
+    /// A command capsule that is whole and as most are; everything else takes the long way to the same end.
+    #[inline]
+    fn plain_command<'b>(&self, bytes: &'b [u8]) -> Option<(usize, Event<'b>)> {
+        if self.state != State::Ready || !self.framing.is_between() {
+            return None;
+        }
+        let (start, total) = header::plain_capsule(bytes, self.framing.agreement())?;
+        let data = bytes.get(start..total)?;
+        let sqe = capsule::decode_command(bytes).ok()?;
+        Some((total, Event::Command { sqe, data, intact: true }))
     }
 
     fn step<'b>(&mut self, bytes: &'b [u8]) -> Result<(usize, Event<'b>), PduError> {

@@ -66,6 +66,7 @@ impl Framing {
     }
 
     /// What is agreed on for PDUs that arrive.
+    #[inline]
     pub fn agreement(&self) -> &Agreement {
         &self.agreement
     }
@@ -126,6 +127,7 @@ impl Framing {
     }
 
     /// The next byte of the stream is the first of a PDU, or belongs to a header that was shown and not taken.
+    #[inline]
     pub fn is_between(&self) -> bool {
         matches!(self.state, State::Between)
     }

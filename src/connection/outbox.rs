@@ -120,6 +120,7 @@ impl<D> Outbox<D> {
 
     /// `answers` more answers of at most `bytes` header bytes each, every one with at most one payload, find room,
     /// and a terminate request after them.
+    #[inline]
     pub fn fits(&self, answers: usize, bytes: usize) -> bool {
         self.ring.len() - self.used >= answers * bytes + SPARE_BYTES
             && self.items_max - self.items.len() >= answers * 2 + SPARE_ITEMS
@@ -129,6 +130,7 @@ impl<D> Outbox<D> {
     ///
     /// # Panics
     /// Where there is no room: the owner asks [`Outbox::fits`] before it takes on the duty to answer.
+    #[inline]
     pub fn push(&mut self, max: usize, write: impl FnOnce(&mut [u8]) -> usize) {
         if self.items.is_empty() {
             self.tail = 0;
@@ -163,6 +165,7 @@ impl<D> Outbox<D> {
     ///
     /// # Panics
     /// Where there is no room, as [`Outbox::push`].
+    #[inline]
     pub fn push_data(&mut self, data: D, range: Range<usize>) {
         assert!(!range.is_empty());
         assert!(self.items.len() < self.items_max, "no room for an item");

@@ -12,6 +12,7 @@ use crate::spec::tcp::{CapsuleCmd, CapsuleResp, PduType};
 ///
 /// # Errors
 /// [`PduError::HeaderField`] if it is truncated.
+#[inline]
 pub fn decode_command(bytes: &[u8]) -> Result<&Sqe, PduError> {
     let (capsule, _) = CapsuleCmd::ref_from_prefix(bytes).map_err(|_| PduError::HeaderField { offset: 4 })?;
     Ok(&capsule.sqe)
@@ -34,6 +35,7 @@ pub fn encode_command(out: &mut [u8], sqe: &Sqe, data_bytes: usize, agreement: &
 }
 
 /// Writes a response capsule; returns its length.
+#[inline]
 pub fn encode_response(out: &mut [u8], cqe: &Cqe, agreement: &Agreement) -> usize {
     let common = header::outgoing(PduType::CAPSULE_RESP, 0, 24, 0, agreement);
     header::write(out, &CapsuleResp { header: common, cqe: *cqe }, agreement)

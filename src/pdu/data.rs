@@ -57,6 +57,7 @@ pub fn decode(bytes: &[u8], layout: &Layout) -> Result<Chunk, PduError> {
 }
 
 /// Writes the header of a data PDU that `from` sends; returns where its data goes.
+#[inline]
 pub fn encode(out: &mut [u8], from: Role, chunk: &Chunk, agreement: &Agreement) -> usize {
     assert!(chunk.bytes > 0);
     assert!(chunk.last || !chunk.success);

@@ -51,6 +51,53 @@ fn every_alignment_finds_room_and_reads_back() {
     assert_eq!(longest, (HEADER_BYTES_MAX, DATA_HEADER_BYTES_MAX), "the limits are tight");
 }
 
+/// The short way says what the long one says, or nothing; and something of each right capsule without digests.
+#[test]
+fn plain_capsules_are_what_the_layout_says() {
+    let mut plain = 0;
+    for (header_digest, data_digest) in DIGESTS {
+        for alignment in alignments() {
+            let agreement = agreement(header_digest, data_digest, alignment);
+            let limit = agreement.capsule_bytes_max;
+            for (pdu_type, flags, hlen) in
+                [(4, 0, 72), (4, 1, 72), (4, 2, 72), (4, 0, 24), (6, 0, 72), (0, 0, 72)]
+            {
+                for pdo in 0..=u8::MAX {
+                    for plen in [
+                        0,
+                        8,
+                        71,
+                        72,
+                        73,
+                        76,
+                        80,
+                        128,
+                        255,
+                        512,
+                        72 + limit,
+                        73 + limit,
+                        128 + limit,
+                        u32::MAX,
+                    ] {
+                        let mut bytes = [0xee; 128];
+                        bytes[..4].copy_from_slice(&[pdu_type, flags, hlen, pdo]);
+                        bytes[4..8].copy_from_slice(&plen.to_le_bytes());
+                        let long = header::layout(header::common(&bytes).unwrap(), H, &agreement)
+                            .ok()
+                            .filter(|layout| layout.pdu_type == PduType::CAPSULE_CMD && layout.flags == 0)
+                            .filter(|_| !header_digest && !data_digest)
+                            .map(|layout| (layout.data_start, layout.total));
+                        assert_eq!(header::plain_capsule(&bytes, &agreement), long, "{:?}", &bytes[..8]);
+                        assert_eq!(header::plain_capsule(&bytes[..71], &agreement), None);
+                        plain += usize::from(long.is_some());
+                    }
+                }
+            }
+        }
+    }
+    assert!(plain > 1000, "{plain}");
+}
+
 const H: Role = Role::Host;
 const C: Role = Role::Controller;
 
