@@ -130,25 +130,25 @@ pub struct CommandTrace {
 }
 
 impl CommandTrace {
-    /// Counts a command that succeeded and moved `bytes`. Only the owning reactor may call it.
+    /// Counts `commands` that succeeded and moved `bytes` altogether. Only the owning reactor may call it.
     #[inline]
-    pub fn succeeded(&self, kind: Kind, bytes: u64) {
-        self.succeeded[kind as usize].add(1);
+    pub fn succeeded(&self, kind: Kind, commands: u64, bytes: u64) {
+        self.succeeded[kind as usize].add(commands);
         self.bytes[kind as usize].add(bytes);
     }
 
-    /// Counts a command that failed. Only the owning reactor may call it.
-    pub fn failed(&self, kind: Kind, fault: Fault) {
-        self.failed[kind as usize].add(1);
+    /// Counts `commands` that failed. Only the owning reactor may call it.
+    pub fn failed(&self, kind: Kind, fault: Fault, commands: u64) {
+        self.failed[kind as usize].add(commands);
         if fault == Fault::Media {
-            self.media_errors.add(1);
+            self.media_errors.add(commands);
         }
     }
 
-    /// Notes how many nanoseconds a command took. Only the owning reactor may call it.
+    /// Notes how many nanoseconds each of `commands`, at least one, took. Only the owning reactor may call it.
     #[inline]
-    pub fn took(&self, class: Class, nanoseconds: Sample) {
-        self.latencies[class as usize].add(nanoseconds);
+    pub fn took(&self, class: Class, nanoseconds: Sample, commands: u64) {
+        self.latencies[class as usize].add_many(nanoseconds, commands);
     }
 
     /// Commands so far, of all kinds, failed ones included.

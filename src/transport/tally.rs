@@ -6,8 +6,10 @@
 //! later, or the management reactor, end with the beginning of the turn in which they are back. So times are exact to a
 //! batch, and are never those of the network.
 //!
-//! Invariant: a command is counted once, when it is answered, also where nobody is left to read the answer; `answered`
-//! holds those of this batch.
+//! Commands of one batch that came together are counted together: what is the same of them is looked up once.
+//!
+//! Invariant: a command is counted once, also where nobody is left to read the answer: at the end of the batch in which it
+//! is answered, before the answer is sent. `answered` holds those of this batch.
 
 use corelane_reactors::clock::Time;
 use corelane_reactors::stats::Sample;
@@ -17,13 +19,13 @@ use crate::nvmf::io::{self, Request};
 use crate::spec::opcode::NvmOpcode;
 use crate::spec::sqe::Sqe;
 use crate::spec::status::Status;
-use crate::trace::{Class, Fault, Kind, What};
+use crate::trace::{Fault, Kind, What};
 use crate::transport::answers::worded;
 use crate::transport::io_queue::IoQueue;
 use crate::transport::link::Link;
 use crate::transport::queues::Services;
 
-/// Answers of one batch that share the reading of the clock at its end; one more has it read before.
+/// Runs of like answers that share the reading of the clock at the end of a batch; one more has it read before.
 pub(super) const ANSWERED_MAX: usize = 128;
 
 /// What names a command towards its host, and when its capsule was taken.
@@ -33,12 +35,22 @@ pub(super) struct Mark {
     pub(super) since: Time,
 }
 
-/// A command that was answered and not timed yet.
+/// Commands that were answered one after the other, and are not counted yet: all of one kind, on one namespace, and taken in
+/// one batch; all succeeded, or all failed for one reason.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answered {
+    alike: Alike,
+    commands: u64,
+    bytes: u64,
+}
+
+/// What the commands of a run have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Alike {
     since: Time,
     nsid: u32,
-    class: Class,
+    kind: Kind,
+    fault: Option<Fault>,
 }
 
 impl IoQueue {
@@ -113,35 +125,39 @@ impl IoQueue {
         bytes: u64,
         status: Status,
     ) {
-        let namespace = self.namespaces.trace(nsid);
-        match io::fault_of(status) {
-            None => {
-                self.trace.succeeded(kind, bytes);
-                namespace.inspect(|trace| trace.succeeded(kind, bytes));
-            }
-            Some(fault) => {
-                self.trace.failed(kind, fault);
-                namespace.inspect(|trace| trace.failed(kind, fault));
-                // Hosts compare in order to lose races: that is no event.
-                if fault == Fault::Media && !status.is(Status::COMPARE_FAILURE) {
-                    let values = [self.controller.number(), nsid.into(), status.kind_and_code().into()];
-                    services.note(What::MediaError, values);
-                }
-            }
+        let fault = io::fault_of(status);
+        // Hosts compare in order to lose races: that is no event.
+        if fault == Some(Fault::Media) && !status.is(Status::COMPARE_FAILURE) {
+            let values = [self.controller.number(), nsid.into(), status.kind_and_code().into()];
+            services.note(What::MediaError, values);
+        }
+        let alike = Alike { since: mark.since, nsid, kind, fault };
+        if let Some(run) = self.answered.last_mut()
+            && run.alike == alike
+        {
+            run.commands += 1;
+            run.bytes += bytes;
+            return;
         }
         if self.answered.len() == ANSWERED_MAX {
             services.batch_ends();
             self.settle_answers(services);
         }
-        self.answered.push(Answered { since: mark.since, nsid, class: kind.class() });
+        self.answered.push(Answered { alike, commands: 1, bytes });
     }
 
-    /// The batch is over: notes how long its commands took.
+    /// The batch is over: counts its commands, and notes how long they took.
     pub(super) fn settle_answers(&mut self, services: &Services) {
-        for Answered { since, nsid, class } in self.answered.drain(..) {
+        for Answered { alike: Alike { since, nsid, kind, fault }, commands, bytes } in self.answered.drain(..)
+        {
             let sample = Sample::of_time(services.latest.since(since));
-            self.trace.took(class, sample);
-            self.namespaces.trace(nsid).inspect(|trace| trace.took(class, sample));
+            for trace in [Some(&*self.trace), self.namespaces.trace(nsid)].into_iter().flatten() {
+                match fault {
+                    None => trace.succeeded(kind, commands, bytes),
+                    Some(fault) => trace.failed(kind, fault, commands),
+                }
+                trace.took(kind.class(), sample, commands);
+            }
         }
     }
 

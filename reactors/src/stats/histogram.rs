@@ -71,9 +71,15 @@ impl Histogram {
     /// Adds a sample; only the one writer may.
     #[inline]
     pub fn add(&self, sample: Sample) {
+        self.add_many(sample, 1);
+    }
+
+    /// Adds a sample that was taken `count` times, at least once; only the one writer may.
+    #[inline]
+    pub fn add_many(&self, sample: Sample, count: u64) {
         let Sample { value, bucket } = sample;
-        self.buckets[bucket].add(1);
-        self.sum.add(value);
+        self.buckets[bucket].add(count);
+        self.sum.add(value.wrapping_mul(count));
         if value > self.max.read() {
             self.max.set(value);
         }

@@ -43,9 +43,9 @@ fn report() -> Report {
 
 fn data() -> Data {
     let trace = CommandTrace::default();
-    trace.succeeded(Kind::Read, 4096);
-    trace.failed(Kind::Read, Fault::Media);
-    trace.took(Class::Read, Value::of(2_000));
+    trace.succeeded(Kind::Read, 1, 4096);
+    trace.failed(Kind::Read, Fault::Media, 1);
+    trace.took(Class::Read, Value::of(2_000), 1);
     let counts = trace.counts();
     let subsystem = "nqn.2026-11.io.corelane:a\"b\\c\nd".to_owned();
     let connection = |qid, counts| ConnectionData {

@@ -7,10 +7,10 @@ fn every_kind_is_counted_apart() {
     let trace = CommandTrace::default();
     for (number, kind) in (1u64..).zip(Kind::ALL) {
         for _ in 0..number {
-            trace.succeeded(kind, 512);
-            trace.took(kind.class(), Sample::of(number));
+            trace.succeeded(kind, 1, 512);
+            trace.took(kind.class(), Sample::of(number), 1);
         }
-        trace.failed(kind, if kind == Kind::Read { Fault::Media } else { Fault::Other });
+        trace.failed(kind, if kind == Kind::Read { Fault::Media } else { Fault::Other }, 1);
     }
     let counts = trace.counts();
     for (number, kind) in (1u64..).zip(Kind::ALL) {
@@ -25,10 +25,10 @@ fn every_kind_is_counted_apart() {
 #[test]
 fn what_reactors_counted_adds_up() {
     let (one, other) = (CommandTrace::default(), CommandTrace::default());
-    one.succeeded(Kind::Write, 4096);
-    one.took(Class::Write, Sample::of(7));
-    other.succeeded(Kind::Write, 512);
-    other.failed(Kind::Flush, Fault::Media);
+    one.succeeded(Kind::Write, 1, 4096);
+    one.took(Class::Write, Sample::of(7), 1);
+    other.succeeded(Kind::Write, 1, 512);
+    other.failed(Kind::Flush, Fault::Media, 1);
     let mut sum = CommandCounts::default();
     sum.merge(&one.counts());
     sum.merge(&other.counts());

@@ -31,6 +31,16 @@ fn an_empty_one_has_no_quantiles() {
 }
 
 #[test]
+fn a_sample_of_many_is_as_many_samples() {
+    let (many, each) = (Histogram::new(), Histogram::new());
+    for (value, count) in [(0, 3), (77, 128), (u64::MAX, 2), (VALUE_MAX, 1)] {
+        many.add_many(Sample::of(value), count);
+        (0..count).for_each(|_| each.record(value));
+    }
+    assert_eq!(many.distribution(), each.distribution());
+}
+
+#[test]
 fn values_beyond_the_buckets_are_counted_and_told_as_the_greatest() {
     let distribution = recorded(&[1, VALUE_MAX + 5, u64::MAX]).distribution();
     assert_eq!((distribution.count(), distribution.max()), (3, u64::MAX));

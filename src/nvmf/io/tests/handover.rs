@@ -301,16 +301,16 @@ fn what_a_device_says_becomes_a_status() {
 fn what_was_done_is_counted_by_lane_and_summed() {
     let counts = Counts::new(2, [7, 1]);
     assert!(Arc::ptr_eq(&counts.lane(0).namespace(7), &counts.lane(0).namespace(7)));
-    counts.lane(0).namespace(1).succeeded(Kind::Read, 512);
-    counts.lane(1).namespace(7).succeeded(Kind::Read, 512);
-    counts.lane(0).namespace(1).succeeded(Kind::Compare, 1024);
-    counts.lane(0).namespace(1).succeeded(Kind::Write, 4096);
-    counts.lane(1).namespace(1).failed(Kind::Write, Fault::Media);
-    counts.lane(1).namespace(1).failed(Kind::Write, Fault::Other);
-    counts.lane(1).namespace(1).succeeded(Kind::Flush, 0);
+    counts.lane(0).namespace(1).succeeded(Kind::Read, 1, 512);
+    counts.lane(1).namespace(7).succeeded(Kind::Read, 1, 512);
+    counts.lane(0).namespace(1).succeeded(Kind::Compare, 1, 1024);
+    counts.lane(0).namespace(1).succeeded(Kind::Write, 1, 4096);
+    counts.lane(1).namespace(1).failed(Kind::Write, Fault::Media, 1);
+    counts.lane(1).namespace(1).failed(Kind::Write, Fault::Other, 1);
+    counts.lane(1).namespace(1).succeeded(Kind::Flush, 1, 0);
     // One that came later, and one that cannot have come.
-    counts.lane(1).namespace(2).succeeded(Kind::Read, 512);
-    counts.lane(1).namespace(257).succeeded(Kind::Read, 512);
+    counts.lane(1).namespace(2).succeeded(Kind::Read, 1, 512);
+    counts.lane(1).namespace(257).succeeded(Kind::Read, 1, 512);
     let expected = IoCounts {
         read_commands: 4,
         write_commands: 1,
