@@ -121,6 +121,7 @@ fn links_lead_somewhere() {
         "CHANGELOG.md",
         "docs/configuration.md",
         "docs/architecture.md",
+        "docs/hostile-peers.md",
         "docs/metrics.md",
         "docs/reservations.md",
         "docs/setup.md",

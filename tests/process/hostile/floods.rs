@@ -6,16 +6,15 @@ use std::time::{Duration, Instant};
 use corelane::initiator::command;
 use corelane::spec::abort::{Abort, AbortResult};
 use corelane::spec::identify::Cns;
-use corelane::spec::log_page::LogPageId;
 use corelane::spec::opcode::AdminOpcode;
 use corelane::spec::sqe::Sqe;
 use corelane::spec::status::Status;
 use corelane::spec::tcp::PduType;
 use serde_json::json;
 
-use crate::peer::{self, ANSWER_MAX, Digests, Leaves, Peer, by_transport, plain_icreq as icreq};
+use crate::peer::{self, ANSWER_MAX, Leaves, Peer, by_transport, plain_icreq as icreq};
 use crate::scene::{NQN, Scene, connect};
-use crate::session::{Script, Session, numbered};
+use crate::session::numbered;
 
 /// Commands of a flood on one queue; the last is answered only if none is lost.
 const COMMANDS: u16 = 2000;
@@ -23,28 +22,16 @@ const COMMANDS: u16 = 2000;
 const BURST: u16 = 100;
 /// Connections of a flood.
 const CONNECTIONS: u16 = 1500;
-/// Peers that ask and do not read.
-const GREEDY: u8 = 16;
-/// What they ask for at a time: as much as a command may move (MDTS).
-const LARGE_BYTES: u32 = 128 << 10;
-/// What the target may hold for one of them, in bytes: two or three such answers, and what belongs to a connection.
-const UNREAD_MAX: u64 = 1 << 20;
-/// From one look at peers that take no more to the next.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// Abort of command `victim` of queue `sqid`.
-pub(super) fn abort(sqid: u16, victim: u16, cid: u16) -> Sqe {
+fn abort(sqid: u16, victim: u16, cid: u16) -> Sqe {
     let mut sqe = numbered(Sqe::of(AdminOpcode::ABORT.0, 0, 0), cid);
     sqe.cdw10.set(Abort::new().with_sqid(sqid).with_cid(victim).into_bits());
     sqe
 }
 
 /// Sends `COMMANDS` commands in bursts and reads all answers; how many were of each kind, `None` for what is not to be.
-pub(super) fn flood(
-    peer: &mut Peer,
-    sqe: impl Fn(u16) -> Sqe,
-    kind: impl Fn(Status) -> Option<usize>,
-) -> [usize; 2] {
+fn flood(peer: &mut Peer, sqe: impl Fn(u16) -> Sqe, kind: impl Fn(Status) -> Option<usize>) -> [usize; 2] {
     let mut counts = [0; 2];
     for first in (0..COMMANDS).step_by(usize::from(BURST)) {
         let burst = (first..first + BURST).flat_map(|cid| peer::command(&sqe(cid), &[], &peer.agreement));
@@ -221,73 +208,5 @@ fn aborted_writes_give_back_what_they_held() {
     }
     scene.check();
     drop((io, session));
-    scene.end();
-}
-
-/// Sends `bytes` to peers that do not read, until none of them takes more.
-fn until_full(peers: &mut [&mut Peer], bytes: &[u8]) {
-    let mut sent = vec![0; peers.len()];
-    loop {
-        let before: usize = sent.iter().sum();
-        for (peer, sent) in peers.iter_mut().zip(&mut sent) {
-            *sent += peer.send_without_waiting(&bytes[*sent..]);
-            assert!(*sent < bytes.len(), "the target takes commands without end");
-        }
-        if sent.iter().sum::<usize>() == before {
-            return;
-        }
-        std::thread::sleep(LOOK);
-    }
-}
-
-/// Hosts of their own that read next to nothing, each with its association.
-fn narrow_sessions(scene: &Scene) -> Vec<Session> {
-    let session = |number| {
-        let mut script = Script { narrow: true, ..scene.script() };
-        script.data.hostid[0] = number;
-        script.start()
-    };
-    (0..GREEDY).map(session).collect()
-}
-
-/// Asks for the same until the sockets are full: the target holds no more than it may for each peer, serves others, and
-/// gives whole answers when one reads after all.
-fn ask_and_do_not_read(scene: &mut Scene, mut peers: Vec<&mut Peer>, asks: &Sqe) {
-    let asks = peer::command(asks, &[], &Peer::agreed(Digests::NONE)).repeat(1 << 18);
-    let before = scene.resident_bytes();
-    until_full(&mut peers, &asks);
-    scene.check();
-    let held = scene.resident_bytes().saturating_sub(before) / u64::from(GREEDY);
-    assert!(held < UNREAD_MAX, "the target holds {held} bytes for a peer that does not read");
-    println!("the target holds {held} bytes for a peer that does not read");
-    peers[0].widen();
-    for _ in 0..4 {
-        let pdu = peers[0].receive().expect("an answer");
-        if pdu.common.pdu_type == PduType::C2H_DATA {
-            assert_eq!(pdu.payload().len(), LARGE_BYTES as usize);
-        }
-    }
-}
-
-#[test]
-fn log_pages_that_nobody_reads_are_bounded() {
-    let mut scene = Scene::start();
-    let mut sessions = narrow_sessions(&scene);
-    let page = command::log_page(LogPageId::COMMAND_EFFECTS, 0, LARGE_BYTES);
-    let peers = sessions.iter_mut().map(|session| &mut session.admin).collect();
-    ask_and_do_not_read(&mut scene, peers, &by_transport(page, 1, LARGE_BYTES as usize));
-    drop(sessions);
-    scene.end();
-}
-
-#[test]
-fn reports_that_nobody_reads_are_bounded() {
-    let mut scene = Scene::start();
-    let sessions = narrow_sessions(&scene);
-    let mut queues: Vec<Peer> = sessions.iter().map(|session| session.io(1)).collect();
-    let report = command::reservation::report(1, LARGE_BYTES);
-    let peers = queues.iter_mut().collect();
-    ask_and_do_not_read(&mut scene, peers, &by_transport(report, 1, LARGE_BYTES as usize));
-    drop((queues, sessions));
     scene.end();
 }

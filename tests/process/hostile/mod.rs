@@ -18,6 +18,7 @@ mod identifiers;
 mod memory;
 mod names;
 mod pace;
+mod page;
 mod reservations;
 mod setting_up;
 mod share;

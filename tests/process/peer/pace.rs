@@ -49,11 +49,6 @@ impl Peer {
         Self::over(TcpStream::from(socket))
     }
 
-    /// Takes more than the least at a time from now on.
-    pub(crate) fn widen(&mut self) {
-        sockopt::set_socket_recv_buffer_size(&self.stream, 1 << 20).expect("a larger buffer");
-    }
-
     /// A peer on a socket that is connected.
     pub(super) fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("a socket without delay");
