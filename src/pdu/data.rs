@@ -4,7 +4,7 @@ use zerocopy::FromBytes;
 
 use crate::pdu::PduError;
 use crate::pdu::header::{self, Agreement, Layout, Role};
-use crate::spec::tcp::{DataPdu, PduType, flags};
+use crate::spec::tcp::{DWORD_BYTES, DataPdu, PduType, flags};
 
 /// Offset of FLAGS in bytes, for errors.
 pub const FLAGS_OFFSET: u8 = 1;
@@ -12,6 +12,8 @@ pub const FLAGS_OFFSET: u8 = 1;
 pub const CCCID_OFFSET: u8 = 8;
 /// Offset of TTAG in bytes, for errors.
 pub const TTAG_OFFSET: u8 = 10;
+/// Offset of DATAO in bytes, for errors.
+pub const DATAO_OFFSET: u8 = 12;
 /// Offset of DATAL in bytes, for errors.
 pub const DATAL_OFFSET: u8 = 16;
 
@@ -35,8 +37,8 @@ pub struct Chunk {
 /// Judges the header of a data PDU.
 ///
 /// # Errors
-/// [`PduError::HeaderField`] where DATAL is not what PLEN says or the PDU carries nothing, or where SUCCESS comes
-/// without LAST_PDU; [`PduError::OutOfRange`] where offset plus length overflow.
+/// [`PduError::HeaderField`] where DATAL is not what PLEN says or the PDU carries nothing, where DATAO or DATAL is no
+/// multiple of dwords, or where SUCCESS comes without LAST_PDU; [`PduError::OutOfRange`] where offset plus length overflow.
 pub fn decode(bytes: &[u8], layout: &Layout) -> Result<Chunk, PduError> {
     let field = |offset| PduError::HeaderField { offset };
     let (pdu, _) = DataPdu::ref_from_prefix(bytes).map_err(|_| field(4))?;
@@ -45,15 +47,19 @@ pub fn decode(bytes: &[u8], layout: &Layout) -> Result<Chunk, PduError> {
     if success && !last {
         return Err(field(FLAGS_OFFSET));
     }
-    let length = pdu.datal.get();
+    let (offset, length) = (pdu.datao.get(), pdu.datal.get());
     if length == 0 || length as usize != layout.data_bytes {
         return Err(field(DATAL_OFFSET));
     }
-    if pdu.datao.get().checked_add(length).is_none() {
+    if offset.checked_add(length).is_none() {
         return Err(PduError::OutOfRange);
     }
+    if !(offset | length).is_multiple_of(DWORD_BYTES) {
+        let wrong = if offset.is_multiple_of(DWORD_BYTES) { DATAL_OFFSET } else { DATAO_OFFSET };
+        return Err(field(wrong));
+    }
     let ttag = if layout.pdu_type == PduType::H2C_DATA { pdu.ttag.get() } else { 0 };
-    Ok(Chunk { cid: pdu.cccid.get(), ttag, offset: pdu.datao.get(), bytes: length, last, success })
+    Ok(Chunk { cid: pdu.cccid.get(), ttag, offset, bytes: length, last, success })
 }
 
 /// Writes the header of a data PDU that `from` sends; returns where its data goes.

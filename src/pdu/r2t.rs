@@ -4,10 +4,11 @@ use zerocopy::FromBytes;
 
 use crate::pdu::PduError;
 use crate::pdu::header::{self, Agreement};
-use crate::spec::tcp::{PduType, R2t};
+use crate::spec::tcp::{DWORD_BYTES, PduType, R2t};
 
 /// Offset of CCCID in bytes, for errors.
 pub const CCCID_OFFSET: u8 = 8;
+const R2TO_OFFSET: u8 = 12;
 const R2TL_OFFSET: u8 = 16;
 
 /// A controller asks for part of a command's data.
@@ -26,16 +27,21 @@ pub struct Request {
 /// Judges an R2T.
 ///
 /// # Errors
-/// [`PduError::HeaderField`] for a length of 0, [`PduError::OutOfRange`] where offset plus length overflow.
+/// [`PduError::HeaderField`] for a length of 0, and where R2TO or R2TL is no multiple of dwords; [`PduError::OutOfRange`] where offset plus length overflow.
 pub fn decode(bytes: &[u8]) -> Result<Request, PduError> {
     let (pdu, _) = R2t::ref_from_prefix(bytes).map_err(|_| PduError::HeaderField { offset: 4 })?;
-    if pdu.r2tl.get() == 0 {
+    let (offset, bytes) = (pdu.r2to.get(), pdu.r2tl.get());
+    if bytes == 0 {
         return Err(PduError::HeaderField { offset: R2TL_OFFSET });
     }
-    if pdu.r2to.get().checked_add(pdu.r2tl.get()).is_none() {
+    if offset.checked_add(bytes).is_none() {
         return Err(PduError::OutOfRange);
     }
-    Ok(Request { cid: pdu.cccid.get(), ttag: pdu.ttag.get(), offset: pdu.r2to.get(), bytes: pdu.r2tl.get() })
+    if !(offset | bytes).is_multiple_of(DWORD_BYTES) {
+        let wrong = if offset.is_multiple_of(DWORD_BYTES) { R2TL_OFFSET } else { R2TO_OFFSET };
+        return Err(PduError::HeaderField { offset: wrong });
+    }
+    Ok(Request { cid: pdu.cccid.get(), ttag: pdu.ttag.get(), offset, bytes })
 }
 
 /// Writes an R2T; returns its length.

@@ -18,6 +18,8 @@ pub const H2C_DATA_BYTES_MIN: u32 = 4096;
 pub const TERMINATE_DATA_BYTES_MAX: usize = 128;
 /// The largest value of HPDA and CPDA, 0-based, in dwords (sections 3.6.2.2 and 3.6.2.3).
 pub const ALIGNMENT_DWORDS_Z_MAX: u8 = 31;
+/// What offsets and lengths of data in PDUs are multiples of, in bytes (sections 3.6.2.8 to 3.6.2.10).
+pub const DWORD_BYTES: u32 = 4;
 /// Length of a header or data digest in bytes (section 3.3.1.1).
 pub const DIGEST_BYTES: usize = 4;
 

@@ -17,7 +17,7 @@ use crate::nvmf::target::{Arrival, Connected, IoTicket, Refusal};
 use crate::spec::opcode::FabricsType;
 use crate::spec::sqe::Sqe;
 use crate::spec::status::Status;
-use crate::spec::tcp::ADMIN_IN_CAPSULE_BYTES;
+use crate::spec::tcp::{ADMIN_IN_CAPSULE_BYTES, DWORD_BYTES};
 use crate::trace::What;
 use crate::transport::Settings;
 use crate::transport::data::Data;
@@ -174,6 +174,10 @@ impl AdminQueue {
         }
         let bytes = sqe.dptr.length.get();
         if data.is_empty() && bytes > 0 && sqe.dptr.is_transport() && has_host_data(sqe) {
+            // What is asked for by R2T is a multiple of dwords (TCP transport 1.0, section 3.6.2.10).
+            if !bytes.is_multiple_of(DWORD_BYTES) {
+                return self.respond(link, cid, Status::DATA_SGL_LENGTH_INVALID.with_dnr(), 0, 0);
+            }
             if bytes > ADMIN_IN_CAPSULE_BYTES {
                 return self.respond(link, cid, Status::INVALID_FIELD.with_dnr(), 0, 0);
             }

@@ -2,6 +2,7 @@
 
 use corelane::initiator::command;
 use corelane::pdu::icreq::Request;
+use corelane::spec::status::Status;
 use corelane::spec::tcp::PduType;
 
 use crate::pattern;
@@ -109,6 +110,36 @@ fn data_in_the_wrong_place_ends_the_connection() {
         capsule[3] = pdo;
         io.send(&capsule);
         assert_eq!(io.terminated(), (1, 3), "PDO {pdo} of a capsule");
+    }
+    scene.check();
+    scene.end();
+}
+
+#[test]
+fn data_that_is_not_in_dwords_is_neither_asked_for_nor_taken() {
+    let mut scene = Scene::start();
+    for (bytes, dwords) in [(1, false), (4095, false), (4094, false), (4096, true)] {
+        let mut session = scene.script().start();
+        // Host Behavior Support, whose data the target would ask for.
+        let mut sqe = corelane::spec::sqe::Sqe::of(0x09, 0, 0);
+        sqe.cdw10 = 0x16.into();
+        session.admin.command(&by_transport(sqe, 1, bytes), &[]);
+        if dwords {
+            let request = session.admin.ready_to_transfer();
+            session.admin.transfer(&request, &vec![0; bytes]);
+        }
+        let refused = Status::DATA_SGL_LENGTH_INVALID.with_dnr();
+        let expected = if dwords { Status::SUCCESS } else { refused };
+        assert_eq!(session.admin.completion().status(), expected, "{bytes} bytes");
+    }
+    for (offset, bytes, place) in [(0, 510, 16), (2, 508, 12), (0, 1, 16)] {
+        let (_admin, mut io) = queue(&scene.script(), Digests::NONE, 4, 1);
+        io.command(&by_transport(command::write(1, 0, 1, false), 1, 512), &[]);
+        let request = io.ready_to_transfer();
+        let chunk = crate::peer::chunk(&request, offset, bytes, false);
+        let pdu = io.data(&chunk, &vec![7; bytes]);
+        io.send(&pdu);
+        assert_eq!(io.terminated(), (1, place), "{bytes} bytes at {offset}");
     }
     scene.check();
     scene.end();
