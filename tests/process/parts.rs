@@ -16,11 +16,11 @@ const R2T_MAX: usize = 4;
 const BLOCK_BYTES: usize = 512;
 
 const WISHES: [Wish; 5] = [
-    Wish { alignment: 4, h2c_data_bytes_max: 1 << 20, part_bytes: 4 },
-    Wish { alignment: 12, h2c_data_bytes_max: 4096, part_bytes: 4096 },
-    Wish { alignment: 64, h2c_data_bytes_max: 4100, part_bytes: 1 << 20 },
-    Wish { alignment: 128, h2c_data_bytes_max: 8192, part_bytes: 12 },
-    Wish { alignment: 72, h2c_data_bytes_max: 65_536, part_bytes: 20_000 },
+    Wish { alignment: 4, h2c_data_bytes_max: 1 << 20, part_bytes: 4, success: false },
+    Wish { alignment: 12, h2c_data_bytes_max: 4096, part_bytes: 4096, success: false },
+    Wish { alignment: 64, h2c_data_bytes_max: 4100, part_bytes: 1 << 20, success: false },
+    Wish { alignment: 128, h2c_data_bytes_max: 8192, part_bytes: 12, success: false },
+    Wish { alignment: 72, h2c_data_bytes_max: 65_536, part_bytes: 20_000, success: false },
 ];
 
 #[test]
@@ -45,6 +45,28 @@ fn a_host_gives_data_as_it_is_asked_for() {
         assert!(seen.capsules.load(Ordering::Relaxed) > 0, "{wish:?}: {seen:?}");
         let (parts, pdus) = (seen.parts.load(Ordering::Relaxed), seen.pdus.load(Ordering::Relaxed));
         assert!(parts >= 4 && pdus >= parts, "{wish:?}: {seen:?}");
+    }
+    server.stop();
+}
+
+#[test]
+fn success_for_a_host_that_keeps_flow_control_ends_the_connection() {
+    let server = Server::start(configuration());
+    let options = HostOptions { flow_control: true, ..HostOptions::new(Nqn::parse(NQN).expect("a name")) };
+    for success in [false, true] {
+        let picky = Picky::start(server.listeners()[0], Wish { success, ..Wish::default() });
+        let connected = Host::connect(picky.address, &options);
+        match connected {
+            Ok(host) => {
+                assert!(!success, "SUCCESS has no SQHD");
+                host.disconnect().expect("a disconnect");
+            }
+            Err(error) => {
+                assert!(success, "{error}");
+                let error = format!("{error}: {:?}", std::error::Error::source(&error));
+                assert!(error.contains("field at byte 1") || error.contains("offset: 1"), "{error}");
+            }
+        }
     }
     server.stop();
 }

@@ -12,7 +12,7 @@ use std::thread;
 
 use corelane::pdu::header::{self, Agreement, HEADER_BYTES_MAX, Layout, Role};
 use corelane::pdu::{capsule, data, r2t};
-use corelane::spec::tcp::PduType;
+use corelane::spec::tcp::{PduType, flags};
 
 /// Offsets in ICReq and ICResp.
 const ICREQ_MAXR2T_AT: usize = 12;
@@ -28,6 +28,15 @@ pub(crate) struct Wish {
     pub(crate) h2c_data_bytes_max: u32,
     /// Bytes of one R2T: 4 and up; the parts of a command grow by as much from one to the next.
     pub(crate) part_bytes: u32,
+    /// It says SUCCESS with the last data of every command, whoever it is for.
+    pub(crate) success: bool,
+}
+
+impl Default for Wish {
+    /// What any target may want.
+    fn default() -> Self {
+        Self { alignment: 4, h2c_data_bytes_max: 128 << 10, part_bytes: 128 << 10, success: false }
+    }
 }
 
 /// What it saw.
@@ -105,7 +114,10 @@ fn serve(mut host: TcpStream, target: SocketAddr, wish: Wish, seen: Arc<Seen>) {
     let (Ok(mut from_target), back) = (target.try_clone(), Arc::clone(&shared)) else { return };
     let counts = Arc::clone(&seen);
     thread::spawn(move || {
-        while let Some(bytes) = pdu(&mut from_target) {
+        while let Some(mut bytes) = pdu(&mut from_target) {
+            if wish.success && bytes[0] == PduType::C2H_DATA.0 {
+                bytes[1] |= flags::SUCCESS;
+            }
             let mut shared = back.lock().expect("nobody panics with it");
             let passed = if bytes[0] == PduType::R2T.0 {
                 shared.begin(&bytes, wish, &counts)
