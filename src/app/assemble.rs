@@ -122,6 +122,7 @@ pub(super) fn target(
 ) -> Result<Target, ServeError> {
     let mut target = Target::new(Options {
         controllers_max: settings.connections_max,
+        connections_per_host_max: config.limits.connections_per_host_max as usize,
         io_queues_max: config.limits.queues_per_controller_max,
         io_entries_max: u32::from(config.limits.queue_depth_max),
         mdts: mdts(config.limits.transfer_bytes_max),

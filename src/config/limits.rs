@@ -24,6 +24,9 @@ pub struct Knob<T> {
 
 /// Range of `connections_max`.
 pub const CONNECTIONS_MAX: Knob<u32> = Knob { min: 1, max: 65_536, default: 1024, unit: "connections" };
+/// Range of `connections_per_host_max`.
+pub const CONNECTIONS_PER_HOST_MAX: Knob<u32> =
+    Knob { min: 2, max: 65_536, default: 1024, unit: "connections" };
 /// Range of `queues_per_controller_max`.
 pub const QUEUES_PER_CONTROLLER_MAX: Knob<u16> = Knob { min: 1, max: 1024, default: 64, unit: "I/O queues" };
 /// Range of `queue_depth_max`.
@@ -63,6 +66,10 @@ pub struct LimitsEntry {
     /// take all of either.
     #[schemars(range(min = CONNECTIONS_MAX.min, max = CONNECTIONS_MAX.max))]
     pub connections_max: u64,
+    /// Connections of one host, by its NQN; Connect for one more is refused. 2 to 65536, default 1024, which is all of them: a
+    /// host that goes wrong, or has many paths, must leave room for others where that is set.
+    #[schemars(range(min = CONNECTIONS_PER_HOST_MAX.min, max = CONNECTIONS_PER_HOST_MAX.max))]
+    pub connections_per_host_max: u64,
     /// I/O queues of one controller. 1 to 1024, default 64: hosts open one for each of their processors, and
     /// each takes `queue_depth_max` command slots.
     #[schemars(range(min = QUEUES_PER_CONTROLLER_MAX.min, max = QUEUES_PER_CONTROLLER_MAX.max))]
@@ -122,6 +129,8 @@ pub struct LimitsEntry {
 pub struct Limits {
     /// Connections of all hosts together.
     pub connections_max: u32,
+    /// Connections of one host.
+    pub connections_per_host_max: u32,
     /// I/O queues of one controller.
     pub queues_per_controller_max: u16,
     /// Entries of one queue.
@@ -212,6 +221,11 @@ impl LimitsEntry {
                 place.key("connections_max"),
                 findings,
             ),
+            connections_per_host_max: CONNECTIONS_PER_HOST_MAX.check(
+                self.connections_per_host_max,
+                place.key("connections_per_host_max"),
+                findings,
+            ),
             queues_per_controller_max: QUEUES_PER_CONTROLLER_MAX.check(
                 self.queues_per_controller_max,
                 queues,
@@ -291,6 +305,7 @@ impl Default for LimitsEntry {
     fn default() -> Self {
         Self {
             connections_max: CONNECTIONS_MAX.default.into(),
+            connections_per_host_max: CONNECTIONS_PER_HOST_MAX.default.into(),
             queues_per_controller_max: QUEUES_PER_CONTROLLER_MAX.default.into(),
             queue_depth_max: QUEUE_DEPTH_MAX.default.into(),
             in_capsule_bytes_max: IN_CAPSULE_BYTES_MAX.default.into(),
@@ -320,6 +335,7 @@ impl From<Limits> for LimitsEntry {
         let size = |bytes: u32| ByteSize::new(bytes.into()).into();
         Self {
             connections_max: limits.connections_max.into(),
+            connections_per_host_max: limits.connections_per_host_max.into(),
             queues_per_controller_max: limits.queues_per_controller_max.into(),
             queue_depth_max: limits.queue_depth_max.into(),
             in_capsule_bytes_max: size(limits.in_capsule_bytes_max),

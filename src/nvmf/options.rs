@@ -7,6 +7,8 @@ pub struct Options {
     /// Controllers, of all subsystems and discovery together; one more is answered Controller Busy. At least
     /// 1.
     pub controllers_max: usize,
+    /// Queues of one host, by its NQN, over all controllers; one more is answered Controller Busy. At least 2.
+    pub connections_per_host_max: usize,
     /// I/O queues of one controller, 1 to 65,534.
     pub io_queues_max: u16,
     /// Entries of an I/O queue, 2 to 65,536; hosts see it as CAP.MQES + 1 and as MAXCMD.
@@ -29,6 +31,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             controllers_max: 1024,
+            connections_per_host_max: 1024,
             io_queues_max: 64,
             io_entries_max: 128,
             admin_entries_max: 128,

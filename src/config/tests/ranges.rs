@@ -8,6 +8,7 @@ fn limits_outside_their_range_are_refused_with_the_range() {
     let rows = [
         ("connections_max", 0, "from 1 to 65536 connections"),
         ("connections_max", 65_537, "from 1 to 65536 connections"),
+        ("connections_per_host_max", 1, "from 2 to 65536 connections"),
         ("queues_per_controller_max", 0, "from 1 to 1024 I/O queues"),
         ("queue_depth_max", 1, "from 2 to 4096 entries"),
         ("queue_depth_max", 65_536 + 2, "from 2 to 4096 entries"),

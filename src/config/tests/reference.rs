@@ -59,6 +59,7 @@ fn the_limits_are_documented_as_they_are() {
         assert!(row.contains(&format!("| {min} to {max} | {default} |")), "{row}");
     }
     check("connections_max", limits::CONNECTIONS_MAX);
+    check("connections_per_host_max", limits::CONNECTIONS_PER_HOST_MAX);
     check("queues_per_controller_max", limits::QUEUES_PER_CONTROLLER_MAX);
     check("queue_depth_max", limits::QUEUE_DEPTH_MAX);
     check("keep_alive_min_ms", limits::KEEP_ALIVE_MIN_MS);

@@ -248,6 +248,11 @@ impl Controller {
         self.queues.contains(qid)
     }
 
+    /// Connections that it has: its admin queue and its I/O queues, those that are being closed too.
+    pub(super) fn connections(&self) -> usize {
+        usize::from(self.is_connected()) + self.queues.len()
+    }
+
     pub(super) fn has_queues(&self) -> bool {
         !self.queues.is_empty()
     }

@@ -20,6 +20,10 @@ impl Queues {
         self.queues.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.queues.len()
+    }
+
     pub(super) fn contains(&self, qid: u16) -> bool {
         self.queues.contains_key(&qid)
     }

@@ -12,6 +12,7 @@ use crate::nvmf::host::Host;
 use crate::nvmf::policy::Duplicates;
 use crate::nvmf::target::{Arrival, Connected, IoTicket, Refusal, Target};
 use crate::spec::fabrics::{CNTLID_DYNAMIC, Connect, ConnectAccepted, ConnectData};
+use crate::spec::nqn::Nqn;
 use crate::spec::status::Status;
 
 impl Target {
@@ -28,6 +29,16 @@ impl Target {
             return Err(Refusal::of(Status::CONNECT_INVALID_HOST));
         }
         Ok(Some(index))
+    }
+
+    /// A host has no more connections than it may.
+    pub(super) fn leave_room(&self, host: &Nqn) -> Result<(), Refusal> {
+        let its = self.controllers.values().filter(|it| it.host.nqn == *host);
+        let connections: usize = its.map(Controller::connections).sum();
+        if connections >= self.options.connections_per_host_max {
+            return Err(Refusal::of(Status::CONNECT_CONTROLLER_BUSY));
+        }
+        Ok(())
     }
 
     pub(super) fn connect_admin(

@@ -267,6 +267,7 @@ impl Target {
     ) -> Result<Connected, Refusal> {
         let request = Request::read(sqe, data)?;
         let subsystem = self.reach(&request, arrival)?;
+        self.leave_room(&request.hostnqn)?;
         if request.qid == 0 {
             self.connect_admin(now, request, subsystem, arrival)
         } else {

@@ -173,6 +173,27 @@ fn too_many_controllers_may_try_again() {
 }
 
 #[test]
+fn a_host_has_so_many_connections_and_no_more() {
+    let options = Options { connections_per_host_max: 4, ..Options::default() };
+    let mut rig = Rig::with(options, shape(512, false, Features::ALL));
+    let busy = Refusal { status: Status::CONNECT_CONTROLLER_BUSY, dw0: 0 };
+    // Discovery counts, and so do subsystems, together.
+    let discovery = rig.admin_queue(&Wish::admin(DISCOVERY_NQN));
+    let first = rig.ready();
+    rig.io_queue(first, 1).unwrap();
+    rig.io_queue(first, 2).unwrap();
+    assert_eq!(rig.io_queue(first, 3).unwrap_err(), busy);
+    assert_eq!(rig.connect(&Wish::admin(DISK0)).unwrap_err(), busy);
+    // Others are not concerned.
+    rig.discovery(STRANGER);
+    rig.target.queue_closed(rig.now, first, 1);
+    rig.io_queue(first, 3).unwrap();
+    assert_eq!(rig.io_queue(first, 1).unwrap_err(), busy);
+    rig.target.admin_closed(rig.now, discovery);
+    rig.io_queue(first, 1).unwrap();
+}
+
+#[test]
 fn a_controller_identifier_is_not_given_twice_while_a_queue_is_open() {
     let mut rig = Rig::new();
     let first = rig.ready();
