@@ -20,6 +20,12 @@ use crate::transport::pollers::{MANAGEMENT_PACE, Pace};
 
 /// Connections that the kernel keeps for us until they are accepted.
 const BACKLOG: i32 = 1024;
+/// How long a connection may be silent before the kernel asks whether its host is still there, how long it waits for an
+/// answer, and how often it asks: a host that lost its power is noticed after two minutes, and one that has nothing to say
+/// is not disturbed. Keep Alive (KATO) is of no use here, since hosts may do without.
+const SILENCE: Duration = Duration::from_secs(60);
+const PROBE: Duration = Duration::from_secs(10);
+const PROBES: u32 = 6;
 /// How long a listener waits that cannot accept for lack of resources.
 const PATIENCE: Duration = Duration::from_millis(100);
 
@@ -68,6 +74,11 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         // "::" means every address, the IPv4 ones included, whatever the machine's default is.
         sockopt::set_ipv6_v6only(&socket, false)?;
     }
+    // Connections inherit these.
+    sockopt::set_socket_keepalive(&socket, true)?;
+    sockopt::set_tcp_keepidle(&socket, SILENCE)?;
+    sockopt::set_tcp_keepintvl(&socket, PROBE)?;
+    sockopt::set_tcp_keepcnt(&socket, PROBES)?;
     rustix::net::bind(&socket, &address)?;
     rustix::net::listen(&socket, BACKLOG)?;
     Ok(TcpListener::from(socket))

@@ -181,6 +181,36 @@ fn who_stops_and_is_not_kept_alive_is_closed_wherever_it_stopped() {
     scene.end();
 }
 
+/// Whether the kernel asks by and by if the other end of the target's connection to `peer` is still there: what
+/// /proc/net/tcp says of its timer (proc_net_tcp: 02 is keepalive).
+fn is_probed(peer: &Peer) -> bool {
+    let port = |address: std::net::SocketAddr| format!(":{:04X}", address.port());
+    let target = port(peer.stream.peer_addr().expect("the target's address"));
+    let host = port(peer.stream.local_addr().expect("an address"));
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the connections of the machine");
+    let row = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let mut mine = row.filter(|row| row[1].ends_with(&target) && row[2].ends_with(&host));
+    mine.next().is_some_and(|row| row[5].starts_with("02:"))
+}
+
+#[test]
+fn whether_a_silent_host_is_still_there_is_asked_by_the_kernel() {
+    let mut scene = scene();
+    let session = scene.script().start();
+    let io = session.io(1);
+    for (name, peer) in [("an admin queue", &session.admin), ("an I/O queue", &io)] {
+        // Until what was sent last is acknowledged, another timer runs.
+        let deadline = Instant::now() + LATE;
+        while !is_probed(peer) {
+            assert!(Instant::now() < deadline, "{name} without a keep alive timer is asked");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+    scene.check();
+    drop((io, session));
+    scene.end();
+}
+
 #[test]
 fn a_pace_that_never_stops_does_not_buy_time_for_connect() {
     let mut scene = scene();
