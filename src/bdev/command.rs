@@ -187,6 +187,83 @@ pub enum BdevError {
     /// The device is no longer there.
     #[error("the device is gone")]
     Gone,
+    /// A copy failed on the way: its first ranges are copied; of the next ones some blocks may be.
+    #[error("{fault}; {ranges} ranges were copied before")]
+    Copied {
+        /// How many ranges are copied, at least 1.
+        ranges: u8,
+        /// Why the copy failed.
+        fault: CopyFault,
+    },
+}
+
+/// Why a copy failed that had copied something: each is the [`BdevError`] of the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CopyFault {
+    /// The channel could not go on.
+    #[error("the channel is full")]
+    Busy,
+    /// The medium failed.
+    #[error("the medium failed")]
+    Media {
+        /// What it failed to do.
+        access: Access,
+    },
+    /// The device may not be written.
+    #[error("the device is write protected")]
+    WriteProtected,
+    /// The device has no room left.
+    #[error("the device has no room left")]
+    NoSpace,
+    /// The device failed in a way of its own.
+    #[error("the device failed")]
+    Device {
+        /// It may succeed when it is tried again.
+        again: bool,
+    },
+    /// It was ended.
+    #[error("the command was aborted")]
+    Aborted,
+    /// The device is no longer there.
+    #[error("the device is gone")]
+    Gone,
+}
+
+impl BdevError {
+    /// The same, of a copy whose first `ranges` ranges are copied. What is refused before anything is touched stays what
+    /// it is.
+    #[must_use]
+    pub fn after(self, ranges: u32) -> Self {
+        let Ok(ranges @ 1..) = u8::try_from(ranges) else { return self };
+        let fault = match self {
+            Self::Busy => CopyFault::Busy,
+            Self::Media { access } => CopyFault::Media { access },
+            Self::WriteProtected => CopyFault::WriteProtected,
+            Self::NoSpace => CopyFault::NoSpace,
+            Self::Device { again } => CopyFault::Device { again },
+            Self::Aborted => CopyFault::Aborted,
+            Self::Gone => CopyFault::Gone,
+            Self::OutOfRange | Self::Length | Self::Unsupported | Self::Miscompare | Self::Copied { .. } => {
+                return self;
+            }
+        };
+        Self::Copied { ranges, fault }
+    }
+
+    /// The error without regard to what was copied before, and how many ranges that was.
+    pub fn parts(self) -> (Self, u8) {
+        let Self::Copied { ranges, fault } = self else { return (self, 0) };
+        let error = match fault {
+            CopyFault::Busy => Self::Busy,
+            CopyFault::Media { access } => Self::Media { access },
+            CopyFault::WriteProtected => Self::WriteProtected,
+            CopyFault::NoSpace => Self::NoSpace,
+            CopyFault::Device { again } => Self::Device { again },
+            CopyFault::Aborted => Self::Aborted,
+            CopyFault::Gone => Self::Gone,
+        };
+        (error, ranges)
+    }
 }
 
 /// Direction of a failed access.

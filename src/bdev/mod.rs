@@ -27,7 +27,7 @@ mod random;
 mod stored;
 
 pub use channel::{Channel, Submitted};
-pub use command::{Access, BdevError, Blocks, Command, Tag};
+pub use command::{Access, BdevError, Blocks, Command, CopyFault, Tag};
 pub use delay::{Delay, Delays, Hang};
 pub use file::{File, FileError, FileOptions};
 pub use geometry::{Atomicity, CopyLimits, Features, Geometry, GeometryError, Memory};

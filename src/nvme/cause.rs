@@ -38,7 +38,7 @@ impl Failure {
     /// What it means.
     pub fn cause(self) -> Cause {
         let status = match self {
-            Self::Status(status) => status,
+            Self::Status(status) | Self::Partly(status, _) => status,
             Self::Aborted => return Cause::Aborted,
             Self::Gone => return Cause::Gone,
         };

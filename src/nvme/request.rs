@@ -200,6 +200,9 @@ pub enum Failure {
     /// The controller says so.
     #[error("{0}")]
     Status(Status),
+    /// The controller says so, and says more about it in DW0: of a Copy, how many of its ranges are copied.
+    #[error("{0}")]
+    Partly(Status, u32),
     /// A reset ended it. Whether it was carried out is not known; it no longer is being carried out. May be tried again.
     #[error("ended by a reset")]
     Aborted,

@@ -123,6 +123,27 @@ impl IoQueue {
         }
     }
 
+    /// Answers a Copy that failed when so many of its ranges, from the first on, were copied (NVM command set 1.0, section
+    /// 3.2.2.1).
+    pub(super) fn answer_copy(
+        &mut self,
+        link: &mut Link,
+        services: &mut Services,
+        mark: Mark,
+        request: &Request,
+        buffer: Option<Buffer>,
+        (status, ranges): (Status, u32),
+    ) {
+        let status = worded(status, self.namespaces.access());
+        self.tally(services, mark, request, u64::from(request.transfer.bytes()), status);
+        if let Some(buffer) = buffer {
+            self.buffers.put(buffer);
+        }
+        let mut cqe = self.submission.cqe(mark.cid, status);
+        cqe.dw0.set(ranges);
+        link.connection.respond(&cqe);
+    }
+
     pub(super) fn answer(
         &mut self,
         link: &mut Link,

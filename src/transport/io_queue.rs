@@ -231,7 +231,12 @@ impl IoQueue {
             status if command.aborted => status,
             status => interrupted(status),
         };
-        self.answer(link, services, command.mark, &command.request, buffer, status);
+        if status.is_success() || !matches!(command.request.operation, Operation::Copy { .. }) {
+            self.answer(link, services, command.mark, &command.request, buffer, status);
+        } else {
+            let ranges = services.channels.copied(tag(link.socket, slot));
+            self.answer_copy(link, services, command.mark, &command.request, buffer, (status, ranges));
+        }
         self.serve_waiting(link, services);
         fenced
     }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use corelane::initiator::CommandError;
 use corelane::initiator::blocking::HostError;
 use corelane::spec::status::Status;
 use rustix::fs::{FlockOperation, flock};
@@ -91,6 +92,34 @@ fn kill_and_start(mut server: Server, directory: &Path) -> Server {
     flock(&disk, FlockOperation::LockExclusive).expect("waiting for the last writes");
     drop(disk);
     far(directory, port, "16MiB")
+}
+
+#[test]
+fn a_copy_that_fails_says_through_both_how_far_it_came() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let far = far(directory.path(), 0, "16MiB");
+    let near = Server::start(near(far.listeners()[0], &json!({})));
+    for (address, nqn, nsid) in [(near.listeners()[0], NEAR, 1), (far.listeners()[0], FAR, 3)] {
+        let disk = fs::OpenOptions::new().write(true).open(directory.path().join("disk")).expect("the disk");
+        disk.set_len(16 << 20).expect("a whole disk");
+        let mut host = connect(address, nqn);
+        host.write(nsid, 0, &[7; 8192]).expect("a write");
+        // What lies beyond the end of the file cannot be read any more.
+        disk.set_len(64 * 512).expect("a disk that was cut");
+        for (ranges, copied) in [
+            (&[(0, 8), (8, 8), (4096, 8), (0, 8)][..], 2),
+            (&[(4096, 8), (0, 8)][..], 0),
+            (&[(0, 8), (32_768, 8)][..], 0),
+        ] {
+            let failed = host.copy(nsid, ranges, 32).expect_err("a copy of what is not there");
+            let HostError::Command(CommandError::Status { status, dw0 }) = failed else { panic!("{failed}") };
+            assert_eq!(dw0, copied, "{nqn} {ranges:?}: {status}");
+        }
+        assert_eq!(host.read(nsid, 32, 16).expect("a read"), [7; 8192], "the first ranges are copied");
+        host.disconnect().expect("a disconnect");
+    }
+    near.stop();
+    far.stop();
 }
 
 #[test]

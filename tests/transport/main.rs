@@ -5,6 +5,7 @@
 mod aborts;
 mod access;
 mod commands;
+mod copies;
 mod counting;
 mod drain;
 mod endings;

@@ -1,6 +1,8 @@
 # shellcheck shell=bash
 # Write protection as a Linux host sees it: a step of linux_host.sh, which has what it uses.
 
+: "${work:?}"
+
 read_only() { (($(blockdev --getro "$1") == $2)); }
 
 # A namespace that a host protects is a read-only disk, also after a reset, until a host lifts it.

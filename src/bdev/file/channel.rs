@@ -168,7 +168,8 @@ impl FileChannel {
         }
         job.in_use = false;
         job.operation = None;
-        let tag = job.tag;
+        let (tag, copied) = (job.tag, job.copied_ranges());
+        let result = result.map_err(|error| error.after(copied));
         self.free.push(index);
         (tag, result)
     }

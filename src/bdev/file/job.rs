@@ -161,6 +161,14 @@ impl Job {
         }
     }
 
+    /// The ranges of a copy that are copied.
+    pub(super) fn copied_ranges(&self) -> u32 {
+        match self.work {
+            Work::Copy { range, .. } => u32::try_from(range).unwrap_or(u32::MAX),
+            _ => 0,
+        }
+    }
+
     /// The bytes that are left.
     pub(super) fn rest(&self) -> u64 {
         self.end - self.at

@@ -21,7 +21,9 @@ pub enum AttachError {
 
 /// Of a command that was taken.
 pub(super) fn of_failure(failure: Failure) -> BdevError {
-    of_cause(failure.cause())
+    let error = of_cause(failure.cause());
+    // Only a Copy says how far it came.
+    if let Failure::Partly(_, ranges) = failure { error.after(ranges) } else { error }
 }
 
 /// Each cause has an error of its own.

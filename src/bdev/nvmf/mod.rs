@@ -317,7 +317,8 @@ impl Channel for NvmfChannel {
         let Self { lane, gathered, clock, .. } = self;
         lane.poll(clock.now(), &mut |tag, outcome| {
             end(gathered, tag, outcome.is_ok());
-            done(Tag(tag), outcome.map_err(of_cause));
+            // Only a Copy says how far it came.
+            done(Tag(tag), outcome.map_err(|failed| of_cause(failed.cause).after(failed.dw0)));
         })
     }
 

@@ -32,6 +32,21 @@ pub enum Cause {
     },
 }
 
+/// How a command failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// Why.
+    pub cause: Cause,
+    /// Of a Copy, DW0 of its completion: how many ranges are copied. 0 for others, and where there was no completion.
+    pub dw0: u32,
+}
+
+impl From<Cause> for Failed {
+    fn from(cause: Cause) -> Self {
+        Self { cause, dw0: 0 }
+    }
+}
+
 /// What is to be done about a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Remedy {

@@ -70,7 +70,9 @@ impl Rig {
         while !is_enough(self, ended.len()) {
             assert!(self.clock.now() < end, "nothing happens: {:?}", self.paths.access());
             let _ = self.keeper.poll(self.clock.now());
-            self.lane.poll(self.clock.now(), &mut |tag, outcome| ended.push((tag, outcome)));
+            self.lane.poll(self.clock.now(), &mut |tag, outcome| {
+                ended.push((tag, outcome.map_err(|failed| failed.cause)));
+            });
             // The targets run on threads of the same machine.
             std::thread::yield_now();
         }

@@ -103,7 +103,8 @@ impl<D: Device> QueuePair<D> {
 fn outcome(worst: Worst, dw0: u32) -> Outcome {
     match worst {
         Worst::Success => Ok(dw0),
-        Worst::Status(status) => Err(Failure::Status(status)),
+        Worst::Status(status) if dw0 == 0 => Err(Failure::Status(status)),
+        Worst::Status(status) => Err(Failure::Partly(status, dw0)),
         Worst::Aborted => Err(Failure::Aborted),
         Worst::Gone => Err(Failure::Gone),
     }

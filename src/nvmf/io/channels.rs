@@ -11,6 +11,9 @@ use crate::nvmf::io::{Attached, COPY_RANGES_MAX, DATASET_RANGES_MAX, Operation, 
 use crate::nvmf::namespace::Namespace;
 use crate::spec::status::Status;
 
+/// Failed copies that are asked for, at most.
+const COPIED_MAX: usize = 64;
+
 struct Open {
     bdev: Arc<dyn Bdev>,
     channel: Box<dyn Channel>,
@@ -23,6 +26,8 @@ struct Open {
 pub struct Channels {
     home: Home,
     open: Vec<Open>,
+    /// Copies that failed on the way, the newest first, and how many ranges they had copied: until they are asked for.
+    copied: Vec<(u64, u8)>,
 }
 
 impl std::fmt::Debug for Channels {
@@ -34,7 +39,7 @@ impl std::fmt::Debug for Channels {
 impl Channels {
     /// None yet, on a reactor that has this to offer.
     pub fn new(home: Home) -> Self {
-        Self { home, open: Vec::new() }
+        Self { home, ..Self::default() }
     }
 
     /// The channel to `bdev`, opened where it was not. May allocate: belongs to Connect.
@@ -164,12 +169,26 @@ impl Channels {
     /// Completes what is ready, one batch a channel; returns how many commands that were.
     pub fn poll(&mut self, mut done: impl FnMut(u64, Status)) -> usize {
         let mut completed = 0;
-        for open in &mut self.open {
+        let Self { open, copied, .. } = self;
+        for open in open {
             if open.channel.outstanding() > 0 {
-                completed += open.channel.poll(&mut |tag, result| done(tag.0, status_of(result)));
+                completed += open.channel.poll(&mut |tag, result| {
+                    if let Err(BdevError::Copied { ranges, .. }) = result {
+                        // A device may say so of what is no copy: then nobody asks.
+                        copied.truncate(COPIED_MAX - 1);
+                        copied.insert(0, (tag.0, ranges));
+                    }
+                    done(tag.0, status_of(result));
+                });
             }
         }
         completed
+    }
+
+    /// How many ranges a Copy had copied, from the first on, that failed under `tag`; to be asked for once.
+    pub fn copied(&mut self, tag: u64) -> u32 {
+        let found = self.copied.iter().position(|(other, _)| *other == tag);
+        found.map_or(0, |at| self.copied.remove(at).1.into())
     }
 
     /// Asks that a pending command end early; it completes through [`Channels::poll`] all the same. False if it cannot.
@@ -208,7 +227,7 @@ impl Channels {
 /// The status that a command completes with for what its bdev said.
 pub fn status_of(result: Result<(), BdevError>) -> Status {
     let Err(error) = result else { return Status::SUCCESS };
-    match error {
+    match error.parts().0 {
         BdevError::OutOfRange => Status::LBA_OUT_OF_RANGE.with_dnr(),
         BdevError::Length => Status::INTERNAL_ERROR.with_dnr(),
         BdevError::Unsupported => Status::INVALID_OPCODE.with_dnr(),
@@ -222,5 +241,6 @@ pub fn status_of(result: Result<(), BdevError>) -> Status {
         BdevError::Device { again: false } => Status::INTERNAL_ERROR.with_dnr(),
         BdevError::Aborted => Status::ABORT_REQUESTED,
         BdevError::Gone => Status::INTERNAL_ERROR.with_dnr(),
+        BdevError::Copied { .. } => unreachable!("a part of an error is none of a copy"),
     }
 }

@@ -72,7 +72,7 @@ pub(crate) fn driver_options() -> Options {
 pub(crate) fn aborted(failure: Failure) -> bool {
     match failure {
         Failure::Aborted => true,
-        Failure::Status(status) => {
+        Failure::Status(status) | Failure::Partly(status, _) => {
             status.is(Status::ABORT_REQUESTED) || status.is(Status::ABORTED_SQ_DELETION)
         }
         Failure::Gone => false,

@@ -105,7 +105,7 @@ impl Failure {
     /// Of a command of the PCIe driver.
     pub(crate) fn of_outcome(failure: nvme::Failure) -> Self {
         match failure {
-            nvme::Failure::Status(status) => Self::Status(status),
+            nvme::Failure::Status(status) | nvme::Failure::Partly(status, _) => Self::Status(status),
             nvme::Failure::Aborted => Self::Aborted,
             nvme::Failure::Gone => Self::Gone,
         }

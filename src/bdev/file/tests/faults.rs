@@ -9,7 +9,7 @@ use super::{
     outcome::failure,
     *,
 };
-use crate::bdev::{Access, Atomicity, Features, Geometry, Memory, file::bounce::Bounces};
+use crate::bdev::{Access, Atomicity, CopyFault, Features, Geometry, Memory, file::bounce::Bounces};
 
 #[test]
 fn reads_beyond_the_end_of_a_file_that_was_cut_are_errors() {
@@ -28,6 +28,16 @@ fn reads_beyond_the_end_of_a_file_that_was_cut_are_errors() {
         let with = [rig.bytes(4).read_only()];
         let compare = Command::Compare { blocks: Blocks { first: 4, count: 4 }, with: &with };
         assert_eq!(rig.run(&compare), Err(BdevError::Media { access: Access::Read }));
+        // A copy says how many of its ranges it has copied.
+        let copy = |rig: &mut Rig, sources: &[u64]| {
+            let ranges: Vec<_> = sources.iter().map(|&first| Blocks { first, count: 1 }).collect();
+            rig.run(&Command::Copy { ranges: &ranges, to: 0, force_unit_access: false })
+        };
+        let media = CopyFault::Media { access: Access::Read };
+        assert_eq!(copy(&mut rig, &[5, 0]), failed.clone().map(drop));
+        assert_eq!(copy(&mut rig, &[1, 5]), Err(BdevError::Copied { ranges: 1, fault: media }));
+        assert_eq!(copy(&mut rig, &[0, 1, 5, 0]), Err(BdevError::Copied { ranges: 2, fault: media }));
+        assert_eq!(copy(&mut rig, &[0, 99]), Err(BdevError::OutOfRange));
         // It grows again where it is written.
         rig.write(15, 1, 0x66).unwrap();
         assert_eq!(rig.read(14, 2), Ok([[0; 4096], [0x66; 4096]].concat()));

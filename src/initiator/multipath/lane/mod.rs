@@ -23,7 +23,7 @@ use corelane_reactors::poll_group::{Options as GroupOptions, PollGroup};
 use corelane_reactors::poller::Wake;
 
 use crate::initiator::multipath::cause::{Remedy, remedy};
-use crate::initiator::multipath::{Access, Cause, Paths};
+use crate::initiator::multipath::{Access, Cause, Failed, Paths};
 use crate::initiator::{CommandError, Completion, NotSubmitted, Queues};
 
 pub use slot::Request;
@@ -76,7 +76,7 @@ struct Table {
     free: Vec<u16>,
     waiting: VecDeque<u16>,
     /// Those that have ended and were not told yet.
-    ended: VecDeque<(u64, Result<(), Cause>)>,
+    ended: VecDeque<(u64, Result<(), Failed>)>,
     /// Those on the wire.
     out: usize,
 }
@@ -137,7 +137,7 @@ impl Lane {
     }
 
     /// Does one batch: receives, sends again, gives up. Tells what has ended; returns how many.
-    pub fn poll(&mut self, now: Time, done: &mut dyn FnMut(u64, Result<(), Cause>)) -> usize {
+    pub fn poll(&mut self, now: Time, done: &mut dyn FnMut(u64, Result<(), Failed>)) -> usize {
         self.now = now;
         self.turn();
         self.send();
@@ -176,7 +176,7 @@ impl Lane {
         let slots = &self.table.slots;
         let place = self.table.waiting.iter().position(|&slot| slots[usize::from(slot)].tag == tag);
         let Some(slot) = place.and_then(|place| self.table.waiting.remove(place)) else { return false };
-        self.table.end(slot, Err(Cause::Aborted));
+        self.table.end(slot, Err(Cause::Aborted.into()));
         true
     }
 
@@ -260,7 +260,7 @@ impl Lane {
             Err(NotSubmitted::Full | NotSubmitted::NotReady) => false,
             Err(NotSubmitted::TooLong { .. }) => {
                 self.table.waiting.pop_front();
-                self.table.end(number, Err(Cause::Other { again: false }));
+                self.table.end(number, Err(Cause::Other { again: false }.into()));
                 true
             }
         }
@@ -312,7 +312,7 @@ impl Lane {
         if is_gone || self.given_up {
             let cause = if is_gone { Cause::Gone } else { Cause::NoPath };
             while let Some(slot) = self.table.waiting.pop_front() {
-                self.table.end(slot, Err(cause));
+                self.table.end(slot, Err(cause.into()));
             }
         }
     }
@@ -354,8 +354,11 @@ impl Table {
             }
             Err(CommandError::Disconnected) => self.again(number, SENDINGS_MAX, Cause::Other { again: true }),
             Err(CommandError::Damaged) => self.again(number, DAMAGED_MAX, Cause::ReadFault),
-            Err(CommandError::Status { status, .. }) => match remedy(status) {
-                Remedy::Tell(cause) => self.end(number, Err(cause)),
+            Err(CommandError::Status { status, dw0 }) => match remedy(status) {
+                Remedy::Tell(cause) => {
+                    let dw0 = if slot.is_copy() { dw0 } else { 0 };
+                    self.end(number, Err(Failed { cause, dw0 }));
+                }
                 Remedy::OtherPath | Remedy::Look => {
                     ways[way].avoid(now + AVOID);
                     paths.0.board.paths()[way].suspect();
@@ -368,7 +371,7 @@ impl Table {
     /// Sends it once more, if it was not sent too often.
     fn again(&mut self, number: u16, most: u8, cause: Cause) {
         if self.slots[usize::from(number)].sendings >= most {
-            self.end(number, Err(cause));
+            self.end(number, Err(cause.into()));
         } else {
             self.waiting.push_back(number);
         }
@@ -387,7 +390,7 @@ impl Table {
         }
     }
 
-    fn end(&mut self, number: u16, outcome: Result<(), Cause>) {
+    fn end(&mut self, number: u16, outcome: Result<(), Failed>) {
         let slot = &mut self.slots[usize::from(number)];
         self.ended.push_back((slot.tag, outcome));
         *slot = Slot::empty();

@@ -118,6 +118,10 @@ impl Slot {
         }
     }
 
+    pub(super) fn is_copy(&self) -> bool {
+        matches!(self.request, Request::Copy { .. })
+    }
+
     /// The part that is next: as much as the controller takes at once.
     pub(super) fn part(&mut self, nsid: u32, block_size: u32, transfer_bytes_max: u32) -> (Sqe, Transfer) {
         let bytes = match self.request {
