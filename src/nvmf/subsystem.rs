@@ -95,6 +95,8 @@ pub(super) struct Served {
     pub(super) reservations: Option<Reservations>,
     /// `None` where hosts cannot protect namespaces.
     pub(super) protections: Option<Protections>,
+    /// Namespaces whose records are not known, or cannot be kept: the reliability of the subsystem is degraded.
+    pub(super) unsound: BTreeSet<u32>,
 }
 
 impl Served {
@@ -111,7 +113,7 @@ impl Served {
         }
         let namespaces = std::mem::take(&mut subsystem.namespaces);
         let namespaces = Arc::new(NamespaceTable::new(namespaces, NSID_MAX_LEAST));
-        Ok(Self { subsystem, namespaces, reservations: None, protections: None })
+        Ok(Self { subsystem, namespaces, reservations: None, protections: None, unsound: BTreeSet::new() })
     }
 
     /// Takes another namespace, with reservations like the others'. No host has it before its controllers are updated.

@@ -28,6 +28,8 @@ impl AsyncEvent {
     /// Type 6: I/O command specific.
     pub const IO_COMMAND: u8 = 6;
 
+    /// SMART and health 00h, page 02h: the reliability of the NVM subsystem is degraded.
+    pub const RELIABILITY: Self = Self::new().with_kind(Self::SMART).with_lid(0x02);
     /// Notice 00h, page 04h: attributes of attached namespaces changed.
     pub const NAMESPACE_CHANGED: Self = Self::new().with_kind(Self::NOTICE).with_lid(0x04);
     /// Notice 03h, page 0Ch: an ANA group changed its state.

@@ -160,6 +160,9 @@ const _: () = {
     assert!(offset_of!(ErrorEntry, lba) == 16 && offset_of!(ErrorEntry, command_specific) == 32);
 };
 
+/// Critical warning bit 2, also of Feature 0Bh: the reliability of the NVM subsystem is degraded.
+pub const WARNING_RELIABILITY: u8 = 1 << 2;
+
 /// SMART / Health Information, 512 bytes (section 5.1.12.1.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]

@@ -9,6 +9,7 @@ use corelane::initiator::blocking::{Exchange, Host, HostError};
 use corelane::initiator::command;
 use corelane::spec::feature::WriteProtectionState;
 use corelane::spec::identify::Cns;
+use corelane::spec::log_page::{LogPageId, WARNING_RELIABILITY};
 use corelane::spec::status::Status;
 use rustix::process::Signal;
 use serde_json::json;
@@ -109,6 +110,12 @@ fn a_record_of_a_protected_namespace_that_is_damaged_puts_it_out_of_service() {
             (write(&mut host, 1), status(protect(&mut host, 1, false))),
             (refused, refused),
             "{reason}"
+        );
+        let smart = host.admin(&command::log_page(LogPageId::SMART, 0, 512), Exchange::Receive(512));
+        assert_eq!(
+            smart.expect("a page").data[0],
+            WARNING_RELIABILITY,
+            "hosts can see that something is wrong"
         );
         served(&mut host, 2);
         let errors = program.stop().errors;

@@ -246,7 +246,11 @@ pub(super) fn reach(controller: &Controller, context: &Context<'_>, nsid: u32) -
     meant.try_for_each(|namespace| controller.reaches(served, namespace.nsid))
 }
 
-fn set_async_events(controller: &mut Controller, context: &Context<'_>, dword: u32) -> Result<(), Status> {
+fn set_async_events(
+    controller: &mut Controller,
+    context: &mut Context<'_>,
+    dword: u32,
+) -> Result<(), Status> {
     let supported = match context.served(controller) {
         None => AsyncEventConfiguration::new().with_discovery(true),
         Some((served, _)) => AsyncEventConfiguration::new()
@@ -256,6 +260,10 @@ fn set_async_events(controller: &mut Controller, context: &Context<'_>, dword: u
     };
     only(dword & !supported.into_bits() == 0)?;
     controller.values.async_events = AsyncEventConfiguration::from_bits(dword);
+    // A warning that is there already is told to whoever begins to listen.
+    if context.served(controller).is_some_and(|(served, _)| !served.unsound.is_empty()) {
+        controller.warn(context.actions);
+    }
     Ok(())
 }
 

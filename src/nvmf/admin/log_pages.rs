@@ -15,6 +15,7 @@ use crate::spec::ana::GROUPS_ONLY;
 use crate::spec::identify::Csi;
 use crate::spec::log_page::{
     CHANGED_NAMESPACES_MAX, EFFECTS_BYTES, FirmwareSlots, LogPageId, Smart, SupportedLogPage,
+    WARNING_RELIABILITY,
 };
 use crate::spec::reservation::NotificationPage;
 use crate::spec::sqe::Sqe;
@@ -139,7 +140,9 @@ fn io_page(
                 return Err(Status::INVALID_FIELD);
             }
             let counts = served.subsystem.counting.counts();
-            Ok(smart(counts, errors, context.now).as_bytes().to_vec())
+            let mut page = smart(counts, errors, context.now);
+            page.critical_warning = if served.unsound.is_empty() { 0 } else { WARNING_RELIABILITY };
+            Ok(page.as_bytes().to_vec())
         }
         (LogPageId::FIRMWARE_SLOT, _) => Ok(firmware_slots(context.options).as_bytes().to_vec()),
         (LogPageId::CHANGED_NAMESPACES, Some(paths)) => Ok(changed_namespaces(paths.changed())),

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use crate::spec::event::AsyncEvent;
 use crate::spec::feature::AsyncEventConfiguration;
-use crate::spec::log_page::LogPageId;
+use crate::spec::log_page::{LogPageId, WARNING_RELIABILITY};
 use crate::spec::status::Status;
 
 /// AERL: outstanding requests, 0-based.
@@ -23,10 +23,13 @@ pub enum Notice {
     Discovery,
     /// There is a reservation notice to be read. What hosts do not want is masked before, by feature 82h.
     Reservation,
+    /// The reliability of the subsystem is degraded: what a namespace has to keep cannot be kept, or is not known.
+    Reliability,
 }
 
 impl Notice {
-    const ALL: [Self; 4] = [Self::Namespaces, Self::Ana, Self::Discovery, Self::Reservation];
+    const ALL: [Self; 5] =
+        [Self::Namespaces, Self::Ana, Self::Discovery, Self::Reservation, Self::Reliability];
 
     const fn event(self) -> AsyncEvent {
         match self {
@@ -34,6 +37,7 @@ impl Notice {
             Self::Ana => AsyncEvent::ANA_CHANGED,
             Self::Discovery => AsyncEvent::DISCOVERY_CHANGED,
             Self::Reservation => AsyncEvent::RESERVATION_NOTICE,
+            Self::Reliability => AsyncEvent::RELIABILITY,
         }
     }
 
@@ -48,6 +52,7 @@ impl Notice {
             Self::Ana => configuration.ana(),
             Self::Discovery => configuration.discovery(),
             Self::Reservation => true,
+            Self::Reliability => configuration.smart() & WARNING_RELIABILITY != 0,
         }
     }
 }

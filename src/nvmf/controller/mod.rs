@@ -338,6 +338,13 @@ impl Controller {
         }
     }
 
+    /// The reliability of its subsystem is degraded. A controller that is not enabled says so in its page when it is.
+    pub(super) fn warn(&mut self, actions: &mut VecDeque<Action>) {
+        if self.is_ready() {
+            self.raise(Notice::Reliability, actions);
+        }
+    }
+
     /// A reservation notice about a namespace: a page, and an event that tells of it. None where the host has no such
     /// namespace.
     pub(super) fn notify(&mut self, nsid: u32, kind: NoticeKind, actions: &mut VecDeque<Action>) {

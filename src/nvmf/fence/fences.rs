@@ -77,6 +77,13 @@ pub enum FenceAction {
         /// `None` where the namespace is out of service.
         protection: Option<Protection>,
     },
+    /// Whether what a namespace has to keep is known, and the disk holds it.
+    Health {
+        /// The namespace.
+        key: NamespaceKey,
+        /// It is.
+        sound: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -151,8 +158,10 @@ impl Fences {
         let Some(keeper) = self.kept(key).map(|kept| &kept.keeper) else { return };
         let ptpl = keeper.state().ptpl();
         let protection = (!keeper.is_fenced()).then(|| keeper.protection());
+        let sound = !keeper.is_fenced() && !keeper.is_degraded();
         self.actions.push_back(FenceAction::Persistence { key, ptpl });
         self.actions.push_back(FenceAction::Protection { key, protection });
+        self.actions.push_back(FenceAction::Health { key, sound });
     }
 
     /// An operator wants a namespace to be write protected from now on, or to be as hosts want it.

@@ -1,4 +1,5 @@
-//! The target's side of write protection: what hosts are told of it, and what they ask for.
+//! The target's side of write protection: what hosts are told of it, and what they ask for; and what they are told of records
+//! that cannot be kept.
 
 use crate::nvmf::controller::{ControllerId, Kind};
 use crate::nvmf::fence::NamespaceKey;
@@ -36,6 +37,23 @@ impl Target {
                 tracing::info!(%nqn, nsid, hosts, operator, "the write protection of a namespace");
             }
             self.refresh(key.subsystem);
+        }
+    }
+
+    /// Whether what this namespace has to keep is known, and the disk holds it. Where that is not so for a first namespace of a
+    /// subsystem, hosts are told that its reliability is degraded, as far as they want to hear of it.
+    ///
+    /// # Panics
+    /// When there is no such subsystem.
+    pub fn set_health_known(&mut self, key: NamespaceKey, sound: bool) {
+        let unsound = &mut self.subsystems[key.subsystem].unsound;
+        let was_sound = unsound.is_empty();
+        if sound {
+            unsound.remove(&key.nsid);
+        } else if unsound.insert(key.nsid) && was_sound {
+            for controller in self.controllers.values_mut().filter(|it| it.is_of(key.subsystem)) {
+                controller.warn(&mut self.actions);
+            }
         }
     }
 

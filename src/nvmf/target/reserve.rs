@@ -137,6 +137,7 @@ impl Target {
                     self.set_persistence_known(key.subsystem, key.nsid, ptpl);
                 }
                 FenceAction::Protection { key, protection } => self.set_protection_known(key, protection),
+                FenceAction::Health { key, sound } => self.set_health_known(key, sound),
             }
         }
     }

@@ -7,6 +7,7 @@ mod discovery;
 mod features;
 mod fields;
 mod fuzz;
+mod health;
 mod identify;
 mod log_pages;
 mod policies;

@@ -35,6 +35,8 @@ struct Stand<F: Files> {
     answers: Mailbox<Answer>,
     answered: BTreeMap<u64, Status>,
     drains: Vec<FenceAction>,
+    /// What was said last of the health of each namespace.
+    health: BTreeMap<u32, bool>,
     number: u64,
 }
 
@@ -59,8 +61,8 @@ impl<F: Files + Send + Sync + 'static> Stand<F> {
         fences.add(0, simulation.group().published(Arc::new(Snapshot::default())), found);
         assert_eq!(fences.admit(0, id(1)).unwrap().1, 0);
         assert_eq!(fences.admit(0, id(2)).unwrap().1, 1);
-        let (answered, drains) = (BTreeMap::new(), Vec::new());
-        Self { fences, worker, answers, answered, drains, number: 0 }
+        let (answered, drains, health) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
+        Self { fences, worker, answers, answered, drains, health, number: 0 }
     }
 
     /// Everything but drains is done; the number of the command.
@@ -110,6 +112,7 @@ impl<F: Files + Send + Sync + 'static> Stand<F> {
                     FenceAction::Answer(Origin::Io(number), status) => {
                         assert_eq!(self.answered.insert(number, status), None, "answered twice");
                     }
+                    FenceAction::Health { key, sound } => drop(self.health.insert(key.nsid, sound)),
                     FenceAction::Drain { .. } | FenceAction::Settle { .. } => self.drains.push(action),
                     FenceAction::Answer(Origin::Admin(_) | Origin::Operator, _)
                     | FenceAction::Protection { .. }
@@ -304,6 +307,29 @@ fn broken_protection(call: Call, fault: Fault, protected: bool) {
         let found = (again.report(1, None), again.may_write(1).is_err());
         assert_eq!(found, (report.clone(), !protected), "{call:?} {fault:?}");
     }
+}
+
+#[test]
+fn health_is_whether_the_disk_is_known_to_hold_what_is_in_force() {
+    for fault in [Fault::Fails(Errno::IO), Fault::FailsAfterwards(Errno::IO)] {
+        let disk = Disk::holding(&BTreeMap::new());
+        let mut stand = Stand::new(disk.store());
+        assert_eq!(stand.protect(1, true), Status::SUCCESS);
+        assert!(stand.health[&1]);
+        // From the rename on nobody knows.
+        disk.break_calls(Call::SyncDirectory, fault);
+        assert_eq!(stand.protect(1, false), FAILED);
+        assert_eq!((stand.health[&1], stand.health[&2]), (false, true), "{fault:?}");
+        disk.repair();
+        assert_eq!(stand.protect(1, false), Status::SUCCESS);
+        assert!(stand.health[&1]);
+    }
+    let (directory, stand) = stand();
+    drop(stand);
+    std::fs::write(directory.path().join(record_name(&identity(1)).as_str()), b"{").unwrap();
+    let mut stand = reopened(&directory);
+    stand.settle();
+    assert_eq!(stand.health, [(1, false), (2, true)].into());
 }
 
 #[test]
