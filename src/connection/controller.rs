@@ -257,6 +257,7 @@ impl<D: Payload> Connection<D> {
     /// # Errors
     /// The peer's mistake; the C2HTermReq is queued (unless it was a malformed H2CTermReq) and
     /// [`Connection::is_ended`].
+    #[inline]
     pub fn next<'b>(&mut self, bytes: &'b [u8]) -> Result<(usize, Event<'b>), PduError> {
         if let Some((ttag, intact)) = self.completed.take() {
             return Ok((0, Event::Transferred { ttag, intact }));
@@ -293,6 +294,7 @@ impl<D: Payload> Connection<D> {
 
     /// Sends all data of command `cid` in one C2HData PDU. With `success` it is also the response; otherwise
     /// [`Connection::respond`] must follow.
+    #[inline]
     pub fn send_data(&mut self, cid: u16, data: D, success: bool) -> Option<D> {
         if self.state != State::Ready {
             return Some(data);
@@ -338,6 +340,8 @@ impl<D: Payload> Connection<D> {
         Some((total, Event::Command { sqe, data, intact: true }))
     }
 
+    /// Not inlined: most calls need none of it.
+    #[inline(never)]
     fn step<'b>(&mut self, bytes: &'b [u8]) -> Result<(usize, Event<'b>), PduError> {
         match self.framing.next(bytes)? {
             Frame::Incomplete => Ok((0, Event::Incomplete)),

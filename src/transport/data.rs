@@ -28,6 +28,7 @@ impl Data {
     }
 
     /// Adds `range` of it to a send.
+    #[inline]
     pub(super) fn gather<'a>(&'a self, range: Range<usize>, gather: &mut Gather<'_, 'a>) {
         match self {
             Self::Lent(segment) => gather.segment(segment.slice(range)),

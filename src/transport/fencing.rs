@@ -137,6 +137,7 @@ impl FenceWait {
 impl IoQueue {
     /// Judges a command at its hand-over: whether its controller reaches the namespace, and its host's right, by the rules
     /// of this turn.
+    #[inline]
     pub(super) fn judge(&self, services: &Services, request: &Request) -> Result<(), Status> {
         self.namespaces.access().judge(request.namespace.nsid)?;
         let Some(fence) = self.fence else { return Ok(()) };

@@ -383,6 +383,7 @@ impl IoQueue {
     }
 
     /// Sends data and, unless it is the response itself, the response.
+    #[inline]
     pub(super) fn send(&mut self, link: &mut Link, cid: u16, data: Data) {
         // SUCCESS in C2HData leaves the host without an SQHD: only where it does not want one.
         let refused = link.connection.send_data(cid, data, !self.submission.flow_control());

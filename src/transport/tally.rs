@@ -116,6 +116,7 @@ impl IoQueue {
         }
     }
 
+    #[inline]
     fn tally_as(
         &mut self,
         services: &mut Services,
@@ -132,13 +133,18 @@ impl IoQueue {
             services.note(What::MediaError, values);
         }
         let alike = Alike { since: mark.since, nsid, kind, fault };
-        if let Some(run) = self.answered.last_mut()
-            && run.alike == alike
-        {
-            run.commands += 1;
-            run.bytes += bytes;
-            return;
+        match self.answered.last_mut() {
+            Some(run) if run.alike == alike => {
+                run.commands += 1;
+                run.bytes += bytes;
+            }
+            _ => self.begin_run(services, alike, bytes),
         }
+    }
+
+    /// The first command of a run.
+    #[cold]
+    fn begin_run(&mut self, services: &mut Services, alike: Alike, bytes: u64) {
         if self.answered.len() == ANSWERED_MAX {
             services.batch_ends();
             self.settle_answers(services);

@@ -43,6 +43,7 @@ impl<'list, 'bytes> Gather<'list, 'bytes> {
 
     /// There is no room for another stretch.
     #[must_use]
+    #[inline]
     pub fn is_full(&self) -> bool {
         self.list.list.len() == self.list.max
     }
@@ -63,6 +64,7 @@ impl<'list, 'bytes> Gather<'list, 'bytes> {
     ///
     /// # Panics
     /// If the list is full.
+    #[inline]
     pub fn bytes(&mut self, bytes: &'bytes [u8]) {
         // SAFETY: the bytes are borrowed for 'bytes, and the segment is only used through this value, which does not
         // outlive that borrow; nobody writes them meanwhile.
@@ -74,10 +76,12 @@ impl<'list, 'bytes> Gather<'list, 'bytes> {
     ///
     /// # Panics
     /// If the list is full.
+    #[inline]
     pub fn segment(&mut self, segment: Segment) {
         self.push(segment, false);
     }
 
+    #[inline]
     fn push(&mut self, segment: Segment, borrowed: bool) {
         assert!(!self.is_full());
         self.bytes += segment.len();

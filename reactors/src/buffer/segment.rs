@@ -69,6 +69,7 @@ impl Segment {
     /// # Panics
     /// If `range` is reversed or ends beyond the segment.
     #[must_use]
+    #[inline]
     pub fn slice(&self, range: Range<usize>) -> Self {
         Self(part(self.0, range))
     }
@@ -150,6 +151,7 @@ unsafe impl Send for Segment {}
 // SAFETY: as for `Segment`.
 unsafe impl Send for SegmentMut {}
 
+#[inline]
 fn part(whole: libc::iovec, range: Range<usize>) -> libc::iovec {
     assert!(range.start <= range.end);
     assert!(range.end <= whole.iov_len);

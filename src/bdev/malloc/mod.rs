@@ -148,6 +148,7 @@ struct Clearing {
 }
 
 impl MallocChannel {
+    #[inline]
     fn bytes(&self, blocks: Blocks) -> Result<Range<usize>, BdevError> {
         let Range { start, end } = blocks.bytes(&self.geometry)?;
         let inside = |offset| usize::try_from(offset).map_err(|_| BdevError::OutOfRange);
@@ -155,6 +156,7 @@ impl MallocChannel {
     }
 
     /// The bytes of the blocks, to be read.
+    #[inline]
     fn readable(&self, blocks: Blocks) -> Result<Range<usize>, BdevError> {
         let bytes = self.bytes(blocks)?;
         if self.unreadable.any(blocks) {

@@ -54,6 +54,7 @@ impl Channels {
 
     /// Where the blocks of a read lie, if the bdev lends its memory: then they are sent from there and the read is
     /// done. The memory stays readable for as long as these channels live.
+    #[inline]
     pub fn lend(&self, namespace: &Attached, blocks: Blocks) -> Option<Segment> {
         self.open[namespace.channel].channel.lend(blocks)
     }

@@ -274,6 +274,7 @@ fn range(sqe: &Sqe, namespace: &Attached) -> Result<Blocks, Status> {
     }
 }
 
+#[inline]
 fn blocks(sqe: &Sqe, namespace: &Attached, limits: &Limits) -> Result<(Operation, u32), Status> {
     let blocks = range(sqe, namespace)?;
     let bytes = u64::from(blocks.count) * u64::from(namespace.geometry.block_size);
