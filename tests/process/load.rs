@@ -324,6 +324,10 @@ fn plans_that_a_namespace_cannot_give_are_refused() {
     let (finished, object) = load(address, &["--depth", "4096"]);
     assert_eq!((finished.code, &object["depth"]), (0, &json!(127)), "{finished:?}");
     assert!(finished.errors.contains("queues take 127 commands: that depth is used"), "{}", finished.errors);
+    // Nobody asked for more than that.
+    let (finished, object) = load(address, &[]);
+    assert_eq!((finished.code, &object["depth"]), (0, &json!(127)), "{finished:?}");
+    assert!(!finished.errors.contains("that depth is used"), "{}", finished.errors);
     server.stop();
 }
 

@@ -96,8 +96,9 @@ pub(in crate::cli) struct PerfArguments {
     #[arg(long, value_name = "SIZE", default_value = "4096")]
     pub(super) block_size: ByteSize,
     /// Commands under way on each connection; what the controller's queues take at most is used where that is less.
-    #[arg(long, value_name = "COUNT", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=Plan::DEPTH_MAX as i64))]
-    pub(super) depth: u16,
+    /// [default: 128]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=Plan::DEPTH_MAX as i64))]
+    pub(super) depth: Option<u16>,
     /// Connections (I/O queues) altogether.
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=Plan::CONNECTIONS_MAX as i64))]
     pub(super) connections: u16,

@@ -31,6 +31,8 @@ mod watch;
 
 /// KATO of every association.
 const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(30);
+/// Commands under way where nobody says how many, if the queues take as many.
+const DEPTH_DEFAULT: u16 = 128;
 /// Preemptions in a second that are worth a word.
 const PREEMPTIONS_MANY: u64 = 50;
 
@@ -93,7 +95,7 @@ fn plan(arguments: &PerfArguments, allowed: &[usize]) -> Result<Plan, Failure> {
     let block_bytes = block_bytes.map_err(|_| Failure::Usage("--block-size is 4 GiB or more".to_owned()))?;
     Ok(Plan {
         block_bytes,
-        depth: arguments.depth,
+        depth: arguments.depth.unwrap_or(DEPTH_DEFAULT),
         connections: arguments.connections,
         cores,
         reads_percent: arguments.mix,
@@ -126,7 +128,9 @@ fn connect(
         remote.authority.try_each(look, unreachable).map_err(|error| refused(remote, &error))?;
     let Survey { space, queues_max, depth_max } = found;
     if plan.depth > depth_max {
-        console.say(&format!("the controller's queues take {depth_max} commands: that depth is used"));
+        if arguments.depth.is_some() {
+            console.say(&format!("the controller's queues take {depth_max} commands: that depth is used"));
+        }
         plan.depth = depth_max;
     }
     plan.check(&space).map_err(|error| refused(remote, &error))?;
