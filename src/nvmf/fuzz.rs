@@ -13,6 +13,8 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 use crate::bdev::Null;
 use crate::nvmf::admin::Reply;
 use crate::nvmf::controller::{AERL_Z, ControllerId};
+use crate::nvmf::fence::NamespaceKey;
+use crate::nvmf::fence::keeper::Protection;
 use crate::nvmf::host::{HostId, Hosts};
 use crate::nvmf::namespace::Namespace;
 use crate::nvmf::options::Options;
@@ -64,8 +66,8 @@ struct Peer {
     queues: BTreeSet<(ControllerId, u16)>,
     to_close: Vec<(ControllerId, Option<u16>)>,
     asked: BTreeSet<(ControllerId, Option<u16>)>,
-    /// Set Features of Reservation Persistence that wait for an answer.
-    saves: VecDeque<(ControllerId, u16, bool)>,
+    /// Set Features of Reservation Persistence and, otherwise, of write protection that wait for an answer.
+    saves: VecDeque<(ControllerId, u16, bool, bool)>,
     /// Abort commands that wait for an answer.
     aborts: VecDeque<(ControllerId, u16)>,
     /// What I/O queues were given and have not taken.
@@ -118,6 +120,7 @@ impl Peer {
         };
         target.add_subsystem(subsystem).ok()?;
         target.enable_reservations(&Nqn::lenient(NQN).ok()?);
+        target.enable_write_protection(&Nqn::lenient(NQN).ok()?);
         Some(Self {
             target,
             arrival: Arrival { local, peer: local },
@@ -197,8 +200,9 @@ impl Peer {
             let opcodes = [0x02, 0x06, 0x08, 0x09, 0x0a, 0x0c, 0x18, 0x7f];
             sqe.opcode = opcodes[usize::from(sqe.opcode) % opcodes.len()];
             if choice & 4 == 0 && sqe.opcode == AdminOpcode::SET_FEATURES.0 {
-                // Otherwise hardly any would name this feature.
-                sqe.cdw10.set(FeatureId::RESERVATION_PERSISTENCE.0.into());
+                // Otherwise hardly any would name one of these features.
+                let features = [FeatureId::RESERVATION_PERSISTENCE, FeatureId::WRITE_PROTECTION];
+                sqe.cdw10.set(features[usize::from(sqe.cdw12.get() & 1 == 1)].0.into());
                 sqe.nsid.set([1, NSID_ALL, 1, 2][usize::from(sqe.cid.get() % 4)]);
             }
         }
@@ -221,8 +225,13 @@ impl Peer {
 
     /// Ends the oldest save, and tells the host of [`Peer::connect_well`] of something.
     fn save_one(&mut self, choice: u8) {
-        if let Some((controller, cid, ptpl)) = self.saves.pop_front() {
-            self.target.set_persistence_known(0, 1, ptpl);
+        if let Some((controller, cid, persists, on)) = self.saves.pop_front() {
+            if persists {
+                self.target.set_persistence_known(0, 1, on);
+            } else {
+                let protection = Protection { hosts: on, operator: choice & 4 != 0 };
+                self.target.set_protection_known(NamespaceKey { subsystem: 0, nsid: 1 }, Some(protection));
+            }
             self.target.complete_deferred(controller, cid, Status::SUCCESS, 0);
         }
         if let Some((controller, cid)) = self.aborts.pop_front() {
@@ -263,11 +272,11 @@ impl Peer {
                 }
                 Action::SetPersistence { controller, cid, nsids, ptpl } => {
                     assert!(self.controllers.contains(&controller) && nsids == [1]);
-                    self.saves.push_back((controller, cid, ptpl));
+                    self.saves.push_back((controller, cid, true, ptpl));
                 }
                 Action::SetProtection { controller, cid, nsids, protected } => {
                     assert!(self.controllers.contains(&controller) && nsids == [1]);
-                    self.saves.push_back((controller, cid, protected));
+                    self.saves.push_back((controller, cid, false, protected));
                 }
                 Action::Access { controller, number, .. } => {
                     assert!(self.controllers.contains(&controller));
