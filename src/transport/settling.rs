@@ -10,8 +10,8 @@
 //! has the device open has it make durable what it has cached, after its own writes; the first one does so in any case,
 //! since a write may have come through a queue that is gone.
 //!
-//! Invariants: a settling begins when no reactor hands over a write any more, so that the writes of a reactor only become
-//! fewer; the tag of a flush is no tag of a command.
+//! Invariants: a settling begins when no reactor hands over what changes blocks any more, so that the writes of a reactor only
+//! become fewer, whatever hosts send; the tag of a flush is no tag of a command.
 
 use std::collections::HashMap;
 
@@ -152,7 +152,7 @@ impl Queues {
             let writes = io.slots.iter().filter(|(_, command)| {
                 let request = &command.request;
                 let executes = matches!(command.stage, Stage::Executing { .. });
-                executes && request.namespace.nsid == key.nsid && request.operation.writes()
+                executes && request.namespace.nsid == key.nsid && request.operation.changes()
             });
             found.extend(writes.map(|(slot, command)| (command.request.namespace, link.socket, slot)));
         }

@@ -61,7 +61,8 @@ pub(super) fn features(controller: &Controller, context: &Context<'_>) -> Vec<u8
             return U32::new(0);
         };
         let scope = if capabilities.namespace_specific() { Scope::NAMESPACE } else { Scope::CONTROLLER };
-        U32::new(FeatureEffect::new().with_fsupp(true).with_fsp(scope).into())
+        let changes_namespace = FeatureId(fid) == FeatureId::WRITE_PROTECTION;
+        U32::new(FeatureEffect::new().with_fsupp(true).with_ncc(changes_namespace).with_fsp(scope).into())
     };
     (0..=u8::MAX).flat_map(|fid| effect(fid).as_bytes().to_vec()).collect()
 }

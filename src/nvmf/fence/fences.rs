@@ -169,7 +169,8 @@ impl Fences {
         let unused = self.subsystems.get(&key.subsystem).is_some_and(|it| it.slots.hosts().is_empty());
         match self.kept(key) {
             None => {}
-            Some(kept) if kept.keeper.protection().operator == protected => {}
+            // What waits may be another wish of the operator.
+            Some(kept) if kept.keeper.is_idle() && kept.keeper.protection().operator == protected => {}
             Some(kept) if unused && kept.keeper.is_idle() => {
                 kept.keeper.begin_protected(protected);
                 self.tell(key);

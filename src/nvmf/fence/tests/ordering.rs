@@ -333,6 +333,26 @@ fn health_is_whether_the_disk_is_known_to_hold_what_is_in_force() {
 }
 
 #[test]
+fn the_last_wish_of_an_operator_holds_however_busy_the_namespace_is() {
+    let (_directory, mut stand) = stand();
+    stand.number += 1;
+    // A save is under way, and what the operator wants waits behind it.
+    stand.fences.submit(on(1), Origin::Io(stand.number), Wish::Request(host(1), register(1, Some(true))));
+    for protected in [true, false, true, false] {
+        stand.fences.operate(on(1), protected);
+    }
+    stand.settle();
+    while let Some(FenceAction::Settle { key }) = stand.drains.pop() {
+        stand.fences.drained(key);
+        stand.settle();
+    }
+    assert_eq!(stand.answered.remove(&stand.number), Some(Status::SUCCESS));
+    assert_eq!(stand.may_write(1), Ok(()));
+    stand.fences.operate(on(1), true);
+    assert!(stand.may_write(1).is_err(), "at once where nothing is under way");
+}
+
+#[test]
 fn protection_that_cannot_be_kept_is_refused_and_nothing_changes() {
     for protected in [false, true] {
         for call in [
