@@ -28,10 +28,6 @@ use crate::transport::submission::SubmissionQueue;
 
 /// Entries of an admin queue at most; a connection is ready for as many before it says what it is.
 pub(super) const ADMIN_ENTRIES_MAX: u16 = 128;
-/// Bytes of answers that wait to be sent: while there are so many, no further command is taken. A host that asks
-/// for pages and does not read them makes the target hold these and the answer of one command, whatever its queue has room
-/// for.
-const UNREAD_BYTES_MAX: usize = 64 << 10;
 
 /// What a connection on the management reactor is.
 #[derive(Debug)]
@@ -91,11 +87,10 @@ impl AdminQueue {
     pub(super) fn has_room(&self, link: &Link) -> bool {
         let outstanding = self.staged.used() + self.deferred;
         let outbox = link.connection.outbox();
-        let unread = usize::try_from(outbox.queued() - outbox.gone()).unwrap_or(usize::MAX);
-        unread < UNREAD_BYTES_MAX
-            && !matches!(self.stage, Stage::Leaving { .. })
+        let unsent = usize::try_from(outbox.queued() - outbox.gone()).unwrap_or(usize::MAX);
+        !matches!(self.stage, Stage::Leaving { .. })
             && self.staged.next().is_some()
-            && self.staged_bytes.saturating_add(unread) <= self.held_max
+            && self.staged_bytes.saturating_add(unsent) <= self.held_max
             && link.connection.has_room(outstanding)
     }
 
