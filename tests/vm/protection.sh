@@ -22,8 +22,8 @@ protect_writes() {
   until_true 20 "a live controller after the reset" live "$NQN"
   read_only "$device" 1 || fail "a read-only disk after the reset"
   holds "the feature" "$(nvme get-feature "$device" -f 0x84 -n 1)" 'Current value: *0*x?0*1$'
-  nvme read "$device" -s $at -c 15 -z 65536 -d "$work/back"
-  cmp "$work/before" "$work/back" || fail "unchanged blocks"
+  nvme read "$device" -s $at -c 15 -z 65536 -d "$work/after"
+  cmp "$work/before" "$work/after" || fail "unchanged blocks"
   refuses "a state that is not supported" "$(status 'Invalid Field')" nvme set-feature "$device" -f 0x84 -n 1 --value=3
   nvme set-feature "$device" -f 0x84 -n 1 --value=0
   until_true 20 "a disk that can be written" read_only "$device" 0
