@@ -37,6 +37,7 @@ pub(crate) fn start(core: usize, engine: EngineName) -> Result<Target, Box<dyn E
     config.limits.queue_depth_max = QUEUE_ENTRIES;
     config.limits.queues_per_controller_max = QUEUES;
     config.limits.connections_max = CONNECTIONS;
+    config.limits.connections_per_host_max = CONNECTIONS;
     config.reactors.engine = engine;
     let appliance = Appliance::start(Options { config, state_directory: state.path().to_owned() })?;
     let address = *appliance.addresses().first().ok_or("the target listens nowhere")?;
