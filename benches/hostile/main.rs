@@ -6,6 +6,9 @@
 //! The host reads 4 KiB at a time, one after another, so its rate is the inverse of its latency. Windows with and without
 //! peers are by turns; medians are compared. Peers, host, and target share the machine: what a peer's own side costs is part
 //! of what the host feels, and so is the kernel's part of connecting. Goal: at least 0.9 of the rate.
+//!
+//! How much of that is the target's doing: before the host comes, the peers are alone for a while, and the target's own counters
+//! say which part of that time its I/O reactor had something to do. What is left of it is everybody else's.
 
 #[path = "../../tests/process/acts.rs"]
 mod acts;
@@ -20,6 +23,8 @@ mod session;
 
 use std::error::Error;
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -35,6 +40,9 @@ use crate::session::Script;
 /// What the peers do their acts to, and what the host reads.
 const NQN: &str = "nqn.2026-11.io.corelane:disk0";
 const OTHER_NQN: &str = "nqn.2026-11.io.corelane:disk1";
+
+/// Windows for which the peers are alone.
+const ALONE_WINDOWS: u32 = 5;
 
 /// How it is measured.
 struct Plan {
@@ -56,8 +64,8 @@ struct Shared {
 fn main() -> Result<(), Box<dyn Error>> {
     let plan = Plan::read()?;
     println!(
-        "{:<62} {:>8} {:>10} {:>10} {:>6} {:>13} {:>9}",
-        "each peer ...", "acts/s", "reads/s", "with peers", "kept", "spread", "KiB left"
+        "{:<62} {:>8} {:>10} {:>10} {:>10} {:>6} {:>13} {:>9}",
+        "each peer ...", "acts/s", "alone, I/O", "reads/s", "with peers", "kept", "spread", "KiB left"
     );
     let chosen = |act: &&Act| plan.names.is_empty() || plan.names.iter().any(|name| act.name.contains(name));
     for act in ACTS.iter().filter(chosen) {
@@ -95,10 +103,11 @@ impl Plan {
     }
 }
 
-fn configuration() -> serde_json::Value {
+fn configuration(metrics: SocketAddr) -> serde_json::Value {
     let listeners = json!([{"address": "127.0.0.1", "port": 0}]);
     let namespaces = |bdev: &str| json!([{"nsid": 1, "bdev": bdev}]);
     json!({
+        "metrics": {"listen": metrics.to_string()},
         "bdevs": [
             {"name": "ram0", "type": "malloc", "size": "64MiB", "block_size": 512},
             {"name": "ram1", "type": "malloc", "size": "64MiB", "block_size": 512}
@@ -111,14 +120,20 @@ fn configuration() -> serde_json::Value {
 }
 
 fn measure(name: &str, acts: &[Act], plan: &Plan) -> Result<(), Box<dyn Error>> {
-    let server = Server::start(configuration());
+    let metrics = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let server = Server::start(configuration(metrics));
     let address = server.listeners()[0];
     let options = HostOptions::new(Nqn::parse(OTHER_NQN)?);
     let script = Script::new(address, NQN);
     let shared = Shared::default();
     let (mut with, mut without, mut left) = (Vec::new(), Vec::new(), 0);
-    let mut played = Duration::ZERO;
+    let (mut played, mut busy) = (Duration::ZERO, 0.0);
     thread::scope(|scope| {
+        let peers = scope.spawn(|| play(acts, &script, &shared, plan.pace));
+        let (start, before) = (Instant::now(), io_busy_seconds(metrics));
+        rate(&shared, true, plan.window * ALONE_WINDOWS);
+        played += start.elapsed();
+        busy = (io_busy_seconds(metrics) - before) / start.elapsed().as_secs_f64();
         scope.spawn(|| {
             let mut host = Host::connect(address, &options).expect("the host that reads connects");
             while !shared.over.load(Ordering::Relaxed) {
@@ -126,7 +141,6 @@ fn measure(name: &str, acts: &[Act], plan: &Plan) -> Result<(), Box<dyn Error>> 
                 shared.reads.fetch_add(1, Ordering::Relaxed);
             }
         });
-        let peers = scope.spawn(|| play(acts, &script, &shared, plan.pace));
         // Memory that is touched once stays, up to what the target ever uses: only the second half is looked at.
         let mut before = 0;
         for pair in 0..plan.pairs {
@@ -152,7 +166,8 @@ fn measure(name: &str, acts: &[Act], plan: &Plan) -> Result<(), Box<dyn Error>> 
         kept.iter().fold((f64::MAX, 0.0_f64), |(least, most), &it| (least.min(it), most.max(it)));
     let (without, with) = (median(&mut without), median(&mut with));
     println!(
-        "{name:<62} {acts:>8.0} {without:>10.0} {with:>10.0} {:>6.3} {:>13} {:>9}",
+        "{name:<62} {acts:>8.0} {:>8.2} % {without:>10.0} {with:>10.0} {:>6.3} {:>13} {:>9}",
+        busy * 100.0,
         with / without,
         format!("{least:.2} to {most:.2}"),
         left >> 10
@@ -195,6 +210,21 @@ fn rate(shared: &Shared, hostile: bool, window: Duration) -> f64 {
 fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
+}
+
+/// Seconds for which the I/O reactor has had something to do since the target's start.
+fn io_busy_seconds(metrics: SocketAddr) -> f64 {
+    let mut stream = TcpStream::connect(metrics).expect("the metrics endpoint");
+    stream
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: target\r\nConnection: close\r\n\r\n")
+        .expect("a request");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("a page");
+    let is_wanted = |line: &&str| {
+        line.starts_with("corelane_reactor_busy_seconds_total{") && line.contains(r#"reactor="1""#)
+    };
+    let line = text.lines().find(is_wanted).expect("an I/O reactor of its own: two cores");
+    line.rsplit(' ').next().and_then(|number| number.parse().ok()).expect("a number")
 }
 
 /// Memory of the target, as far as it is resident.
