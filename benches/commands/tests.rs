@@ -23,8 +23,8 @@ fn what_is_more_by_over_the_tolerance_fails() {
         (Counts { instructions: 1_029.0, ..COUNTS }, true, None),
         (Counts { instructions: 1_040.0, ..COUNTS }, false, Some("MORE")),
         (Counts { instructions: 960.0, ..COUNTS }, true, Some("FEWER")),
-        (Counts { system_calls: 0.56, ..COUNTS }, true, None),
-        (Counts { system_calls: 0.57, ..COUNTS }, false, Some("MORE")),
+        (Counts { system_calls: 0.59, ..COUNTS }, true, None),
+        (Counts { system_calls: 0.61, ..COUNTS }, false, Some("MORE")),
         (Counts { copying: 750.0, ..COUNTS }, false, Some("MORE")),
         (Counts { copying: 0.0, ..COUNTS }, true, Some("FEWER")),
     ];
