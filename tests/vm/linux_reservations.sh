@@ -24,16 +24,6 @@ byte_b='\273'
 # Block devices of the hosts; `connect` finds them.
 A='' B=''
 
-# until_true SECONDS WHAT COMMAND ...
-until_true() {
-  local left=$(($1 * 10)) what=$2
-  shift 2
-  until "$@"; do
-    ((left-- > 0)) || fail "$what"
-    sleep 0.1
-  done
-}
-
 # Prints the block device of the host with this identifier, or nothing: device HOSTID
 device() {
   local at

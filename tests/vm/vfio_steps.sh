@@ -25,16 +25,6 @@ address_of() {
   fail "there is a controller $1"
 }
 
-# until_true SECONDS WHAT COMMAND ...
-until_true() {
-  local left=$(($1 * 10)) what=$2
-  shift 2
-  until "$@"; do
-    ((left-- > 0)) || fail "$what"
-    sleep 0.1
-  done
-}
-
 # Writes a configuration with bdevs given as JSON objects, each the namespace of its place in the list: configure JSON ...
 configure() {
   local bdev namespaces="" bdevs="" nsid=0
