@@ -142,7 +142,7 @@ impl<D: Payload> Connection<D> {
             state: State::AwaitingIcreq,
             framing: Framing::new(Role::Host),
             sending: Agreement::NONE,
-            outbox: Outbox::new(answers * ANSWER_BYTES_MAX + SPARE_BYTES, answers * 4 + SPARE_ITEMS),
+            outbox: Outbox::new(answers * ANSWER_BYTES_MAX + SPARE_BYTES, answers * 2 + SPARE_ITEMS),
             transfers: vec![Transfer::Idle; usize::from(options.entries)].into_boxed_slice(),
             completed: None,
         }

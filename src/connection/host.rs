@@ -155,7 +155,7 @@ impl<D: Payload + Clone> Connection<D> {
         assert!(options.r2t_max > 0);
         let entries = usize::from(options.entries);
         let mut outbox =
-            Outbox::new((entries + 2) * CAPSULE_BYTES_MAX * 2 + SPARE_BYTES, entries * 4 + 4 + SPARE_ITEMS);
+            Outbox::new((entries + 2) * CAPSULE_BYTES_MAX * 2 + SPARE_BYTES, (entries + 2) * 2 + SPARE_ITEMS);
         let request = icreq::Request {
             header_digest: options.header_digest,
             data_digest: options.data_digest,

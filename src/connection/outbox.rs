@@ -1,8 +1,8 @@
 //! What waits to be sent: header bytes in a ring of fixed size, and payloads of the owner's type between them.
 //!
 //! Invariants: queued header bytes never move (the kernel may be reading them); `used` is the sum of the spans of all
-//! queued byte items; items leave in the order in which they came. Header bytes that are sent are free at once, though
-//! more were joined to them since: an outbox that never runs empty does not run full of what is gone.
+//! items; items leave in the order in which they came, and none is without bytes. Header bytes that are sent are free at
+//! once, though more were joined to them since: an outbox that never runs empty does not run full of what is gone.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -12,8 +12,8 @@ use crate::pdu::term_req;
 /// What [`Outbox::fits`] keeps free of answers in the ring, in bytes: a terminate request, and what the first header
 /// that does not fit behind the last leaves unused at the end of the ring. A queue's worth of headers wraps once.
 pub const SPARE_BYTES: usize = 2 * term_req::BYTES_MAX;
-/// What [`Outbox::fits`] keeps free of answers, in items. Bytes join the bytes before them, so there is one item of
-/// them before each payload, one behind the last, and one more where the ring wraps.
+/// What [`Outbox::fits`] keeps free of answers, in items. Bytes join the bytes before them and payloads are items with
+/// the bytes before them, so there is one item for each payload, one behind the last, and one more where the ring wraps.
 pub const SPARE_ITEMS: usize = 2;
 
 /// Data of the owner's that is sent from where it lies.
@@ -49,26 +49,22 @@ impl<D> Piece<'_, D> {
     }
 }
 
+/// Header bytes of the ring, and the payload behind them.
 #[derive(Debug)]
-enum Item<D> {
-    /// `span` is `length` plus what was left free before it at the end of the ring.
-    Bytes {
-        start: usize,
-        length: usize,
-        span: usize,
-    },
-    Data {
-        data: D,
-        range: Range<usize>,
-    },
+struct Item<D> {
+    start: usize,
+    /// Header bytes that are not sent; 0 where they are, or where the payload has none.
+    length: usize,
+    /// `length` plus what was left free before it at the end of the ring.
+    span: usize,
+    /// The payload, and the range of it that is not sent, which is not empty.
+    data: Option<(D, Range<usize>)>,
 }
 
 impl<D> Item<D> {
-    fn length(&self) -> usize {
-        match self {
-            Self::Bytes { length, .. } => *length,
-            Self::Data { range, .. } => range.len(),
-        }
+    #[inline]
+    fn total(&self) -> usize {
+        self.length + self.data.as_ref().map_or(0, |(_, range)| range.len())
     }
 }
 
@@ -80,8 +76,6 @@ pub struct Outbox<D> {
     used: usize,
     items: VecDeque<Item<D>>,
     items_max: usize,
-    /// Bytes of the first item that are sent already, if it is a payload; header bytes leave their item.
-    first_sent: usize,
     /// All bytes that were ever queued, and sent or given up.
     queued: u64,
     sent: u64,
@@ -96,7 +90,6 @@ impl<D> Outbox<D> {
             used: 0,
             items: VecDeque::with_capacity(items_max),
             items_max,
-            first_sent: 0,
             queued: 0,
             sent: 0,
         }
@@ -123,7 +116,7 @@ impl<D> Outbox<D> {
     #[inline]
     pub fn fits(&self, answers: usize, bytes: usize) -> bool {
         self.ring.len() - self.used >= answers * bytes + SPARE_BYTES
-            && self.items_max - self.items.len() >= answers * 2 + SPARE_ITEMS
+            && self.items_max - self.items.len() >= answers + SPARE_ITEMS
     }
 
     /// Queues at most `max` header bytes that `write` puts into the slice it is given; it returns how many.
@@ -132,9 +125,6 @@ impl<D> Outbox<D> {
     /// Where there is no room: the owner asks [`Outbox::fits`] before it takes on the duty to answer.
     #[inline]
     pub fn push(&mut self, max: usize, write: impl FnOnce(&mut [u8]) -> usize) {
-        if self.items.is_empty() {
-            self.tail = 0;
-        }
         let mut skipped = 0;
         if self.tail + max > self.ring.len() {
             skipped = self.ring.len() - self.tail;
@@ -148,16 +138,13 @@ impl<D> Outbox<D> {
         self.used += skipped + length;
         self.queued += length as u64;
         match self.items.back_mut() {
-            Some(Item::Bytes { start: first, length: before, span })
+            Some(Item { start: first, length: before, span, data: None })
                 if *first + *before == start && skipped == 0 =>
             {
                 *before += length;
                 *span += length;
             }
-            _ => {
-                assert!(self.items.len() < self.items_max, "no room for an item");
-                self.items.push_back(Item::Bytes { start, length, span: skipped + length });
-            }
+            _ => self.push_item(Item { start, length, span: skipped + length, data: None }),
         }
     }
 
@@ -168,60 +155,75 @@ impl<D> Outbox<D> {
     #[inline]
     pub fn push_data(&mut self, data: D, range: Range<usize>) {
         assert!(!range.is_empty());
-        assert!(self.items.len() < self.items_max, "no room for an item");
         self.queued += range.len() as u64;
-        self.items.push_back(Item::Data { data, range });
+        match self.items.back_mut() {
+            Some(Item { data: place @ None, .. }) => *place = Some((data, range)),
+            _ => self.push_item(Item { start: self.tail, length: 0, span: 0, data: Some((data, range)) }),
+        }
+    }
+
+    #[inline]
+    fn push_item(&mut self, item: Item<D>) {
+        assert!(self.items.len() < self.items_max, "no room for an item");
+        self.items.push_back(item);
     }
 
     /// What is to be sent next, in order.
     pub fn pieces(&self) -> impl Iterator<Item = Piece<'_, D>> {
-        let mut skip = self.first_sent;
-        self.items.iter().map(move |item| {
-            let from = std::mem::take(&mut skip);
-            match item {
-                Item::Bytes { start, length, .. } => Piece::Bytes(&self.ring[start + from..start + length]),
-                Item::Data { data, range } => Piece::Data(data, range.start + from..range.end),
-            }
+        self.parts().flat_map(|(bytes, data)| {
+            let bytes = Some(Piece::Bytes(bytes)).filter(|piece| !piece.is_empty());
+            bytes.into_iter().chain(data.map(|(data, range)| Piece::Data(data, range)))
+        })
+    }
+
+    /// The same two by two: header bytes, of which there may be none, and the payload behind them.
+    #[inline]
+    pub fn parts(&self) -> impl Iterator<Item = (&[u8], Option<(&D, Range<usize>)>)> {
+        self.items.iter().map(|Item { start, length, data, .. }| {
+            (&self.ring[*start..start + length], data.as_ref().map(|(data, range)| (data, range.clone())))
         })
     }
 
     /// The first `bytes` of the pieces are sent; payloads that are through are handed to `done`.
     pub fn sent(&mut self, bytes: usize, mut done: impl FnMut(D)) {
         self.sent += bytes as u64;
-        let mut left = bytes + self.first_sent;
-        while let Some(first) = self.items.front() {
-            if left < first.length() {
-                break;
-            }
-            left -= first.length();
-            match self.items.pop_front() {
-                Some(Item::Bytes { span, .. }) => self.used -= span,
-                Some(Item::Data { data, .. }) => done(data),
-                None => unreachable!("there was a first item"),
-            }
-        }
-        assert!(left == 0 || !self.items.is_empty(), "more was sent than was queued");
-        if let Some(Item::Bytes { start, length, span }) = self.items.front_mut()
-            && left > 0
+        let mut left = bytes;
+        while let Some(first) = self.items.front()
+            && left >= first.total()
         {
-            // What was skipped before them is free as well.
-            self.used -= *span - *length + left;
-            *start += left;
-            *length -= left;
-            *span = *length;
-            left = 0;
+            left -= first.total();
+            let Some(Item { span, data, .. }) = self.items.pop_front() else { break };
+            self.used -= span;
+            if let Some((data, _)) = data {
+                done(data);
+            }
         }
-        self.first_sent = left;
+        if self.items.is_empty() {
+            // From the start again, in memory that is near.
+            self.items.clear();
+            self.tail = 0;
+        }
+        if left == 0 {
+            return;
+        }
+        let first = self.items.front_mut().expect("more was sent than was queued");
+        let header = left.min(first.length);
+        // What was skipped before them is free as well.
+        self.used -= first.span - first.length + header;
+        first.start += header;
+        first.length -= header;
+        first.span = first.length;
+        if let Some((_, range)) = &mut first.data {
+            range.start += left - header;
+        }
     }
 
     /// Takes back every payload that was not sent; the stream is over.
     pub fn clear(&mut self, mut done: impl FnMut(D)) {
         self.sent = self.queued;
-        for item in self.items.drain(..) {
-            if let Item::Data { data, .. } = item {
-                done(data);
-            }
+        for (data, _) in self.items.drain(..).filter_map(|item| item.data) {
+            done(data);
         }
-        (self.used, self.tail, self.first_sent) = (0, 0, 0);
+        (self.used, self.tail) = (0, 0);
     }
 }

@@ -307,14 +307,17 @@ impl QueuePair {
 
     /// Puts what waits to be sent into `gather`, as far as it has room.
     pub(super) fn gather<'a>(&'a self, gather: &mut Gather<'_, 'a>) {
-        for piece in self.connection.outbox().pieces() {
-            if gather.is_full() {
+        for (bytes, data) in self.connection.outbox().parts() {
+            if gather.room() < 2 {
                 break;
             }
-            match piece {
-                Piece::Bytes(bytes) => gather.bytes(bytes),
-                Piece::Data(Outgoing::Memory { from, .. }, range) => gather.segment(from.slice(range)),
-                Piece::Data(Outgoing::Connect(data), range) => gather.bytes(&data.as_bytes()[range]),
+            if !bytes.is_empty() {
+                gather.bytes(bytes);
+            }
+            match data {
+                Some((Outgoing::Memory { from, .. }, range)) => gather.segment(from.slice(range)),
+                Some((Outgoing::Connect(data), range)) => gather.bytes(&data.as_bytes()[range]),
+                None => {}
             }
         }
     }

@@ -16,7 +16,6 @@ use corelane_reactors::buffer::{Gather, GatherList};
 use corelane_reactors::poll_group::{Errno, PollGroup, Sent, SocketId};
 use corelane_reactors::timer::Key;
 
-use crate::connection::Piece;
 use crate::connection::controller::Connection;
 use crate::transport::data::Data;
 use crate::transport::message::Counted;
@@ -24,8 +23,8 @@ use crate::transport::queues::Alarm;
 
 /// Sends that one flush of one socket makes; the rest waits for the next turn.
 const SENDS_PER_FLUSH: usize = 4;
-/// Stretches of one send that are looked at for memory that may be far away: what one list takes.
-const ANNOUNCED_MAX: usize = 512;
+/// Payloads of one send that are looked at for memory that may be far away: what one list takes, each with its header.
+const ANNOUNCED_MAX: usize = 256;
 
 /// Where a link is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,19 +158,21 @@ impl Link {
     fn send(&self, group: &mut PollGroup, list: &mut GatherList) -> (Sent, usize) {
         // One after the other at once, so that the processor translates many addresses at a time: the kernel copies them one
         // by one. Between other work, each of these hints takes as long as its translation.
-        for piece in self.connection.outbox().pieces().take(ANNOUNCED_MAX) {
-            if let Piece::Data(data, _) = piece {
+        for (_, data) in self.connection.outbox().parts().take(ANNOUNCED_MAX) {
+            if let Some((data, _)) = data {
                 data.expect();
             }
         }
         let mut gather = Gather::new(list);
-        for piece in self.connection.outbox().pieces() {
-            if gather.is_full() {
+        for (bytes, data) in self.connection.outbox().parts() {
+            if gather.room() < 2 {
                 break;
             }
-            match piece {
-                Piece::Bytes(bytes) => gather.bytes(bytes),
-                Piece::Data(data, range) => data.gather(range, &mut gather),
+            if !bytes.is_empty() {
+                gather.bytes(bytes);
+            }
+            if let Some((data, range)) = data {
+                data.gather(range, &mut gather);
             }
         }
         (group.send_gathered(self.socket, &gather), gather.len())

@@ -45,7 +45,14 @@ impl<'list, 'bytes> Gather<'list, 'bytes> {
     #[must_use]
     #[inline]
     pub fn is_full(&self) -> bool {
-        self.list.list.len() == self.list.max
+        self.room() == 0
+    }
+
+    /// How many stretches more it takes.
+    #[must_use]
+    #[inline]
+    pub fn room(&self) -> usize {
+        self.list.max - self.list.list.len()
     }
 
     /// Nothing is in it.
