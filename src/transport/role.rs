@@ -3,7 +3,7 @@
 use std::io;
 
 use corelane_reactors::mailbox::Slot;
-use corelane_reactors::poll_group::{Options, PollGroup, StartError};
+use corelane_reactors::poll_group::{Options, PollGroup, Probation, StartError};
 use corelane_reactors::ring::Ring;
 
 use crate::mem::PoolMemory;
@@ -16,6 +16,12 @@ use crate::transport::message::ManagementMail;
 pub(super) const CHUNK_BYTES: usize = 128 << 10;
 /// Receive chunks that one socket may hold. Capsules are shown whole, up to half a chunk.
 pub(super) const CHUNKS_PER_SOCKET: usize = 4;
+/// What the kernel takes for a connection beyond what its peer has room for, and after how many bytes it takes more. The
+/// first is one transfer of the default size: what a peer that asks for much and never reads costs is a twentieth of
+/// what the kernel would take, and more of it makes little difference to one that reads. The second is what the kernel
+/// holds for a socket at most, unless the machine is set up otherwise (`net.ipv4.tcp_wmem`): nobody has more copied for
+/// nothing than it has taken before.
+const PROBATION: Probation = Probation { unsent_bytes: 128 << 10, ends_after_bytes: 4 << 20 };
 
 /// Why an endpoint cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -33,10 +39,12 @@ pub(super) fn poll_group(sockets_max: usize, ring: Option<&Ring>) -> Result<Poll
     let chunks = sockets_max * 2 + 2;
     let options =
         Options { chunk_bytes: CHUNK_BYTES, chunks, sockets_max, chunks_per_socket: CHUNKS_PER_SOCKET };
-    Ok(match ring {
+    let mut group = match ring {
         Some(ring) => PollGroup::on_ring(&options, ring)?,
         None => PollGroup::new(&options)?,
-    })
+    };
+    group.put_on_probation(PROBATION);
+    Ok(group)
 }
 
 /// What an endpoint is for.

@@ -17,14 +17,14 @@ use std::{
 use rustix::{
     event::epoll::{self, EventFlags},
     io::Errno,
-    net::sockopt,
 };
 
 use super::{
-    AddError, Handler, Options, Refusal, SERVED_DEFAULT, Sent, SocketId,
+    AddError, Handler, Options, Probation, Refusal, SERVED_DEFAULT, Sent, SocketId,
+    probation::Trial,
     ready::Ready,
     slots::Slots,
-    socket::{Intake, Socket, Supply},
+    socket::{self, Intake, Socket, Supply},
 };
 use crate::buffer::{Chunks, Segment};
 
@@ -40,6 +40,7 @@ pub(super) struct Engine {
     starved: VecDeque<SocketId>,
     /// What `Chunks::releases` was when `starved` was looked through last.
     releases_seen: u64,
+    probation: Option<Probation>,
     /// Most sockets served in one poll: at least 1.
     served_max: usize,
 }
@@ -58,12 +59,17 @@ impl Engine {
             ready: VecDeque::with_capacity(options.sockets_max),
             starved: VecDeque::with_capacity(options.sockets_max),
             releases_seen: 0,
+            probation: None,
             served_max: SERVED_DEFAULT,
         })
     }
 
     pub(super) fn serve_at_most(&mut self, sockets: usize) {
         self.served_max = sockets;
+    }
+
+    pub(super) fn put_on_probation(&mut self, probation: Probation) {
+        self.probation = Some(probation);
     }
 
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
@@ -76,10 +82,11 @@ impl Engine {
         if unread.len() > self.supply.chunks.chunk_bytes() {
             return refuse(stream, Refusal::TooMuchUnread);
         }
-        if let Err(errno) = watch(&self.epoll, &stream, id) {
-            return refuse(stream, Refusal::System(errno));
-        }
-        self.slots.insert(Socket::new(stream, unread));
+        let trial = match watch(&self.epoll, &stream, id, self.probation) {
+            Ok(trial) => trial,
+            Err(errno) => return refuse(stream, Refusal::System(errno)),
+        };
+        self.slots.insert(Socket::new(stream, unread, trial));
         self.enqueue(id);
         Ok(id)
     }
@@ -207,10 +214,16 @@ impl Engine {
 }
 
 /// Prepares and registers a stream.
-fn watch(epoll: &OwnedFd, stream: &TcpStream, id: SocketId) -> Result<(), Errno> {
-    sockopt::set_tcp_nodelay(stream, true)?;
+fn watch(
+    epoll: &OwnedFd,
+    stream: &TcpStream,
+    id: SocketId,
+    probation: Option<Probation>,
+) -> Result<Trial, Errno> {
+    let trial = socket::prepare(stream, probation)?;
     let events = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-    epoll::add(epoll, stream, epoll_data(id), events)
+    epoll::add(epoll, stream, epoll_data(id), events)?;
+    Ok(trial)
 }
 
 fn epoll_data(id: SocketId) -> epoll::EventData {

@@ -12,6 +12,7 @@
 //! - Nothing is allocated after [`PollGroup::new`] but by `add` and `detach`.
 
 mod epoll;
+mod probation;
 mod ready;
 mod slots;
 mod socket;
@@ -22,6 +23,7 @@ mod uring;
 
 use std::{fmt, io, net::TcpStream, os::fd::BorrowedFd};
 
+pub use self::probation::Probation;
 pub use rustix::io::Errno;
 
 use crate::{
@@ -215,6 +217,21 @@ impl PollGroup {
         match &mut self.engine {
             Engine::Epoll(engine) => engine.serve_at_most(sockets),
             Engine::Uring(engine) => engine.serve_at_most(sockets),
+        }
+    }
+
+    /// Has the kernel take little for each socket that is added from now on, until its peer has taken enough. Not called, it
+    /// takes as much as it likes at once. One that is detached is without a bound.
+    ///
+    /// # Panics
+    /// When a number of `probation` is 0.
+    pub fn put_on_probation(&mut self, probation: Probation) {
+        let Probation { unsent_bytes, ends_after_bytes } = probation;
+        assert!(unsent_bytes > 0, "0 means that there is no bound");
+        assert!(ends_after_bytes > 0, "a probation that ends before it begins is none");
+        match &mut self.engine {
+            Engine::Epoll(engine) => engine.put_on_probation(probation),
+            Engine::Uring(engine) => engine.put_on_probation(probation),
         }
     }
 

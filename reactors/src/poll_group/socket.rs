@@ -12,9 +12,9 @@
 
 use std::{net::TcpStream, os::fd::AsFd};
 
-use rustix::io::Errno;
+use rustix::{io::Errno, net::sockopt};
 
-use super::{Closed, Handler, Sent, SocketId, Taken};
+use super::{Closed, Handler, Probation, Sent, SocketId, Taken, probation::Trial};
 use crate::buffer::{self, Chunk, Chunks, Received, Segment, SegmentMut};
 
 /// Unread bytes up to this many are moved to the front of a chunk that has no lease, which keeps receives in the part
@@ -46,6 +46,7 @@ pub(super) struct Socket {
     pub(super) intake: Intake,
     readable: Readable,
     output: Output,
+    trial: Trial,
     /// Whether unread bytes are to be shown before more are received.
     show: bool,
     /// The kernel receives into the room of the chunk by itself.
@@ -95,9 +96,15 @@ enum Output {
 /// Why a receive did not happen: no chunk free, or credit used up.
 pub(super) struct Starved;
 
+/// Sets the options of a stream that comes.
+pub(super) fn prepare(stream: &TcpStream, probation: Option<Probation>) -> Result<Trial, Errno> {
+    sockopt::set_tcp_nodelay(stream, true)?;
+    Trial::begin(stream, probation)
+}
+
 impl Socket {
     /// A socket of which nothing is known but the bytes that came with it.
-    pub(super) fn new(stream: TcpStream, unread: &[u8]) -> Self {
+    pub(super) fn new(stream: TcpStream, unread: &[u8], trial: Trial) -> Self {
         Self {
             stream,
             chunk: None,
@@ -105,6 +112,7 @@ impl Socket {
             intake: Intake::Open,
             readable: Readable::Nothing,
             output: Output::Open,
+            trial,
             show: !unread.is_empty(),
             lent: false,
             ended: None,
@@ -201,7 +209,8 @@ impl Socket {
     }
 
     /// The stream and all that was received and not taken.
-    pub(super) fn into_parts(self) -> (TcpStream, Vec<u8>) {
+    pub(super) fn into_parts(mut self) -> (TcpStream, Vec<u8>) {
+        self.trial.end(&self.stream);
         let unread = match &self.chunk {
             Some(chunk) => chunk.lease().as_ref().to_vec(),
             None => self.carried,
@@ -261,6 +270,7 @@ impl Socket {
                     return Sent::Bytes(sent);
                 }
             };
+            self.trial.taken(&self.stream, taken);
             sent += taken;
             if taken < bytes {
                 self.output = Output::Blocked;
@@ -271,6 +281,11 @@ impl Socket {
             self.output = Output::Announce;
         }
         Sent::Bytes(sent)
+    }
+
+    /// Notes that the kernel has taken so many bytes of what was sent otherwise.
+    pub(super) fn note_sent(&mut self, bytes: usize) {
+        self.trial.taken(&self.stream, bytes);
     }
 
     pub(super) fn shutdown(&self) {

@@ -11,7 +11,7 @@
 //!
 //! Invariant: the room of the chunk is lent when and only when `Many` is in flight.
 
-use std::{net::TcpStream, os::fd::AsFd};
+use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 
@@ -98,9 +98,9 @@ pub(super) fn kind_of(token: u64) -> Kind {
 }
 
 impl Stream {
-    pub(super) fn new(stream: TcpStream, unread: &[u8], gear: Gear) -> Self {
+    pub(super) fn new(socket: Socket, gear: Gear) -> Self {
         Self {
-            socket: Socket::new(stream, unread),
+            socket,
             gear,
             receiving: Receiving::Nothing,
             sending: None,
@@ -247,6 +247,9 @@ impl Stream {
     pub(super) fn sent(&mut self, result: Result<u32, Errno>) {
         self.sending = None;
         self.full = false;
+        if let Ok(bytes) = result {
+            self.socket.note_sent(bytes as usize);
+        }
         self.sent = Some(result.map(|bytes| bytes as usize));
         self.socket.mark_writable();
         if self.shut {

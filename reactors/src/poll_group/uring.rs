@@ -11,12 +11,12 @@
 
 use std::{collections::VecDeque, io, mem, net::TcpStream, os::fd::BorrowedFd, time::Duration};
 
-use rustix::{io::Errno, net::sockopt};
+use rustix::io::Errno;
 
 use super::{
-    AddError, Handler, Options, Refusal, SERVED_DEFAULT, Sent, SocketId, StartError,
+    AddError, Handler, Options, Probation, Refusal, SERVED_DEFAULT, Sent, SocketId, StartError,
     slots::Slots,
-    socket::{Intake, Supply, WANTED_MIN_DIVISOR},
+    socket::{self, Intake, Socket, Supply, WANTED_MIN_DIVISOR},
     stream::{Gear, Kind, Stream, id_of, kind_of},
 };
 use crate::{
@@ -52,6 +52,7 @@ pub(super) struct Engine {
     /// What `Chunks::releases` was when `starved` was looked through last.
     releases_seen: u64,
     wanted_min: usize,
+    probation: Option<Probation>,
     /// Most sockets served in one poll.
     served_max: usize,
     /// Sockets served in the last poll that served any.
@@ -85,6 +86,7 @@ impl Engine {
             starved: VecDeque::with_capacity(options.sockets_max),
             releases_seen: 0,
             wanted_min: options.chunk_bytes / WANTED_MIN_DIVISOR,
+            probation: None,
             served_max: SERVED_DEFAULT,
             served: 0,
             at_once_max: AT_ONCE_MAX,
@@ -93,6 +95,10 @@ impl Engine {
 
     pub(super) fn serve_at_most(&mut self, sockets: usize) {
         self.served_max = sockets;
+    }
+
+    pub(super) fn put_on_probation(&mut self, probation: Probation) {
+        self.probation = Some(probation);
     }
 
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
@@ -105,15 +111,16 @@ impl Engine {
         if unread.len() > self.supply.chunks.chunk_bytes() {
             return refuse(stream, Refusal::TooMuchUnread);
         }
-        if let Err(errno) = sockopt::set_tcp_nodelay(&stream, true) {
-            return refuse(stream, Refusal::System(errno));
-        }
+        let trial = match socket::prepare(&stream, self.probation) {
+            Ok(trial) => trial,
+            Err(errno) => return refuse(stream, Refusal::System(errno)),
+        };
         let gear = match self.gears[id.index()].take() {
             Some(gear) => gear,
             // The limit on locked memory may be reached; that must not cost a connection.
             None => Gear { window: self.ring.window().ok(), message: Message::new() },
         };
-        self.slots.insert(Stream::new(stream, unread, gear));
+        self.slots.insert(Stream::new(Socket::new(stream, unread, trial), gear));
         self.enqueue(id);
         Ok(id)
     }

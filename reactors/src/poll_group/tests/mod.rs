@@ -47,6 +47,7 @@ macro_rules! on_both_engines {
 mod chunks;
 mod ends;
 mod life;
+mod probation;
 mod receiving;
 mod ring_only;
 mod sending;
