@@ -173,6 +173,8 @@ pub(super) fn settings(config: &Config) -> Settings {
     let budgets = &config.reactors.budgets;
     let buffers = QueueBuffers::for_entries(limits.queue_depth_max);
     let data_bytes_max = limits.connection_bytes_max as usize - RECEIVE_BYTES;
+    let shares_core = config.reactors.io.contains(&config.reactors.management);
+    let defaults = Settings::default();
     Settings {
         connections_max: limits.connections_max as usize,
         transfer_bytes_max: limits.transfer_bytes_max,
@@ -187,7 +189,8 @@ pub(super) fn settings(config: &Config) -> Settings {
         messages_per_turn: budgets.messages_per_turn.into(),
         sockets_per_turn: budgets.sockets_per_turn.into(),
         accepts_per_turn: budgets.accepts_per_turn.into(),
-        ..Settings::default()
+        management_pace: if shares_core { defaults.management_pace } else { Duration::ZERO },
+        ..defaults
     }
 }
 

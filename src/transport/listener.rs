@@ -14,9 +14,9 @@ use corelane_reactors::poller::{Poll, Poller, Wake};
 use corelane_reactors::reactor::Turn;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
-use crate::transport::Endpoint;
 use crate::transport::message::Counted;
-use crate::transport::pollers::{MANAGEMENT_PACE, Pace};
+use crate::transport::pollers::Pace;
+use crate::transport::{Endpoint, Settings};
 
 /// Connections that the kernel keeps for us until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -108,7 +108,7 @@ impl Listener {
         connections_max: usize,
     ) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        let accepts_per_turn = endpoint.borrow().settings().accepts_per_turn;
+        let Settings { accepts_per_turn, management_pace, .. } = *endpoint.borrow().settings();
         let name = format!("listener {}", socket.local_addr()?);
         Ok(Self {
             name,
@@ -117,7 +117,7 @@ impl Listener {
             connections_max,
             accepts_per_turn,
             patient_until: None,
-            pace: Pace::every(MANAGEMENT_PACE),
+            pace: Pace::every(management_pace),
             full: false,
         })
     }

@@ -48,6 +48,7 @@ mod tests;
 use std::time::Duration;
 
 use crate::mem::{Arena, Class, PoolMemory};
+use crate::transport::pollers::SHARED_MANAGEMENT_PACE;
 
 pub use connections::ConnectionView;
 pub use counters::Counters;
@@ -103,6 +104,10 @@ pub struct Settings {
     pub sockets_per_turn: usize,
     /// Connections that one turn accepts at each address: 1 and up.
     pub accepts_per_turn: usize,
+    /// How often the management reactor looks for new connections and at its sockets while it takes turns. Looking costs
+    /// system calls, which a core that serves I/O, too, is not to pay in every turn; one that does not had better look at once,
+    /// for a turn that does not look is of no use to anybody.
+    pub management_pace: Duration,
 }
 
 impl Default for Settings {
@@ -124,6 +129,7 @@ impl Default for Settings {
             messages_per_turn: 32,
             sockets_per_turn: 64,
             accepts_per_turn: 16,
+            management_pace: SHARED_MANAGEMENT_PACE,
         }
     }
 }

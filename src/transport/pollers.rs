@@ -13,9 +13,9 @@ use corelane_reactors::reactor::{Reactor, Turn};
 
 use crate::transport::{Endpoint, IoMail, ManagementMail};
 
-/// How often a busy reactor looks for new connections and at admin queues: often enough for people, and seldom enough
-/// not to slow I/O down on a shared core.
-pub(super) const MANAGEMENT_PACE: Duration = Duration::from_micros(100);
+/// How often a busy reactor looks for new connections and at admin queues where it serves I/O, too: often enough for
+/// people, and seldom enough not to slow I/O down.
+pub(super) const SHARED_MANAGEMENT_PACE: Duration = Duration::from_micros(100);
 
 /// Keeps a poller from looking at its descriptor in every turn. A reactor that sleeps is woken by the descriptor all
 /// the same, and then takes turns until the poller looks.
@@ -59,7 +59,7 @@ pub fn attach(reactor: &mut Reactor, endpoint: &Rc<RefCell<Endpoint>>, mail: Mai
     let receiver = shared();
     let pace = match mail {
         Mail::Io(_) => Pace::every(Duration::ZERO),
-        Mail::Management(_) => Pace::every(MANAGEMENT_PACE),
+        Mail::Management(_) => Pace::every(endpoint.borrow().settings().management_pace),
     };
     let most = endpoint.borrow().settings().messages_per_turn;
     let mail = match mail {
@@ -122,7 +122,7 @@ impl Poller for Timers {
 struct Sockets {
     endpoint: Rc<RefCell<Endpoint>>,
     descriptor: OwnedFd,
-    /// Looking costs a system call, which a core that also serves I/O is not to pay in every turn.
+    /// See [`Settings::management_pace`](crate::transport::Settings).
     pace: Pace,
 }
 

@@ -1,4 +1,4 @@
-//! Which I/O reactors are near which cores.
+//! Which I/O reactors are near which cores, and what depends on whether they share one.
 
 use super::*;
 
@@ -25,4 +25,17 @@ fn where_nothing_is_known_only_the_same_core_is_near() {
     let mut expected = Nearest::new(1);
     expected.set(1, vec![0]);
     assert_eq!(nearest(&[1], &Topology::flat(&[0, 1, 2])), expected);
+}
+
+#[test]
+fn management_looks_at_its_sockets_in_each_turn_where_nobody_shares_its_core() {
+    let pace = |io: &str| {
+        let text =
+            format!(r#"{{"reactors": {{"management": 0, "io": {io}}}, "bdevs": [], "subsystems": []}}"#);
+        settings(&config::parse(&text, &[0, 1]).unwrap().config).management_pace
+    };
+    assert_eq!(pace("[1]"), Duration::ZERO);
+    assert_eq!(pace("[0]"), Settings::default().management_pace);
+    assert_eq!(pace("[0, 1]"), Settings::default().management_pace);
+    assert!(!Settings::default().management_pace.is_zero());
 }

@@ -1,7 +1,8 @@
 //! Peers that are slow, greedy, or both: they hold up nobody but themselves.
 
+use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corelane::initiator::command;
 use corelane::spec::status::Status;
@@ -9,14 +10,18 @@ use corelane::spec::tcp::PduType;
 use zerocopy::IntoBytes;
 
 use crate::pattern;
-use crate::peer::{self, Digests, Peer, by_transport, chunk, in_capsule, plain_icreq as icreq};
+use crate::peer::{self, ANSWER_MAX, Digests, Peer, by_transport, chunk, in_capsule, plain_icreq as icreq};
 use crate::scene::Scene;
+use crate::session::Script;
 
 /// How long a socket must take nothing until it counts as full.
 const FULL: Duration = Duration::from_millis(300);
 const READ_BYTES: usize = 128 << 10;
 /// Answers that may wait in the target and in the kernel, generously: more than that is not bounded.
 const WAITING_MAX: u64 = 48 << 20;
+/// What the kernel takes from the target for a peer that has read little, and that with a segment and a window.
+const COPIED_MIN: u64 = 128 << 10;
+const COPIED_MAX: u64 = 256 << 10;
 
 /// Sends `bytes` one by one.
 fn drip(peer: &mut Peer, bytes: &[u8]) {
@@ -152,6 +157,39 @@ fn ask_until_full(mut io: Peer, nsid: u32) -> Peer {
         }
     }
     panic!("the target takes commands without end");
+}
+
+#[test]
+fn little_is_copied_for_a_peer_that_reads_nothing() {
+    let mut scene = Scene::start();
+    let session = Script { narrow: true, ..scene.script() }.start();
+    let mut io = session.io(1);
+    let read = by_transport(command::read(1, 0, 256), 1, READ_BYTES);
+    io.send_without_waiting(&peer::capsule(&read, &[]).repeat(64));
+    let deadline = Instant::now() + ANSWER_MAX;
+    while copied(&io) < COPIED_MIN {
+        assert!(Instant::now() < deadline, "the target answers");
+    }
+    // Once the target has turned to somebody else, it has sent what the kernel takes.
+    scene.check();
+    let copied = copied(&io);
+    println!("{copied} bytes are copied");
+    assert!(copied <= COPIED_MAX, "{copied} bytes are copied for a peer that reads nothing");
+    drop((io, session));
+    scene.end();
+}
+
+/// Bytes that the kernel holds at the target's end of this connection until they are acknowledged (proc_net_tcp.txt).
+fn copied(peer: &Peer) -> u64 {
+    let port =
+        |address: std::io::Result<std::net::SocketAddr>| address.expect("a socket that is connected").port();
+    let ends = [port(peer.stream.peer_addr()), port(peer.stream.local_addr())];
+    let ends = ends.map(|port| format!("0100007F:{port:04X}")).join(" ");
+    let table = fs::read_to_string("/proc/self/net/tcp").expect("the kernel's connections");
+    let line = table.lines().find(|line| line.contains(&ends)).expect("the target's end of the connection");
+    let queues = line.split_whitespace().nth(4).expect("what waits in it");
+    let (copied, _) = queues.split_once(':').expect("to be sent and to be read");
+    u64::from_str_radix(copied, 16).expect("a number")
 }
 
 #[test]
