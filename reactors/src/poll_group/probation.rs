@@ -46,6 +46,14 @@ impl Trial {
     /// The kernel has taken `bytes` more; ends when they are enough.
     #[inline]
     pub(super) fn taken(&mut self, stream: &TcpStream, bytes: usize) {
+        if self.left > 0 {
+            self.spend(stream, bytes);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn spend(&mut self, stream: &TcpStream, bytes: usize) {
         if bytes < self.left {
             self.left -= bytes;
         } else {
