@@ -16,11 +16,10 @@ use crate::transport::message::ManagementMail;
 pub(super) const CHUNK_BYTES: usize = 128 << 10;
 /// Receive chunks that one socket may hold. Capsules are shown whole, up to half a chunk.
 pub(super) const CHUNKS_PER_SOCKET: usize = 4;
-/// What the kernel takes for a connection beyond what its peer has room for, and after how many bytes it takes more. The
-/// first is one transfer of the default size: what a peer that asks for much and never reads costs is a twentieth of
-/// what the kernel would take, and more of it makes little difference to one that reads. The second is what the kernel
-/// holds for a socket at most, unless the machine is set up otherwise (`net.ipv4.tcp_wmem`): nobody has more copied for
-/// nothing than it has taken before.
+/// What the kernel takes for a connection beyond what its peer has room for, and after how many bytes it takes as much as it
+/// likes. The first is one transfer of the default size, less than a tenth of what it would take over loopback for a peer
+/// that reads nothing; for good, so little would slow down those that read. The second is what it holds for a socket at most,
+/// unless the machine is set up otherwise (`net.ipv4.tcp_wmem`): nobody has more copied for nothing than it has taken before.
 const PROBATION: Probation = Probation { unsent_bytes: 128 << 10, ends_after_bytes: 4 << 20 };
 
 /// Why an endpoint cannot start.
