@@ -181,6 +181,19 @@ impl Peer {
         }
     }
 
+    /// The target closes the connection, perhaps inside an answer: what its socket has not taken yet is given up.
+    pub(crate) fn cut_off(&mut self) {
+        let mut bytes = [0; 4096];
+        loop {
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return,
+                Err(error) => panic!("the target does not close the connection: {error}"),
+            }
+        }
+    }
+
     /// `count` bytes; `None` if the connection ends before the first.
     fn read(&mut self, count: usize) -> Option<Vec<u8>> {
         let mut bytes = vec![0; count];
