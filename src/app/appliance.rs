@@ -14,14 +14,14 @@ use corelane_reactors::mailbox::{Mailbox, Sender, Slot};
 use corelane_reactors::poller::Phase;
 use corelane_reactors::reactor::{Reactor, ReactorIndex};
 
-use crate::app::assemble::{self, Sockets};
+use crate::app::assemble::{self, Sockets, Users};
 use crate::app::builder::{OwnBdevs, Setup};
 use crate::app::descriptors::Descriptors;
 use crate::app::devices::Devices;
 use crate::app::engine::{Opened, RingUse, SocketEngine, socket_engine};
 use crate::app::memory::Memory;
 use crate::app::metrics::{self, Ask, Numbers};
-use crate::app::reconfigure::{ORDERS_MAX, Order, Reconfigurer};
+use crate::app::reconfigure::{Makes, ORDERS_MAX, Order, Reconfigurer};
 use crate::app::records::Records;
 use crate::app::shutdown::{Shutdown, Stopper};
 use crate::app::{Builder, Options, ServeError};
@@ -138,7 +138,7 @@ impl Appliance {
         let extents = memory.extents();
         let clock = Clock::real();
         let (devices, bdevs) = Devices::open(&config, &extents, &clock)?;
-        let mut bdevs = assemble::bdevs(&config, bdevs)?;
+        let mut bdevs = assemble::bdevs(&config, Users::of(&config, engine), bdevs)?;
         bdevs.extend(own);
         let sockets = assemble::sockets(&config)?;
         let metrics_socket = assemble::metrics_socket(&config)?;
@@ -155,7 +155,8 @@ impl Appliance {
         let (records, reader) = Records::open(&group, &config, Arc::clone(&state))?;
         let stopper = Stopper::new(group.handle(group.management()));
         let (order, orders) = group.mailbox(group.management(), ORDERS_MAX);
-        let reconfigurer = Reconfigurer::new(config.clone(), &bdevs, reader, ring.is_some(), order);
+        let makes = Makes { rings: ring.is_some(), users: Users::of(&config, engine) };
+        let reconfigurer = Reconfigurer::new(config.clone(), &bdevs, reader, makes, order);
         let (ask, asks) = group.mailbox(group.management(), ASKS_MAX);
         let management_counters = Arc::<Counters>::default();
         let numbers = Numbers::new(&group, &counters, &management_counters, counts, ask);

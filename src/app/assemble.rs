@@ -10,7 +10,7 @@ use corelane_reactors::clock::Clock;
 use corelane_reactors::group::{Group, Layout};
 use corelane_reactors::idle::IdlePolicy;
 
-use crate::app::{ServeError, policies};
+use crate::app::{ServeError, SocketEngine, policies};
 use crate::bdev::{Bdev, File, FileOptions, Malloc, Null};
 use crate::config::{self, BdevKind, ByteSize, Config, CorePlace, Topology};
 use crate::nvmf::io::Counts;
@@ -30,13 +30,38 @@ pub(super) type Sockets = HashMap<SocketAddr, TcpListener>;
 /// Block devices by name.
 pub(super) type Bdevs = HashMap<String, Arc<dyn Bdev>>;
 
+/// Who uses the block devices that this process makes up. The same for as long as they live.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Users {
+    /// One thread, which sends what is lent to it while it does nothing else.
+    One,
+    /// Several threads; or a kernel that reads what was lent when it likes.
+    Several,
+}
+
+impl Users {
+    /// Those of an appliance whose I/O queues are on sockets of this engine.
+    pub(super) fn of(config: &Config, engine: SocketEngine) -> Self {
+        match engine {
+            SocketEngine::Epoll | SocketEngine::EpollInstead(_) => Self::on(config.reactors.io.len()),
+            // An io_uring copies what it sends when the socket has room, in parts, and perhaps on another thread.
+            SocketEngine::IoUring => Self::Several,
+        }
+    }
+
+    /// Those that are a reactor each and lend nothing on.
+    pub(super) fn on(reactors: usize) -> Self {
+        if reactors == 1 { Self::One } else { Self::Several }
+    }
+}
+
 /// Makes the block devices that this process makes up, and adds them to those that are `there`.
 ///
 /// # Errors
 /// [`ServeError::Bdev`].
-pub(super) fn bdevs(config: &Config, mut there: Bdevs) -> Result<Bdevs, ServeError> {
+pub(super) fn bdevs(config: &Config, users: Users, mut there: Bdevs) -> Result<Bdevs, ServeError> {
     for entry in &config.bdevs {
-        if let Some(bdev) = bdev(entry)? {
+        if let Some(bdev) = bdev(entry, users)? {
             there.insert(entry.name.clone(), bdev);
         }
     }
@@ -47,13 +72,14 @@ pub(super) fn bdevs(config: &Config, mut there: Bdevs) -> Result<Bdevs, ServeErr
 ///
 /// # Errors
 /// [`ServeError::Bdev`].
-pub(super) fn bdev(entry: &config::Bdev) -> Result<Option<Arc<dyn Bdev>>, ServeError> {
+pub(super) fn bdev(entry: &config::Bdev, users: Users) -> Result<Option<Arc<dyn Bdev>>, ServeError> {
     let failed = |source| ServeError::Bdev { name: entry.name.clone(), source };
     let name = &entry.name;
     Ok(Some(match &entry.kind {
         BdevKind::Malloc { size, block_size, atomic_writes } => {
             let malloc = Malloc::new(name, size.bytes(), *block_size).map_err(failed)?;
-            Arc::new(if *atomic_writes { malloc.with_atomic_writes() } else { malloc })
+            let malloc = if *atomic_writes { malloc.with_atomic_writes() } else { malloc };
+            Arc::new(if users == Users::One { malloc.for_one_reactor() } else { malloc })
         }
         BdevKind::Null { size, block_size } => {
             Arc::new(Null::new(name, size.bytes(), *block_size).map_err(failed)?)

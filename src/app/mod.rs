@@ -212,7 +212,7 @@ pub fn bdev_target(
         BdevKind::Malloc { .. } | BdevKind::Null { .. } | BdevKind::FileBacked { .. } => {}
     }
     let ring = entry.kind.needs_ring().then(|| engine::options(config, allowed, false));
-    let made = assemble::bdev(entry)?;
+    let made = assemble::bdev(entry, assemble::Users::on(plan.cores.len()))?;
     Ok(made.map(|bdev| BdevTarget { nsid: 0, bdev, ring, upkeep: None, memory: None }))
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use corelane_reactors::clock::Time;
 use corelane_reactors::mailbox::Sender;
 
-use crate::app::assemble::Bdevs;
+use crate::app::assemble::{Bdevs, Users};
 use crate::app::{ServeError, assemble, policies, records};
 use crate::bdev::{Bdev, CreateError};
 use crate::config::{self, BdevKind, Config, Finding, Place};
@@ -63,9 +63,17 @@ pub struct Reconfigurer(Arc<Inner>);
 struct Inner {
     running: Mutex<Running>,
     reader: Reader,
-    /// The I/O reactors have io_uring.
-    rings: bool,
+    makes: Makes,
     orders: Sender<Order>,
+}
+
+/// What decides how block devices are made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Makes {
+    /// The I/O reactors have io_uring.
+    pub(super) rings: bool,
+    /// Who uses them.
+    pub(super) users: Users,
 }
 
 #[derive(Debug)]
@@ -96,17 +104,17 @@ pub(super) struct Order {
 }
 
 impl Reconfigurer {
-    /// `rings` says whether the I/O reactors have io_uring.
+    /// For an appliance that runs `config` with these block devices.
     pub(super) fn new(
         config: Config,
         bdevs: &Bdevs,
         reader: Reader,
-        rings: bool,
+        makes: Makes,
         orders: Sender<Order>,
     ) -> Self {
         let bdevs = bdevs.iter().map(|(name, bdev)| (name.clone(), Arc::downgrade(bdev))).collect();
         let running = Mutex::new(Running { ever: config.clone(), config, bdevs });
-        Self(Arc::new(Inner { running, reader, rings, orders }))
+        Self(Arc::new(Inner { running, reader, makes, orders }))
     }
 
     /// Lets `wanted` hold from now on; namespaces that the program added itself stay. The places in it whose values
@@ -124,7 +132,7 @@ impl Reconfigurer {
         if changed.is_empty() {
             return Ok(changed);
         }
-        let bdevs = running.bdevs(&wanted, self.0.rings)?;
+        let bdevs = running.bdevs(&wanted, self.0.makes)?;
         let ever = with_gone(&running.ever, &wanted);
         let (taken, answer) = mpsc::sync_channel(1);
         let order = Order {
@@ -160,17 +168,17 @@ impl Reconfigurer {
 
 impl Running {
     /// The block devices that are wanted and that namespaces use, by name: those that are there, and new ones.
-    fn bdevs(&self, wanted: &Config, rings: bool) -> Result<Bdevs, ReconfigureError> {
+    fn bdevs(&self, wanted: &Config, makes: Makes) -> Result<Bdevs, ReconfigureError> {
         let used = wanted.subsystems.iter().flat_map(|subsystem| &subsystem.namespaces);
         let mut bdevs = Bdevs::new();
         for name in used.map(|namespace| &namespace.bdev) {
             if let Some(bdev) = self.bdevs.get(name).and_then(Weak::upgrade) {
                 bdevs.insert(name.clone(), bdev);
             } else if let Some(entry) = wanted.bdev(name) {
-                if matches!(entry.kind, BdevKind::FileBacked { .. }) && !rings {
+                if matches!(entry.kind, BdevKind::FileBacked { .. }) && !makes.rings {
                     return Err(ReconfigureError::NoRing(name.clone()));
                 }
-                let made = assemble::bdev(entry).map_err(|error| match error {
+                let made = assemble::bdev(entry, makes.users).map_err(|error| match error {
                     ServeError::Bdev { name, source } => ReconfigureError::Bdev { name, source },
                     other => unreachable!("a block device is made, and nothing else: {other}"),
                 })?;

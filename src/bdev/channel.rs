@@ -60,7 +60,8 @@ pub trait Channel {
     /// device has no such memory or the range is not on it.
     ///
     /// They may change while they are looked at, as the blocks are written, and stay readable as long as
-    /// the bdev lives.
+    /// the bdev lives. A device lends only where nobody but this thread writes them: so whoever reads a block at one go on
+    /// this thread, between two commands, reads a whole one.
     fn lend(&self, blocks: Blocks) -> Option<Segment> {
         let _ = blocks;
         None

@@ -249,8 +249,8 @@ pub struct BdevEntry {
     /// a block takes storage when it is first written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preallocate: Option<bool>,
-    /// Of `malloc`: whether writes of up to 128 KiB that cross no multiple of 128 KiB are atomic. Default false: then reads are
-    /// sent from where they lie, and commands that meet on one block may mix in it.
+    /// Of `malloc`: whether writes of up to 128 KiB that cross no multiple of 128 KiB are atomic. Default false: then single
+    /// blocks are, and one I/O reactor sends reads from where they lie.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub atomic_writes: Option<bool>,
     /// Of `nvme`: PCI address of the controller, such as `0000:00:05.0`, or `00:05.0` for the same in domain 0. Of `nvmf`:

@@ -152,7 +152,7 @@ pub enum BdevKind {
         size: ByteSize,
         /// Logical block size in bytes.
         block_size: u32,
-        /// Writes within 128 KiB are atomic, and nothing is lent.
+        /// Writes within 128 KiB are atomic, and not only single blocks; nothing is lent.
         atomic_writes: bool,
     },
     /// Nothing: writes are dropped, reads give zeros. For measuring everything else.

@@ -10,7 +10,7 @@ use crate::mem::{self, Buffer};
 /// Data of one command, sent without another copy.
 #[derive(Debug)]
 pub(super) enum Data {
-    /// Memory of a namespace. It may change while it is sent, so it never goes where a digest must match it.
+    /// Memory of a namespace, from the first byte of a block. It may change before all of it is sent, so it never goes where a digest must match it.
     Lent(Segment),
     /// A buffer of the queue, which goes back to it once it is sent.
     Buffer(Buffer, usize),
@@ -27,8 +27,8 @@ impl Data {
         }
     }
 
-    /// Adds `range` of it to a send.
-    #[inline]
+    /// Adds `range` of it to a send. Inlined into the loop of every send, also where that is there twice.
+    #[inline(always)]
     pub(super) fn gather<'a>(&'a self, range: Range<usize>, gather: &mut Gather<'_, 'a>) {
         match self {
             Self::Lent(segment) => gather.segment(segment.slice(range)),

@@ -137,6 +137,7 @@ impl Endpoint {
         };
         let mut link = Link::new(socket, connection, peer, counted);
         let (io, status) = self.furnish(turn, &ticket, trace);
+        link.make_room(io.namespaces.block_bytes_max());
         let (cid, dw0) = connect;
         io.connected(&mut link, cid, status, if status.is_success() { dw0 } else { 0 });
         if !status.is_success() {
@@ -236,7 +237,8 @@ impl Endpoint {
         services.counters.pauses.record_time(pause);
         let nanoseconds = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
         services.note(What::QueueMoved, [io.controller.number(), io.qid.into(), nanoseconds]);
-        let link = Link::new(socket, connection, peer, counted);
+        let mut link = Link::new(socket, connection, peer, counted);
+        link.make_room(io.namespaces.block_bytes_max());
         self.insert(Queue { link, role: Role::Io(io, closed) });
     }
 

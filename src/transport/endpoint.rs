@@ -360,6 +360,9 @@ impl Endpoint {
         link.marked = false;
         let flushed = link.flush(&mut self.group, &mut self.list, |data| role.sent(data));
         if let Role::Io(io, _) = role {
+            if flushed == Flushed::Blocked {
+                link.freeze(io.namespaces.block_bytes_max());
+            }
             match link.life {
                 Life::Dead => io.abandon(socket, services),
                 Life::Live | Life::Ending { .. } => io.serve_waiting(link, services),

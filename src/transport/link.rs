@@ -7,10 +7,12 @@
 //!
 //! `Dead` is kept until no command of the queue is left in a bdev; then the socket is closed and its index is free.
 //!
-//! Invariant: while a send is pending, nothing leaves the outbox: the kernel reads it. A dead link gets it back from the
-//! poll group before it is given up.
+//! Invariants: while a send is pending, nothing leaves the outbox: the kernel reads it. A dead link gets it back from the
+//! poll group before it is given up. Where a send that is not pending ended inside a block of lent memory, [`Link::freeze`]
+//! comes before anything else on this reactor.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 
 use corelane_reactors::buffer::{Gather, GatherList};
 use corelane_reactors::poll_group::{Errno, PollGroup, Sent, SocketId};
@@ -18,6 +20,7 @@ use corelane_reactors::timer::Key;
 
 use crate::connection::controller::Connection;
 use crate::transport::data::Data;
+use crate::transport::frozen::Frozen;
 use crate::transport::message::Counted;
 use crate::transport::queues::Alarm;
 
@@ -66,6 +69,8 @@ pub(super) struct Link {
     pub(super) paused: bool,
     /// The poll group has what is to be sent first.
     sending: bool,
+    /// What is sent in place of the first bytes of the outbox.
+    frozen: Frozen,
     pub(super) counted: Counted,
 }
 
@@ -85,6 +90,7 @@ impl Link {
             alarm: None,
             paused: false,
             sending: false,
+            frozen: Frozen::default(),
             counted,
         }
     }
@@ -145,6 +151,24 @@ impl Link {
         if self.connection.outbox().is_empty() { Flushed::All } else { Flushed::More }
     }
 
+    /// Makes room to freeze blocks of so many bytes. May allocate: belongs to Connect.
+    pub(super) fn make_room(&mut self, block_bytes: usize) {
+        self.frozen.make_room(block_bytes);
+    }
+
+    /// To be called when a flush was blocked: where the kernel has a part of a block of lent memory, the rest goes out as it
+    /// is now. Every block that is lent is a part of `block_bytes`.
+    pub(super) fn freeze(&mut self, block_bytes: usize) {
+        // The kernel reads memory as it will be: a device that minds does not lend it to such a socket.
+        if self.sending {
+            return;
+        }
+        let outbox = self.connection.outbox();
+        if let Some((_, Some((Data::Lent(lent), range)))) = outbox.parts().next() {
+            self.frozen.keep(*lent, range.start, outbox.gone(), block_bytes);
+        }
+    }
+
     /// The pending send is done; payloads that are through go to `done`.
     pub(super) fn sent(&mut self, result: Result<usize, Errno>, done: impl FnMut(Data)) {
         assert!(self.sending);
@@ -164,17 +188,47 @@ impl Link {
             }
         }
         let mut gather = Gather::new(list);
-        for (bytes, data) in self.connection.outbox().parts() {
-            if gather.room() < 2 {
-                break;
-            }
-            if !bytes.is_empty() {
-                gather.bytes(bytes);
-            }
-            if let Some((data, range)) = data {
-                data.gather(range, &mut gather);
-            }
+        let outbox = self.connection.outbox();
+        if self.frozen.is_left(outbox.gone()) {
+            self.gather_behind_frozen(&mut gather);
+        } else {
+            fill(&mut gather, outbox.parts());
         }
         (group.send_gathered(self.socket, &gather), gather.len())
+    }
+
+    /// Gathers what is frozen in place of the bytes for which it stands, and what follows them.
+    #[cold]
+    fn gather_behind_frozen<'a>(&'a self, gather: &mut Gather<'_, 'a>) {
+        let outbox = self.connection.outbox();
+        let frozen = self.frozen.left(outbox.gone());
+        gather.bytes(frozen);
+        let mut parts = outbox.parts();
+        if let Some((_, Some((data, range)))) = parts.next()
+            && range.len() > frozen.len()
+        {
+            data.gather(range.start + frozen.len()..range.end, gather);
+        }
+        fill(gather, parts);
+    }
+}
+
+/// Gathers as many headers, each with its payload, as there is room for. Inlined because it is the loop of every send, and
+/// has a second caller that is cold.
+#[inline(always)]
+fn fill<'a>(
+    gather: &mut Gather<'_, 'a>,
+    parts: impl Iterator<Item = (&'a [u8], Option<(&'a Data, Range<usize>)>)>,
+) {
+    for (bytes, data) in parts {
+        if gather.room() < 2 {
+            break;
+        }
+        if !bytes.is_empty() {
+            gather.bytes(bytes);
+        }
+        if let Some((data, range)) = data {
+            data.gather(range, gather);
+        }
     }
 }

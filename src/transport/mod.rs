@@ -24,6 +24,7 @@ mod escalation;
 mod execution;
 mod fencing;
 mod foresight;
+mod frozen;
 mod fusing;
 mod io_queue;
 mod link;

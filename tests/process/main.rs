@@ -44,5 +44,6 @@ mod state;
 mod stopping;
 #[path = "../storm/mod.rs"]
 mod storm;
+mod tearing;
 mod terminal;
 mod tuning;

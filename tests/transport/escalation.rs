@@ -4,8 +4,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use corelane::bdev::{Bdev, Blocks, Delay, Delays, Hang, Home, Memory};
-use corelane::mem;
+use corelane::bdev::{Bdev, Delay, Delays, Hang, Memory};
 use corelane::spec::status::Status;
 use corelane::transport::Settings;
 use corelane_reactors::clock::Time;
@@ -13,7 +12,7 @@ use corelane_reactors::clock::Time;
 use crate::fence_rig::{FenceRig, HostIndex, acquire, preempt_and_abort, register};
 use crate::log::warnings;
 use crate::manual::Manual;
-use crate::rig::{memory, settings};
+use crate::rig::{block, memory, settings};
 
 const SEEDS: u64 = 12;
 const REGISTRANTS_ONLY: u32 = 3;
@@ -102,11 +101,7 @@ impl Scene {
     }
 
     fn byte(&self, lba: u64) -> u8 {
-        let channel = self.media.open(&Home::default()).expect("a channel");
-        let lent = channel.lend(Blocks { first: lba, count: 1 }).expect("a memory bdev lends");
-        let mut byte = [0];
-        mem::copy_out(lent.slice(0..1), &mut byte);
-        byte[0]
+        block(&self.media, lba)[0]
     }
 
     /// Whatever the device does from now on, no write of the victim reaches the medium. Those of these hosts do.

@@ -26,3 +26,4 @@ mod protection;
 mod reservations;
 mod rig;
 mod stall;
+mod tearing;

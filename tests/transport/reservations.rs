@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use corelane::bdev::{Bdev, Blocks, Delay, Delays, Home, Memory};
+use corelane::bdev::{Bdev, Delay, Delays, Memory};
 use corelane::initiator::command;
-use corelane::mem;
 use corelane::spec::opcode::NvmOpcode;
 use corelane::spec::reservation::{ReportEntry, ReportHeader};
 use corelane::spec::sqe::Sqe;
@@ -16,7 +15,7 @@ use crate::fence_rig::{
     FenceRig, HostIndex, acquire, clear, preempt, preempt_and_abort, record_path, register, reservation,
 };
 use crate::manual::Manual;
-use crate::rig::memory;
+use crate::rig::{block, memory};
 
 pub(crate) const CONFLICT: Status = Status::RESERVATION_CONFLICT.with_dnr();
 const OUT_OF_SERVICE: Status = Status::INTERNAL_ERROR.with_dnr();
@@ -26,14 +25,6 @@ const SLOW: Duration = Duration::from_secs(50);
 /// As long as a victim may take to read what was queued for it.
 const PATIENCE: Duration = Duration::from_secs(1);
 const KEY: [u64; 2] = [u64::MAX, 0xb];
-
-/// A block as it lies in memory.
-fn block(bdev: &Arc<dyn Bdev>, lba: u64) -> Vec<u8> {
-    let channel = bdev.open(&Home::default()).expect("a channel");
-    let mut bytes = vec![0; 512];
-    mem::copy_out(channel.lend(Blocks { first: lba, count: 1 }).expect("a memory bdev lends"), &mut bytes);
-    bytes
-}
 
 /// Two hosts on two I/O reactors, registered with namespace 1, and a rig over `bdev`.
 fn two_hosts(seed: u64, bdev: impl FnOnce(&corelane_reactors::clock::Clock) -> Arc<dyn Bdev>) -> FenceRig {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use corelane::bdev::{Bdev, Home, Malloc};
+use corelane::bdev::{Bdev, Blocks, Command, Home, Malloc, Submitted, Tag};
 use corelane::initiator::command;
-use corelane::mem::{Arena, ArenaOptions, PoolMemory};
+use corelane::mem::{self, Arena, ArenaOptions, Extent, PoolMemory};
 use corelane::nvmf::host::Hosts;
 use corelane::nvmf::io::{Channels, Counts};
 use corelane::nvmf::namespace::Namespace;
@@ -92,9 +92,23 @@ pub(crate) fn io_uring(reactor: &mut Reactor) -> Ring {
     ring
 }
 
-/// 8 MiB of memory in blocks of 512 bytes.
+/// 8 MiB of memory in blocks of 512 bytes, lent where a target with one I/O reactor would.
 pub(crate) fn memory() -> Arc<dyn Bdev> {
-    Arc::new(Malloc::new("ram", 8 << 20, 512).expect("memory"))
+    let memory = Malloc::new("ram", 8 << 20, 512).expect("memory");
+    let lends = std::env::var(ENGINE).as_deref() != Ok(IO_URING);
+    Arc::new(if lends { memory.for_one_reactor() } else { memory })
+}
+
+/// A block as it lies on a device, read on a channel of its own.
+pub(crate) fn block(bdev: &Arc<dyn Bdev>, lba: u64) -> Vec<u8> {
+    let mut channel = bdev.open(&Home::default()).expect("a channel");
+    let memory = Extent::ordinary(512).expect("memory");
+    let blocks = Blocks { first: lba, count: 1 };
+    let read = channel.submit(Tag(0), &Command::Read { blocks, into: &[memory.segment_mut(0..512)] });
+    assert_eq!(read, Submitted::Done(Ok(())));
+    let mut bytes = vec![0; 512];
+    mem::copy_out(memory.segment(0..512), &mut bytes);
+    bytes
 }
 
 impl Rig {

@@ -1,4 +1,4 @@
-//! Which I/O reactors are near which cores, and what depends on whether they share one.
+//! Which I/O reactors are near which cores, what depends on whether they share one, and whose memory is lent.
 
 use super::*;
 
@@ -38,4 +38,34 @@ fn management_looks_at_its_sockets_in_each_turn_where_nobody_shares_its_core() {
     assert_eq!(pace("[0]"), Settings::default().management_pace);
     assert_eq!(pace("[0, 1]"), Settings::default().management_pace);
     assert!(!Settings::default().management_pace.is_zero());
+}
+
+#[test]
+fn memory_is_lent_where_one_thread_uses_it_and_sends_at_once() {
+    use crate::bdev::{Blocks, Home};
+    use corelane_reactors::ring::RingError;
+
+    let instead = SocketEngine::EpollInstead(RingError::Operations(0));
+    let rows = [
+        // I/O on      engine                   atomic  lends
+        (vec![0], SocketEngine::Epoll, false, true),
+        (vec![0], instead, false, true),
+        (vec![0], SocketEngine::Epoll, true, false),
+        (vec![0], SocketEngine::IoUring, false, false),
+        (vec![0, 1], SocketEngine::Epoll, false, false),
+        (vec![0, 1], SocketEngine::IoUring, true, false),
+    ];
+    for (io, engine, atomic, lends) in rows {
+        let embedded = config::Embedded::default();
+        let mut config = embedded.config(&Topology::flat(&[0, 1])).unwrap().config;
+        config.reactors.io = io;
+        let row = format!("{:?} {engine:?} {atomic}", config.reactors.io);
+        if let BdevKind::Malloc { atomic_writes, .. } = &mut config.bdevs[0].kind {
+            *atomic_writes = atomic;
+        }
+        let users = Users::of(&config, engine);
+        let bdevs = bdevs(&config, users, Bdevs::new()).unwrap();
+        let channel = bdevs[&config.bdevs[0].name].open(&Home::default()).unwrap();
+        assert_eq!(channel.lend(Blocks { first: 0, count: 1 }).is_some(), lends, "{row}");
+    }
 }

@@ -24,7 +24,8 @@ fn rig(fixed_us: u64, jitter_us: u64, seed: u64) -> Rig {
     let (clock, hand) = Clock::simulated();
     let delays =
         Delays { fixed: Duration::from_micros(fixed_us), jitter: Duration::from_micros(jitter_us), seed };
-    let delay = Delay::new(Arc::new(Malloc::new("ram", 1 << 20, 512).unwrap()), clock, delays);
+    let delay =
+        Delay::new(Arc::new(Malloc::new("ram", 1 << 20, 512).unwrap().for_one_reactor()), clock, delays);
     let channel = delay.open(&Home::default()).unwrap();
     Rig { delay, channel, clock: hand, memory: Extent::ordinary(4096).unwrap() }
 }

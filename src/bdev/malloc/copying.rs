@@ -1,5 +1,7 @@
-//! How bytes get in and out of a device in memory: at once, or, where writes are atomic, stripe by stripe with nobody else
-//! in it.
+//! How bytes get in and out of a device in memory: at once, where one reactor has it for itself, or stripe by stripe under
+//! its guards.
+//!
+//! Invariant: with guards, a stripe is read as it was at one moment, when nobody wrote there; no block is ever torn.
 
 use std::ops::Range;
 
@@ -12,12 +14,12 @@ use crate::mem::{self, Extent};
 impl MallocChannel {
     /// Copies these bytes of the device into a list as long as they are.
     pub(super) fn copy_out(&self, bytes: Range<usize>, into: &[SegmentMut]) {
-        if self.guards.is_none() {
-            return mem::scatter(self.memory.segment(bytes), into);
-        }
-        self.in_stripes(bytes, |at, part| {
-            pieces(into, part, SegmentMut::len, |piece, range, skip| {
-                mem::copy(self.memory.segment(at + skip..at + skip + range.len()), piece.slice(range));
+        let Some(guards) = &self.guards else { return mem::scatter(self.memory.segment(bytes), into) };
+        each_stripe(bytes, |at, part| {
+            guards.look(at, || {
+                pieces(into, part.clone(), SegmentMut::len, |piece, range, skip| {
+                    mem::copy(self.memory.segment(at + skip..at + skip + range.len()), piece.slice(range));
+                });
             });
             true
         });
@@ -25,13 +27,15 @@ impl MallocChannel {
 
     /// Copies a list over as many bytes of the device.
     pub(super) fn copy_in(&self, from: &[Segment], bytes: Range<usize>) {
-        if self.guards.is_none() {
+        let Some(guards) = &self.guards else {
             return mem::gather_far(from, self.memory.segment_mut(bytes));
-        }
-        self.in_stripes(bytes, |at, part| {
-            pieces(from, part, Segment::len, |piece, range, skip| {
-                let into = self.memory.segment_mut(at + skip..at + skip + range.len());
-                mem::copy(piece.slice(range), into);
+        };
+        each_stripe(bytes, |at, part| {
+            guards.alone(at, || {
+                pieces(from, part, Segment::len, |piece, range, skip| {
+                    let into = self.memory.segment_mut(at + skip..at + skip + range.len());
+                    mem::copy_far(piece.slice(range), into);
+                });
             });
             true
         });
@@ -39,16 +43,18 @@ impl MallocChannel {
 
     /// Whether a list holds what these bytes of the device do.
     pub(super) fn is_equal(&self, with: &[Segment], bytes: Range<usize>) -> bool {
-        if self.guards.is_none() {
+        let Some(guards) = &self.guards else {
             return mem::difference_list(with, self.memory.segment(bytes)).is_none();
-        }
-        self.in_stripes(bytes, |at, part| {
-            let mut equal = true;
-            pieces(with, part, Segment::len, |piece, range, skip| {
-                let held = self.memory.segment(at + skip..at + skip + range.len());
-                equal &= mem::difference(piece.slice(range), held).is_none();
-            });
-            equal
+        };
+        each_stripe(bytes, |at, part| {
+            guards.look(at, || {
+                let mut equal = true;
+                pieces(with, part.clone(), Segment::len, |piece, range, skip| {
+                    let held = self.memory.segment(at + skip..at + skip + range.len());
+                    equal &= mem::difference(piece.slice(range), held).is_none();
+                });
+                equal
+            })
         })
     }
 
@@ -72,32 +78,29 @@ impl MallocChannel {
             (from.start, to) = (from.start + count, to + count);
         }
     }
-
-    /// Has `copy` do a stripe's part of these bytes at a time, told where it begins on the device and which of the bytes
-    /// it is, until it says no. Whether it never did.
-    fn in_stripes(&self, bytes: Range<usize>, mut copy: impl FnMut(usize, Range<usize>) -> bool) -> bool {
-        let first = bytes.start;
-        let Some(guards) = &self.guards else { return copy(first, 0..bytes.len()) };
-        let mut at = first;
-        while at < bytes.end {
-            let end = bytes.end.min((at / STRIPE_BYTES + 1) * STRIPE_BYTES);
-            if !guards.alone(at, || copy(at, at - first..end - first)) {
-                return false;
-            }
-            at = end;
-        }
-        true
-    }
 }
 
 /// Makes these bytes zeros.
-pub(super) fn clear(memory: &Extent, guards: Option<&Guards>, mut bytes: Range<usize>) {
+pub(super) fn clear(memory: &Extent, guards: Option<&Guards>, bytes: Range<usize>) {
     let Some(guards) = guards else { return memory.clear(bytes) };
-    while !bytes.is_empty() {
-        let end = bytes.end.min((bytes.start / STRIPE_BYTES + 1) * STRIPE_BYTES);
-        guards.alone(bytes.start, || memory.clear(bytes.start..end));
-        bytes.start = end;
+    each_stripe(bytes, |at, part| {
+        guards.alone(at, || memory.clear(at..at + part.len()));
+        true
+    });
+}
+
+/// Has `visit` look at one stripe's part of these bytes after the other, told where it begins on the device and which of
+/// the bytes it is, until it says no. Whether it never did.
+fn each_stripe(bytes: Range<usize>, mut visit: impl FnMut(usize, Range<usize>) -> bool) -> bool {
+    let (first, mut at) = (bytes.start, bytes.start);
+    while at < bytes.end {
+        let end = bytes.end.min((at / STRIPE_BYTES + 1) * STRIPE_BYTES);
+        if !visit(at, at - first..end - first) {
+            return false;
+        }
+        at = end;
     }
+    true
 }
 
 /// Tells `each` the pieces of a list that hold these bytes of it: the piece, which of its bytes, and how many bytes of

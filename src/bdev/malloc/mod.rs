@@ -5,9 +5,10 @@
 //! `block_size * blocks` bytes; `backlog` never grows beyond [`BACKLOG_MAX`]; each pending command has
 //! one last entry there.
 //!
-//! Writes of one device meet on several reactors without a lock, and may mix inside a block; what is read is lent where it
-//! lies, and may change on its way. A device that was made to have atomic writes pays for them: reads are copied, and
-//! one reactor at a time is in each stripe of it.
+//! One block is atomic, whatever threads its channels are on: reads are copied, and where commands meet in a stripe, one
+//! writer at a time is in it and readers look again. A device that one reactor has for itself needs nothing of that, and
+//! lends what is read where it lies: whoever makes it so says that no other thread opens it, see
+//! [`Malloc::for_one_reactor`].
 //!
 //! Blocks that Write Uncorrectable has marked stay so for as long as the contents would have: until they are written, or
 //! the process ends.
@@ -45,12 +46,13 @@ pub struct Malloc {
     geometry: Geometry,
     memory: Arc<Extent>,
     unreadable: Arc<Unreadable>,
-    /// Where writes are atomic.
+    /// Unless one reactor has it for itself.
     guards: Option<Arc<Guards>>,
 }
 
 impl Malloc {
-    /// Makes a device of `size_bytes` bytes, all zeros, in blocks of `block_size` bytes.
+    /// Makes a device of `size_bytes` bytes, all zeros, in blocks of `block_size` bytes, for any number of reactors: each
+    /// block is read and written as a whole.
     ///
     /// # Errors
     ///
@@ -92,14 +94,30 @@ impl Malloc {
             features: Features::ALL,
         };
         let (memory, unreadable) = (Arc::new(make(bytes)?), Arc::new(Unreadable::new(blocks)));
-        Ok(Self { name: name.to_owned(), geometry, memory, unreadable, guards: None })
+        let guards = Some(Arc::new(Guards::new(bytes)));
+        Ok(Self { name: name.to_owned(), geometry, memory, unreadable, guards })
     }
 
-    /// The same, with writes of up to 128 KiB that are atomic where they cross no multiple of 128 KiB. It then lends
-    /// nothing, and reactors wait for each other where they meet.
+    /// The same, for channels that are all on one thread, and for a caller of [`Channel::lend`] that reads what was lent on
+    /// that thread and no block of it in two parts: then each block is read and written as a whole. The device lends its
+    /// memory, and guards nothing; one with atomic writes does not, and stays as it is.
+    ///
+    /// The target is such a caller where one I/O reactor serves, with its sockets on epoll.
+    #[must_use]
+    pub fn for_one_reactor(mut self) -> Self {
+        if self.geometry.atomicity == Atomicity::BLOCK {
+            self.guards = None;
+        }
+        self
+    }
+
+    /// The same, with writes of up to 128 KiB that are atomic where they cross no multiple of 128 KiB, for any number of
+    /// reactors. It lends nothing.
     #[must_use]
     pub fn with_atomic_writes(mut self) -> Self {
-        self.guards = Some(Arc::new(Guards::new(self.memory.len())));
+        if self.guards.is_none() {
+            self.guards = Some(Arc::new(Guards::new(self.memory.len())));
+        }
         let stripe = u32::try_from(STRIPE_BYTES).unwrap_or(u32::MAX) / self.geometry.block_size;
         self.geometry.atomicity = Atomicity { normal: stripe, power_fail: 1, boundary: stripe };
         self

@@ -10,6 +10,7 @@ use crate::mem;
 fn conforms() {
     for (bytes, block_size) in [(64 << 10, 512), (48 << 20, 512), (48 << 20, 4096), (16 << 20, 64 << 10)] {
         conformance(|| Arc::new(Malloc::new("ram", bytes, block_size).unwrap()));
+        conformance(|| Arc::new(Malloc::new("ram", bytes, block_size).unwrap().for_one_reactor()));
     }
 }
 
@@ -20,10 +21,12 @@ fn conforms_with_atomic_writes() {
     }
 }
 
-/// Writers on cores of their own fill a stripe with their number, again and again, and readers and comparisons look.
-fn look_while_writers_meet(malloc: &Malloc, looks: u32) -> u32 {
+/// Two writers on threads of their own fill a stripe with their number, again and again. How many of so many reads find two
+/// numbers in one of their pieces of `whole` bytes.
+fn look_while_writers_meet(malloc: &Malloc, looks: u32, whole: usize) -> u32 {
     const STRIPE: usize = 128 << 10;
-    let blocks = Blocks { first: 32, count: 32 };
+    let count = 131_072 / malloc.geometry().block_size;
+    let blocks = Blocks { first: count.into(), count };
     let over = AtomicBool::new(false);
     let torn = std::thread::scope(|scope| {
         for number in [1, 2] {
@@ -32,8 +35,9 @@ fn look_while_writers_meet(malloc: &Malloc, looks: u32) -> u32 {
                 let mut channel = malloc.open(&Home::default()).unwrap();
                 let data = Extent::ordinary(STRIPE).unwrap();
                 mem::copy_in(&vec![number; STRIPE], data.segment_mut(0..STRIPE));
-                // In pieces, as a host's data comes.
-                let from = [data.segment(0..100), data.segment(100..70_000), data.segment(70_000..STRIPE)];
+                // In pieces, as a host's data comes, but so small ones that a write takes long.
+                let from: Vec<_> =
+                    (0..STRIPE).step_by(60).map(|at| data.segment(at..STRIPE.min(at + 60))).collect();
                 let write = Command::Write { blocks, from: &from, force_unit_access: false };
                 while !over.load(Ordering::Relaxed) {
                     assert_eq!(channel.submit(Tag(0), &write), Submitted::Done(Ok(())));
@@ -51,7 +55,7 @@ fn look_while_writers_meet(malloc: &Malloc, looks: u32) -> u32 {
             let command = Command::Read { blocks, into: &into };
             assert_eq!(channel.submit(Tag(0), &command), Submitted::Done(Ok(())));
             mem::copy_out(data.segment(0..STRIPE), &mut read);
-            torn += u32::from(read.iter().any(|byte| *byte != read[0]));
+            torn += u32::from(read.chunks(whole).any(|piece| piece.iter().any(|byte| *byte != piece[0])));
         }
         over.store(true, Ordering::Relaxed);
         torn
@@ -64,10 +68,76 @@ fn look_while_writers_meet(malloc: &Malloc, looks: u32) -> u32 {
 fn atomic_writes_are_never_torn() {
     let malloc = Malloc::new("ram", 1 << 20, 4096).unwrap().with_atomic_writes();
     assert_eq!(malloc.geometry().atomicity, Atomicity { normal: 32, power_fail: 1, boundary: 32 });
-    assert_eq!(look_while_writers_meet(&malloc, 300), 0);
-    // Without, it depends on chance: told, not asserted.
-    look_while_writers_meet(&Malloc::new("ram", 1 << 20, 4096).unwrap(), 300);
-    assert!(malloc.open(&Home::default()).unwrap().lend(Blocks { first: 0, count: 1 }).is_none());
+    assert_eq!(look_while_writers_meet(&malloc, 300, 128 << 10), 0);
+    assert!(!lends(&malloc) && !lends(&malloc.for_one_reactor()));
+}
+
+#[test]
+fn a_block_is_never_torn() {
+    for block_size in [4096_u16, 32_768] {
+        let malloc = Malloc::new("ram", 1 << 20, block_size.into()).unwrap();
+        assert_eq!(malloc.geometry().atomicity, Atomicity::BLOCK);
+        assert_eq!(look_while_writers_meet(&malloc, 300, block_size.into()), 0, "blocks of {block_size}");
+        assert!(!lends(&malloc));
+        // That it would be seen depends on chance: told, not asserted.
+        look_while_writers_meet(&malloc.for_one_reactor(), 300, block_size.into());
+    }
+}
+
+/// A comparison is of one moment, too, as are zeros and copies.
+#[test]
+fn a_block_is_compared_as_a_whole_while_it_changes() {
+    const BLOCK: u32 = 64 << 10;
+    let malloc = Malloc::new("ram", 16 << 20, BLOCK).unwrap();
+    let bytes = BLOCK as usize;
+    let over = AtomicBool::new(false);
+    let (source, target) = (Blocks { first: 4, count: 1 }, Blocks { first: 9, count: 1 });
+    let data = Extent::ordinary(3 * bytes).unwrap();
+    for (at, byte) in [7, 0, 0].into_iter().enumerate() {
+        mem::copy_in(&vec![byte; bytes], data.segment_mut(at * bytes..(at + 1) * bytes));
+    }
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut channel = malloc.open(&Home::default()).unwrap();
+            let mut done = |command: &Command<'_>| {
+                assert_eq!(channel.submit(Tag(0), command), Submitted::Done(Ok(())));
+            };
+            let from = [data.segment(0..bytes)];
+            done(&Command::Write { blocks: source, from: &from, force_unit_access: false });
+            while !over.load(Ordering::Relaxed) {
+                done(&Command::Copy { ranges: &[source], to: target.first, force_unit_access: false });
+                std::thread::yield_now();
+                done(&Command::WriteZeroes { blocks: target, deallocate: true, force_unit_access: false });
+                std::thread::yield_now();
+            }
+        });
+        let mut channel = malloc.open(&Home::default()).unwrap();
+        let mut compare = |with| channel.submit(Tag(1), &Command::Compare { blocks: target, with: &[with] });
+        let (sevens, mixed) = (data.segment(0..bytes), data.segment(bytes / 2..bytes + bytes / 2));
+        let (mut equal, mut halves) = (0, 0);
+        for _ in 0..2000 {
+            equal += u32::from(compare(sevens) == Submitted::Done(Ok(())));
+            halves += u32::from(compare(mixed) == Submitted::Done(Ok(())));
+            std::thread::yield_now();
+        }
+        over.store(true, Ordering::Relaxed);
+        println!("{equal} of 2000 found the whole block");
+        assert_eq!(halves, 0);
+    });
+}
+
+/// Whether its first block is shown where it lies.
+fn lends(malloc: &Malloc) -> bool {
+    malloc.open(&Home::default()).unwrap().lend(Blocks { first: 0, count: 1 }).is_some()
+}
+
+#[test]
+fn what_one_reactor_has_for_itself_is_lent() {
+    let malloc = Malloc::new("ram", 64 << 10, 512).unwrap();
+    assert!(!lends(&malloc));
+    let malloc = malloc.for_one_reactor();
+    assert!(lends(&malloc));
+    assert!(!lends(&malloc.with_atomic_writes()));
 }
 
 #[test]
@@ -107,7 +177,7 @@ fn memory_that_cannot_be_had_is_named() {
 
 #[test]
 fn a_large_device_is_there_at_once_and_reads_as_zeros() {
-    let malloc = Malloc::new("ram", 1 << 40, 4096).unwrap();
+    let malloc = Malloc::new("ram", 1 << 40, 4096).unwrap().for_one_reactor();
     assert_eq!(malloc.geometry().bytes(), 1 << 40);
     let channel = malloc.open(&Home::default()).unwrap();
     let lent = channel.lend(Blocks { first: (1 << 28) - 1, count: 1 }).unwrap();
@@ -118,7 +188,7 @@ fn a_large_device_is_there_at_once_and_reads_as_zeros() {
 
 #[test]
 fn announcing_a_write_changes_nothing_wherever_it_goes() {
-    let malloc = Malloc::new("ram", 64 << 10, 512).unwrap();
+    let malloc = Malloc::new("ram", 64 << 10, 512).unwrap().for_one_reactor();
     let mut channel = malloc.open(&Home::default()).unwrap();
     for blocks in [(0, 1), (127, 1), (127, 2), (128, 1), (u64::MAX, u32::MAX)] {
         channel.expect_write(Blocks { first: blocks.0, count: blocks.1 });

@@ -36,6 +36,8 @@ pub struct Namespaces {
     by_nsid: Box<[Option<Attached>]>,
     /// Where each is counted on this reactor.
     traces: Box<[Option<Arc<CommandTrace>>]>,
+    /// The largest block of any that it ever had, in bytes; 0 for none.
+    block_bytes_max: usize,
     reservations: bool,
     /// What the controller may do with them.
     access: Arc<Access>,
@@ -56,7 +58,7 @@ impl Namespaces {
     ) -> Result<Self, OpenError> {
         let by_nsid = vec![None; table.nsid_max() as usize].into_boxed_slice();
         let traces = vec![None; table.nsid_max() as usize].into_boxed_slice();
-        let mut namespaces = Self { by_nsid, traces, reservations, access };
+        let mut namespaces = Self { by_nsid, traces, block_bytes_max: 0, reservations, access };
         namespaces.extend(table, channels, counts)?;
         Ok(namespaces)
     }
@@ -86,6 +88,7 @@ impl Namespaces {
             match channels.open(bdev) {
                 Ok(channel) => {
                     let geometry = *bdev.geometry();
+                    self.block_bytes_max = self.block_bytes_max.max(geometry.block_size as usize);
                     self.by_nsid[index] =
                         Some(Attached { nsid: *nsid, geometry, dataset_range_blocks, channel });
                     self.traces[index] = Some(counts.namespace(*nsid));
@@ -94,6 +97,11 @@ impl Namespaces {
             }
         }
         result
+    }
+
+    /// Bytes of the largest block, of which the others are parts: a power of two, or 0 where there is no namespace.
+    pub fn block_bytes_max(&self) -> usize {
+        self.block_bytes_max
     }
 
     /// They have reservations.

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use corelane::bdev::{Blocks, Home};
-use corelane::mem;
 use corelane::spec::status::Status;
 
 use super::{Bdev, Delay, Delays, FenceRig, Ground, TURN, grounds, memory};
 use crate::fence_rig::{acquire, preempt_and_abort, register};
 use crate::reservations::CONFLICT;
+use crate::rig::block;
 
 const EXCLUSIVE: u32 = 2;
 const BLOCKS: u64 = 64;
@@ -17,14 +16,7 @@ const KEYS: [u64; 2] = [0xa, 0xb];
 
 /// The first bytes of the blocks that the hosts write to.
 fn medium(bdev: &Arc<dyn Bdev>) -> Vec<u8> {
-    let channel = bdev.open(&Home::default()).expect("a channel");
-    let block = |lba| {
-        let mut bytes = vec![0; 512];
-        let lent = channel.lend(Blocks { first: lba, count: 1 }).expect("a memory bdev lends");
-        mem::copy_out(lent, &mut bytes);
-        bytes[0]
-    };
-    (0..BLOCKS).map(block).collect()
+    (0..BLOCKS).map(|lba| block(bdev, lba)[0]).collect()
 }
 
 /// A turn in which the victim writes, if it may still have room, and a queue may be asked to move.

@@ -149,13 +149,14 @@ impl Load {
     }
 
     /// A block that was read when `version` was the newest that had been asked for. A memory device lends its memory to the
-    /// answer, which then shows what was written before it left.
+    /// answer, which then shows what was written before it left, but always whole blocks.
     fn check(&self, block: &[u8], version: u32) {
         let newest = if self.rule == Rule::InOrder { self.version } else { version };
-        for word in block.chunks_exact(4) {
-            let found = u32::from_le_bytes(word.try_into().expect("four bytes"));
-            assert!((version..=newest).contains(&found), "version {found}, and not {version} to {newest}");
-        }
+        let words =
+            block.chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().expect("four bytes")));
+        let found: Vec<u32> = words.collect();
+        let whole = found.iter().all(|word| *word == found[0]);
+        assert!(whole && (version..=newest).contains(&found[0]), "{found:?}, and not {version} to {newest}");
     }
 
     /// Writes of which nobody knows what became of them.

@@ -5,9 +5,8 @@ mod cached;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use corelane::bdev::{Bdev, Blocks, Delay, Delays, Hang, Home};
+use corelane::bdev::{Bdev, Delay, Delays, Hang};
 use corelane::initiator::command;
-use corelane::mem;
 use corelane::spec::feature::{FeatureId, WriteProtectionState};
 use corelane::spec::nvm::DatasetAttributes;
 use corelane::spec::opcode::AdminOpcode;
@@ -18,7 +17,7 @@ use corelane_reactors::clock::{Clock, Time};
 use crate::fence_rig::{FenceRig, HostIndex, acquire, clear, preempt_and_abort, record_path, register};
 use crate::log::warnings;
 use crate::reservations::report;
-use crate::rig::{memory, settings};
+use crate::rig::{block, memory, settings};
 use cached::Cached;
 
 const PROTECTED: Status = Status::WRITE_PROTECTED.with_dnr();
@@ -58,11 +57,7 @@ fn answer(rig: &mut FenceRig, host: HostIndex) -> Status {
 
 /// The first byte of a block as it lies in memory.
 fn byte(bdev: &Arc<dyn Bdev>, lba: u64) -> u8 {
-    let channel = bdev.open(&Home::default()).expect("a channel");
-    let lent = channel.lend(Blocks { first: lba, count: 1 }).expect("a memory bdev lends");
-    let mut byte = [0];
-    mem::copy_out(lent.slice(0..1), &mut byte);
-    byte[0]
+    block(bdev, lba)[0]
 }
 
 /// The status of each command that needs nothing, alone on its queue.

@@ -46,7 +46,7 @@ impl Bdev for Bare {
 }
 
 fn memory() -> Malloc {
-    Malloc::new("memory", 1 << 20, 512).unwrap()
+    Malloc::new("memory", 1 << 20, 512).unwrap().for_one_reactor()
 }
 
 fn bare() -> Bare {
