@@ -1,6 +1,7 @@
 //! The queue pairs on the sockets of one poll group, of which they have all.
 //!
-//! Invariant: a queue pair stands at the index of its socket, from `open` to `close`.
+//! Invariants: a queue pair stands at the index of its socket, from `open` to `close`. Whichever may have something to send, and a
+//! socket that takes it, is in `marked`, once: what nobody uses costs a flush nothing.
 
 use std::net::TcpStream;
 
@@ -19,6 +20,8 @@ const SENDS_PER_FLUSH: usize = 4;
 pub struct Queues {
     entries: Box<[Option<Entry>]>,
     list: GatherList,
+    /// Queues that may have something to send.
+    marked: Vec<SocketId>,
     /// Queues that ended, and whose commands were not told yet.
     ended: Vec<SocketId>,
 }
@@ -27,6 +30,8 @@ pub struct Queues {
 struct Entry {
     socket: SocketId,
     pair: QueuePair,
+    /// It is in `marked`.
+    marked: bool,
     /// It is in `ended`, or was.
     told: bool,
     /// The socket takes nothing until it says that it does.
@@ -41,6 +46,7 @@ impl Queues {
         Self {
             entries: (0..sockets_max).map(|_| None).collect(),
             list: GatherList::new(STRETCHES_MAX),
+            marked: Vec::with_capacity(sockets_max * 2),
             ended: Vec::with_capacity(sockets_max),
         }
     }
@@ -63,7 +69,9 @@ impl Queues {
         let pair = QueuePair::new(identity, options);
         let place = &mut self.entries[socket.index()];
         assert!(place.is_none(), "a queue is forgotten by close, and by nothing else");
-        *place = Some(Entry { socket, pair, told: false, blocked: false, sending: false });
+        let entry = Entry { socket, pair, marked: true, told: false, blocked: false, sending: false };
+        *place = Some(entry);
+        self.marked.push(socket);
         Ok(socket)
     }
 
@@ -75,12 +83,15 @@ impl Queues {
 
     /// The queue on `socket`, to submit to; `None` if it is closed.
     pub fn pair_mut(&mut self, socket: SocketId) -> Option<&mut QueuePair> {
-        find(&mut self.entries, socket).map(|entry| &mut entry.pair)
+        let entry = find(&mut self.entries, socket)?;
+        mark(entry, &mut self.marked);
+        Some(&mut entry.pair)
     }
 
     /// Does one batch of receiving; tells which commands completed. Returns the number of sockets served.
     pub fn poll(&mut self, group: &mut PollGroup, mut done: impl FnMut(SocketId, Completion)) -> usize {
-        let mut serving = Serving { entries: &mut self.entries, ended: &mut self.ended, done: &mut done };
+        let Self { entries, marked, ended, .. } = self;
+        let mut serving = Serving { entries, marked, ended, done: &mut done };
         let served = group.poll(&mut serving);
         while let Some(socket) = self.ended.pop() {
             let Some(entry) = find(&mut self.entries, socket) else { continue };
@@ -100,12 +111,20 @@ impl Queues {
     /// Sends what was submitted, as far as the sockets take it. True if more can be sent at once: do not sleep.
     pub fn flush(&mut self, group: &mut PollGroup) -> bool {
         let mut more = false;
-        for entry in self.entries.iter_mut().flatten() {
+        // Those that can send more stand behind these, and wait for the next flush.
+        let looked_at = self.marked.len();
+        for index in 0..looked_at {
+            let Some(entry) = find(&mut self.entries, self.marked[index]) else { continue };
+            entry.marked = false;
             if entry.pair.has_unsent() && !entry.blocked && !entry.told {
-                more |= flush(entry, group, &mut self.list);
+                if flush(entry, group, &mut self.list) {
+                    mark(entry, &mut self.marked);
+                    more = true;
+                }
                 note_end(entry, &mut self.ended);
             }
         }
+        self.marked.drain(..looked_at);
         group.flush();
         more || !self.ended.is_empty()
     }
@@ -115,12 +134,14 @@ impl Queues {
     pub fn close(&mut self, group: &mut PollGroup, socket: SocketId) {
         if find(&mut self.entries, socket).is_some() {
             self.entries[socket.index()] = None;
+            self.marked.retain(|&marked| marked != socket);
             group.close(socket);
         }
     }
 
     /// Closes all queues.
     pub fn close_all(&mut self, group: &mut PollGroup) {
+        self.marked.clear();
         for place in &mut self.entries {
             if let Some(entry) = place.take() {
                 group.close(entry.socket);
@@ -132,6 +153,7 @@ impl Queues {
 /// The queues as the poll group sees them.
 struct Serving<'a, F> {
     entries: &'a mut [Option<Entry>],
+    marked: &'a mut Vec<SocketId>,
     ended: &'a mut Vec<SocketId>,
     done: F,
 }
@@ -140,6 +162,9 @@ impl<F: FnMut(SocketId, Completion)> Serving<'_, F> {
     fn with<T>(&mut self, socket: SocketId, act: impl FnOnce(&mut Entry, &mut F) -> T) -> Option<T> {
         let entry = find(self.entries, socket)?;
         let result = act(entry, &mut self.done);
+        if entry.pair.has_unsent() && !entry.blocked {
+            mark(entry, self.marked);
+        }
         note_end(entry, self.ended);
         Some(result)
     }
@@ -188,6 +213,15 @@ impl<F: FnMut(SocketId, Completion)> Handler for Serving<'_, F> {
 
 fn find(entries: &mut [Option<Entry>], socket: SocketId) -> Option<&mut Entry> {
     entries.get_mut(socket.index())?.as_mut().filter(|entry| entry.socket == socket)
+}
+
+/// Remembers a queue that may have something to send, once.
+#[inline]
+fn mark(entry: &mut Entry, marked: &mut Vec<SocketId>) {
+    if !entry.marked {
+        entry.marked = true;
+        marked.push(entry.socket);
+    }
 }
 
 /// Remembers a queue that has ended, once.
