@@ -10,7 +10,8 @@ use crate::mem::{self, Buffer};
 /// Data of one command, sent without another copy.
 #[derive(Debug)]
 pub(super) enum Data {
-    /// Memory of a namespace, from the first byte of a block. It may change before all of it is sent, so it never goes where a digest must match it.
+    /// Memory of a namespace, from the first byte of a block. It may change before all of it is sent, so it never goes where a
+    /// digest must match it.
     Lent(Segment),
     /// A buffer of the queue, which goes back to it once it is sent.
     Buffer(Buffer, usize),
