@@ -21,7 +21,6 @@ set -uo pipefail
 : "${ADDRESS:?}" "${PORT:?}" "${NQN:?}" "${SERIAL:?}" "${MODEL:?}" "${UUID:?}" "${BLOCKS:?}" "${NQN2:?}" "${FEATURES:?}"
 STRICT=${STRICT:-yes}
 SEED=${SEED:-$(((RANDOM << 15) | RANDOM))}
-keep_alive=6 # seconds
 disk=$work/disk
 tree=/usr/lib/$(uname -m)-linux-gnu/perl-base # a few hundred files that every Debian has
 mib=$((1024 * 1024))
@@ -66,7 +65,7 @@ live() { [[ $(< "/sys/class/nvme/$(basename "$(controller "$1")")/state") == liv
 connect() {
   local nqn=$1
   shift
-  nvme connect -t tcp -a "$ADDRESS" -s "$(port_of "$nqn")" -n "$nqn" --nr-io-queues=2 --keep-alive-tmo=$keep_alive "$@"
+  nvme connect -t tcp -a "$ADDRESS" -s "$(port_of "$nqn")" -n "$nqn" --nr-io-queues=2 --keep-alive-tmo="$keep_alive" "$@"
   until_true 20 "namespace 1 of $nqn appears" present "$nqn" 1
 }
 
@@ -397,9 +396,11 @@ reset() {
   until_true 20 "a live controller after the reset" live "$NQN"
 }
 
-# Longer than the keep alive time-out without a command of the user's.
+# Longer than a short keep alive time-out without a command of the user's.
 stay_connected() {
-  local before
+  local before keep_alive=6
+  disconnect "$NQN"
+  connect "$NQN"
   before=$(dmesg | wc -l)
   sleep $((keep_alive + 3))
   live "$NQN" || fail "a live controller after $((keep_alive + 3)) idle seconds"
@@ -460,19 +461,6 @@ content+='|EXT4-fs \(nvme[0-9]+n[0-9]+\): (mounted filesystem|unmounting filesys
 [[ $STRICT == no ]] && content+='|nvmet: (creating|adding|enabling)|nvmet_tcp: enabling' # the kernel's target in the same log
 refused='nvme nvme[0-9]+: Connect Invalid Data Parameter, subsysnqn "'"$NQN"'-not-there"$' # by refuse_unknown_subsystem
 refused+='|nvme nvme[0-9]+: failed to connect queue: 0 ret=[0-9]+$'
-
-# Without what a host says of a keep alive that it queued while it removed its controller, and never sent: a transport error,
-# after a time that was never set.
-without_unsent_keep_alives() {
-  awk '
-    { name = "" }
-    match($0, /nvme nvme[0-9]+:/) { name = substr($0, RSTART, RLENGTH) }
-    /Removing ctrl: / { removed[name] = 1 }
-    /(creating|new ctrl: |resetting) / { removed[name] = 0 }
-    removed[name] && /(long keepalive RTT .[0-9]+ ms.|failed nvme_keep_alive_end_io error=4)$/ { next }
-    { print }
-  '
-}
 
 silent_kernel() {
   local lines complaints
