@@ -274,7 +274,15 @@ fn commands_that_find_no_path_in_time_fail_and_so_do_those_that_follow_at_once()
     assert_eq!(rig.until(|_, count| count > 0), [(tag, Err(Cause::Aborted))]);
     target.change(|script| script.closed = false);
     rig.until_access(&[Access::Optimized]);
-    assert_eq!(rig.read(5), Ok(vec![5; BLOCK_BYTES]));
+    // The path is there, and the lane's own queue may need longer than the limit.
+    let end = rig.clock.now() + STEP_MAX;
+    let read = loop {
+        match rig.read(5) {
+            Err(Cause::NoPath) if rig.clock.now() < end => {}
+            read => break read,
+        }
+    };
+    assert_eq!(read, Ok(vec![5; BLOCK_BYTES]));
 }
 
 #[test]
