@@ -3,10 +3,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::process::ExitStatus;
 
 use emulator::{told, unit_tests};
-use guest::{Guest, wanted};
+use guest::{Guest, vm, wanted};
 
 #[path = "guest/emulator.rs"]
 mod emulator;
@@ -29,15 +29,8 @@ fn serve_and_break() -> ExitStatus {
     copy(&unit_tests(), "unit");
     let disk = shared.path().join("disk");
     fs::File::create(&disk).and_then(|file| file.set_len(128 << 20)).expect("a disk");
-    let vm = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vm");
-    let child = Command::new(vm.join("vm"))
-        .env("CORELANE_VM_NVME", "128M")
-        .env("CORELANE_VM_WORK", shared.path())
-        .args(["CORELANE=/mnt/corelane", "UNIT=/mnt/unit"])
-        .arg(vm.join("block.sh"))
-        .arg("-drive")
-        .arg(format!("file={},format=raw,if=virtio,discard=unmap", disk.display()))
-        .spawn()
-        .expect("starting the virtual machine");
-    Guest(child).0.wait().expect("waiting for the virtual machine")
+    let mut vm = vm(shared.path(), "block.sh", &["CORELANE=/mnt/corelane", "UNIT=/mnt/unit"]);
+    vm.env("CORELANE_VM_NVME", "128M");
+    vm.arg("-drive").arg(format!("file={},format=raw,if=virtio,discard=unmap", disk.display()));
+    Guest::start(&mut vm).0.wait().expect("waiting for the virtual machine")
 }

@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::{Value, json};
 
-use guest::{Guest, wanted};
+use guest::{Guest, vm, wanted};
 use harness::Server;
 
 mod guest;
@@ -26,7 +25,6 @@ fn linux_makes_a_file_system_and_finds_its_data_again() {
         return;
     }
     let server = Server::start(configuration());
-    let vm = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vm");
     let shared = tempfile::tempdir().expect("a temporary directory");
     let jobs = shared.path().join("fio");
     fs::create_dir(&jobs).expect("a folder");
@@ -34,18 +32,20 @@ fn linux_makes_a_file_system_and_finds_its_data_again() {
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/fio").join(job);
         fs::copy(from, jobs.join(job)).expect("copying a job");
     }
-    let guest = Command::new(vm.join("vm"))
-        .env("CORELANE_VM_WORK", shared.path())
-        .arg("FIO_JOBS=/mnt/fio")
-        .arg("ADDRESS=10.0.2.2")
-        .arg(format!("PORT={}", server.listeners()[0].port()))
-        .args([format!("NQN={NQN}"), format!("NQN2={OTHER_NQN}"), format!("UUID={UUID}")])
-        .args([format!("BLOCKS={BLOCKS}"), format!("FEATURES={FEATURES}")])
-        .args(["SERIAL=CL0001", "MODEL=Corelane"])
-        .arg(vm.join("linux_host.sh"))
-        .spawn()
-        .expect("starting the virtual machine");
-    let status = Guest(guest).0.wait().expect("waiting for the virtual machine");
+    let told = [
+        "FIO_JOBS=/mnt/fio".to_owned(),
+        "ADDRESS=10.0.2.2".to_owned(),
+        format!("PORT={}", server.listeners()[0].port()),
+        format!("NQN={NQN}"),
+        format!("NQN2={OTHER_NQN}"),
+        format!("UUID={UUID}"),
+        format!("BLOCKS={BLOCKS}"),
+        format!("FEATURES={FEATURES}"),
+        "SERIAL=CL0001".to_owned(),
+        "MODEL=Corelane".to_owned(),
+    ];
+    let mut guest = Guest::start(&mut vm(shared.path(), "linux_host.sh", &told));
+    let status = guest.0.wait().expect("waiting for the virtual machine");
     assert!(status.success(), "the virtual machine ended with {status}; its output says which step failed");
     server.stop();
 }

@@ -3,23 +3,25 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use guest::{Guest, wanted};
+use asking::wait_for;
+use guest::{Guest, vm, wanted};
 use harness::Server;
 use relay::Relay;
 
+#[path = "guest/asking.rs"]
+mod asking;
 mod guest;
 mod harness;
 mod relay;
 
 const NQN: &str = "nqn.2026-11.io.corelane:disk0";
-/// Between two looks at the folder that the guest shares, and at the log.
+/// Between two looks at the log.
 const LOOK: Duration = Duration::from_millis(20);
 /// From SIGHUP to the line of the log that says what came of it.
 const RELOAD_MAX: Duration = Duration::from_secs(30);
@@ -62,7 +64,13 @@ fn linux_fails_over_and_loses_and_finds_namespaces_paths_and_the_target() {
     let mut server = Server::start(configuration(&kept, ports, PLAIN));
     assert!(server.listeners().iter().all(|listener| ports.contains(&listener.port())));
     let mut relay = Relay::new(([127, 0, 0, 1], ports[1]).into());
-    let mut guest = boot(&shared, [ports[0], relay.port()]);
+    let told = [
+        "ADDRESS=10.0.2.2".to_owned(),
+        format!("PORT={}", ports[0]),
+        format!("PORT2={}", relay.port()),
+        format!("NQN={NQN}"),
+    ];
+    let mut guest = Guest::start(&mut vm(&shared, "linux_paths.sh", &told));
     let changes = [
         ("referred", Change::Reload(Wish { referred: true, ..PLAIN })),
         ("first-down", Change::Reload(Wish { states: ["inaccessible", "non_optimized"], ..PLAIN })),
@@ -96,30 +104,6 @@ fn linux_fails_over_and_loses_and_finds_namespaces_paths_and_the_target() {
     let status = guest.0.wait().expect("waiting for the virtual machine");
     assert!(status.success(), "the virtual machine ended with {status}; its output says which step failed");
     server.stop();
-}
-
-fn boot(shared: &Path, ports: [u16; 2]) -> Guest {
-    let vm = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vm");
-    let child = Command::new(vm.join("vm"))
-        .env("CORELANE_VM_WORK", shared)
-        .arg("ADDRESS=10.0.2.2")
-        .args([format!("PORT={}", ports[0]), format!("PORT2={}", ports[1]), format!("NQN={NQN}")])
-        .arg(vm.join("linux_paths.sh"))
-        .spawn()
-        .expect("starting the virtual machine");
-    Guest(child)
-}
-
-/// Waits until the guest has made this file. Bounded by the virtual machine's own limit.
-fn wait_for(file: &Path, guest: &mut Guest) {
-    while !file.exists() {
-        let ended = guest.0.try_wait().expect("asking after the virtual machine");
-        assert!(
-            ended.is_none(),
-            "the virtual machine ended early: {ended:?}; its output says which step failed"
-        );
-        thread::sleep(LOOK);
-    }
 }
 
 /// Has the server read another configuration, and waits until its log says for the `number`th time that it has.

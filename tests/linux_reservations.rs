@@ -3,15 +3,15 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
-use std::thread;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use guest::{Guest, wanted};
+use asking::wait_for;
+use guest::{Guest, vm, wanted};
 use harness::Server;
 
+#[path = "guest/asking.rs"]
+mod asking;
 mod guest;
 mod harness;
 
@@ -19,8 +19,6 @@ const NQN: &str = "nqn.2026-11.io.corelane:disk0";
 const UUID: &str = "6f1b9a5c-6f0e-4c3e-8d6a-0d2f5c1b7a11";
 /// How often the guest kills the target.
 const KILLS: usize = 2;
-/// Between two looks at the folder that the guest shares.
-const LOOK: Duration = Duration::from_millis(20);
 
 #[test]
 fn linux_hosts_are_fenced_and_find_their_reservations_after_a_kill() {
@@ -31,7 +29,13 @@ fn linux_hosts_are_fenced_and_find_their_reservations_after_a_kill() {
     let shared = directory.path().join("shared");
     let configuration = configuration(&directory.path().join("state"));
     let mut server = Server::start(configuration.clone());
-    let mut guest = boot(&shared, &server);
+    let told = [
+        "ADDRESS=10.0.2.2".to_owned(),
+        format!("PORT={}", server.listeners()[0].port()),
+        format!("NQN={NQN}"),
+    ];
+    let mut vm = vm(&shared, "linux_reservations.sh", &told);
+    let mut guest = Guest::start(vm.env("CORELANE_VM_APPEND", "nvme_core.multipath=N"));
     for kill in 1..=KILLS {
         wait_for(&shared.join(format!("kill-{kill}")), &mut guest);
         // Dropping it is SIGKILL.
@@ -45,32 +49,6 @@ fn linux_hosts_are_fenced_and_find_their_reservations_after_a_kill() {
     let status = guest.0.wait().expect("waiting for the virtual machine");
     assert!(status.success(), "the virtual machine ended with {status}; its output says which step failed");
     server.stop();
-}
-
-fn boot(shared: &Path, server: &Server) -> Guest {
-    let vm = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vm");
-    let child = Command::new(vm.join("vm"))
-        .env("CORELANE_VM_WORK", shared)
-        .env("CORELANE_VM_APPEND", "nvme_core.multipath=N")
-        .arg("ADDRESS=10.0.2.2")
-        .arg(format!("PORT={}", server.listeners()[0].port()))
-        .arg(format!("NQN={NQN}"))
-        .arg(vm.join("linux_reservations.sh"))
-        .spawn()
-        .expect("starting the virtual machine");
-    Guest(child)
-}
-
-/// Waits until the guest has made this file. Bounded by the virtual machine's own limit.
-fn wait_for(file: &Path, guest: &mut Guest) {
-    while !file.exists() {
-        let ended = guest.0.try_wait().expect("asking after the virtual machine");
-        assert!(
-            ended.is_none(),
-            "the virtual machine ended early: {ended:?}; its output says which step failed"
-        );
-        thread::sleep(LOOK);
-    }
 }
 
 fn configuration(state: &Path) -> Value {

@@ -2,31 +2,24 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::{Value, json};
 
-use guest::Guest;
+use guest::{Guest, vm, wanted};
 
 mod guest;
 
 #[test]
 fn an_nvme_device_goes_to_vfio_and_back_with_its_data() {
-    if !guest::wanted("a PCI NVMe device in a virtual machine", "linux_setup") {
+    if !wanted("a PCI NVMe device in a virtual machine", "linux_setup") {
         return;
     }
     let shared = tempfile::tempdir().expect("a temporary directory");
     // The guest's root file system is this machine's, but for /tmp: the program may lie there.
     fs::copy(env!("CARGO_BIN_EXE_corelane"), shared.path().join("corelane")).expect("copying the program");
-    let vm = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vm");
-    let child = Command::new(vm.join("vm"))
-        .env("CORELANE_VM_NVME", "256M")
-        .env("CORELANE_VM_WORK", shared.path())
-        .arg("CORELANE=/mnt/corelane")
-        .arg(vm.join("setup.sh"))
-        .spawn()
-        .expect("starting the virtual machine");
-    let status = Guest(child).0.wait().expect("waiting for the virtual machine");
+    let mut vm = vm(shared.path(), "setup.sh", &["CORELANE=/mnt/corelane"]);
+    let mut guest = Guest::start(vm.env("CORELANE_VM_NVME", "256M"));
+    let status = guest.0.wait().expect("waiting for the virtual machine");
     assert!(status.success(), "the virtual machine ended with {status}; its output says which step failed");
 
     let [free, mounted, bound] = ["free", "mounted", "bound"].map(|name| read(shared.path(), name));

@@ -25,7 +25,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use emulator::{told, unit_tests};
-use guest::{Guest, wanted};
+use guest::{Guest, vm, wanted};
 
 /// Devices that `vfio_removal.sh` has pulled out; the last one it cuts off itself.
 const PULLED: usize = 4;
@@ -103,7 +103,7 @@ fn take_away() -> ExitStatus {
         vm.arg("-device")
             .arg(format!("nvme,id=pull{number},serial=PULL{number},drive={name},bus=port{number}"));
     }
-    let mut vm = Guest(vm.spawn().expect("starting the virtual machine"));
+    let mut vm = Guest::start(&mut vm);
     let mut left: Vec<_> = (0..PULLED).map(|number| format!("pull{number}")).collect();
     loop {
         if let Some(status) = vm.0.try_wait().expect("the virtual machine") {
@@ -158,17 +158,16 @@ impl Machine {
 
     /// A script of `vm/`, on a machine whose own controller has a disk of that size; none when empty.
     fn vm(&self, disk: &str, script: &str, environment: &[&str]) -> Command {
-        let vm = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vm");
-        let mut command = Command::new(vm.join("vm"));
-        command.env("CORELANE_VM_NVME", disk).env("CORELANE_VM_WORK", self.shared.path());
-        command.args(["CORELANE=/mnt/corelane", "TEST=/mnt/test"]).args(environment).arg(vm.join(script));
-        command
+        let programs = ["CORELANE=/mnt/corelane", "TEST=/mnt/test"];
+        let mut vm = vm(self.shared.path(), script, &[&programs, environment].concat());
+        vm.env("CORELANE_VM_NVME", disk);
+        vm
     }
 }
 
 /// Runs a virtual machine to its end.
 fn ended(vm: &mut Command) -> ExitStatus {
-    Guest(vm.spawn().expect("starting the virtual machine")).0.wait().expect("the virtual machine")
+    Guest::start(vm).0.wait().expect("the virtual machine")
 }
 
 /// The example, built as this program was, and where it lies then.

@@ -10,8 +10,7 @@
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tempfile::TempDir;
 
-use guest::{Guest, wanted};
+use guest::{Guest, vm, wanted};
 use storm::{Storm, configuration, number};
 
 mod guest;
@@ -71,7 +70,6 @@ impl Place {
 
     /// Boots the machine; returns when its target listens.
     fn boot(&self, round: u64) -> Machine {
-        let vm = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vm");
         let shared = self.0.path().join(format!("shared-{round}"));
         fs::create_dir(&shared).expect("a directory");
         let mut configuration = configuration(NAMESPACES, &json!({"address": "0.0.0.0", "port": 4420}));
@@ -82,20 +80,13 @@ impl Place {
         let address = free_address();
         // The guest's flushes reach the host's page cache at least, which outlives QEMU.
         let disk = format!("file={},format=raw,if=virtio,cache=writeback", self.disk().display());
-        let guest = Command::new(vm.join("vm"))
-            .env("CORELANE_VM_WORK", &shared)
-            .env("CORELANE_VM_FORWARD", address.port().to_string())
-            .arg(format!("BINARY={}", env!("CARGO_BIN_EXE_corelane")))
-            .arg(format!("FRESH={}", u8::from(round == 0)))
-            .arg(vm.join("power_cut.sh"))
-            .arg("-pidfile")
-            .arg(shared.join("process"))
-            .args(["-drive", &disk])
-            .stdout(said.try_clone().expect("the same file"))
-            .stderr(said)
-            .spawn()
-            .expect("starting the virtual machine");
-        let mut machine = Machine { guest: Guest(guest), shared, address };
+        let told =
+            [format!("BINARY={}", env!("CARGO_BIN_EXE_corelane")), format!("FRESH={}", u8::from(round == 0))];
+        let mut vm = vm(&shared, "power_cut.sh", &told);
+        vm.env("CORELANE_VM_FORWARD", address.port().to_string());
+        vm.arg("-pidfile").arg(shared.join("process")).args(["-drive", &disk]);
+        vm.stdout(said.try_clone().expect("the same file")).stderr(said);
+        let mut machine = Machine { guest: Guest::start(&mut vm), shared, address };
         while !machine.read("output").lines().any(|line| line.starts_with("listening tcp ")) {
             let ended = machine.guest.0.try_wait().expect("asking after the virtual machine");
             assert!(ended.is_none(), "round {round}: no target; {}", machine.read("said"));

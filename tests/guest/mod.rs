@@ -1,8 +1,10 @@
 //! The virtual machine of `tests/vm`, for a test that has asked for it.
 
 use std::env;
+use std::ffi::OsStr;
 use std::io::{Write, stderr};
-use std::process::Child;
+use std::path::Path;
+use std::process::{Child, Command};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -18,8 +20,22 @@ pub(crate) fn wanted(what: &str, test: &str) -> bool {
     false
 }
 
+/// A script of `tests/vm` in a virtual machine that shares this folder, told `NAME=VALUE`; arguments that follow are QEMU's.
+pub(crate) fn vm(shared: &Path, script: &str, environment: &[impl AsRef<OsStr>]) -> Command {
+    let vm = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vm");
+    let mut command = Command::new(vm.join("vm"));
+    command.env("CORELANE_VM_WORK", shared).args(environment).arg(vm.join(script));
+    command
+}
+
 /// The process of `tests/vm/vm`, ended when it is dropped.
 pub(crate) struct Guest(pub(crate) Child);
+
+impl Guest {
+    pub(crate) fn start(vm: &mut Command) -> Self {
+        Self(vm.spawn().expect("starting the virtual machine"))
+    }
+}
 
 impl Drop for Guest {
     fn drop(&mut self) {
