@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use corelane_reactors::buffer::{Segment, SegmentMut};
 
-use super::Geometry;
+use super::{Features, Geometry};
 use crate::mem;
 
 /// The submitter's name for a command in flight, unique on its channel.
@@ -103,6 +103,19 @@ pub enum Command<'a> {
 }
 
 impl Command<'_> {
+    /// Whether a device with these features carries out commands of this kind.
+    pub fn is_offered(&self, features: &Features) -> bool {
+        match self {
+            Self::Read { .. } | Self::Write { .. } | Self::Flush => true,
+            Self::WriteZeroes { .. } => features.write_zeroes,
+            Self::Deallocate { .. } => features.deallocate,
+            Self::Compare { .. } => features.compare,
+            Self::Verify { .. } => features.verify,
+            Self::WriteUncorrectable { .. } => features.write_uncorrectable,
+            Self::Copy { .. } => features.copy.is_some(),
+        }
+    }
+
     /// Checks ranges and lengths, which every device does before it touches anything.
     ///
     /// # Errors

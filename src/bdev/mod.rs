@@ -12,6 +12,7 @@
 //!   in memory keeps them apart inside a block, and inside as many blocks as it says ([`Atomicity`]); others do what the
 //!   device or the kernel below does. What a channel lends is whole by how it is read ([`Channel::lend`]).
 
+mod cause;
 mod channel;
 mod command;
 #[cfg(test)]

@@ -5,7 +5,6 @@
 //! the management thread; each of its [`QueuePair`]s moves to the reactor that uses it.
 
 mod admin;
-mod cause;
 mod commands;
 mod controller;
 mod counts;
@@ -36,8 +35,8 @@ mod translation;
 #[cfg(test)]
 mod tests;
 
+pub use crate::spec::cause::Cause;
 use admin::AdminData;
-pub use cause::Cause;
 pub use commands::{AdminCommand, AdminError, AdminReply, AdminTag};
 pub use controller::{Condition, Controller};
 pub use counts::Counts;

@@ -2,6 +2,7 @@
 
 use corelane_reactors::buffer::{Segment, SegmentMut};
 
+use crate::spec::cause::Cause;
 use crate::spec::reservation::{
     AcquireAction, PersistChange, RegisterAction, ReleaseAction, ReservationType,
 };
@@ -209,6 +210,17 @@ pub enum Failure {
     /// The controller is gone, or was given up. Whether the command was carried out is not known.
     #[error("the controller is gone")]
     Gone,
+}
+
+impl Failure {
+    /// What it means.
+    pub fn cause(self) -> Cause {
+        match self {
+            Self::Status(status) | Self::Partly(status, _) => Cause::of(status),
+            Self::Aborted => Cause::Aborted,
+            Self::Gone => Cause::Gone,
+        }
+    }
 }
 
 /// How a command ended: DW0 of its completion, or why it failed. Of a command that was split, the worst end.

@@ -8,6 +8,7 @@
 
 pub mod abort;
 pub mod ana;
+pub mod cause;
 pub mod cqe;
 pub mod discovery;
 pub mod event;

@@ -1,7 +1,7 @@
 //! What the driver says, in the words of block devices.
 
-use crate::bdev::{Access, BdevError};
-use crate::nvme::{Cause, Failure, FormatError, SubmitError};
+use crate::bdev::BdevError;
+use crate::nvme::{Failure, FormatError, SubmitError};
 
 /// Why a namespace cannot be a block device.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,25 +21,9 @@ pub enum AttachError {
 
 /// Of a command that was taken.
 pub(super) fn of_failure(failure: Failure) -> BdevError {
-    let error = of_cause(failure.cause());
+    let error = BdevError::from(failure.cause());
     // Only a Copy says how far it came.
     if let Failure::Partly(_, ranges) = failure { error.after(ranges) } else { error }
-}
-
-/// Each cause has an error of its own.
-pub(super) fn of_cause(cause: Cause) -> BdevError {
-    match cause {
-        Cause::OutOfRange => BdevError::OutOfRange,
-        Cause::Miscompare => BdevError::Miscompare,
-        Cause::ReadFault => BdevError::Media { access: Access::Read },
-        Cause::WriteFault => BdevError::Media { access: Access::Write },
-        Cause::WriteProtected => BdevError::WriteProtected,
-        Cause::NoSpace => BdevError::NoSpace,
-        Cause::Unsupported => BdevError::Unsupported,
-        Cause::Aborted => BdevError::Aborted,
-        Cause::Gone => BdevError::Gone,
-        Cause::Device { again } => BdevError::Device { again },
-    }
 }
 
 /// Of a command that was not taken.

@@ -218,22 +218,8 @@ impl<D: Device> NvmeChannel<D> {
         self.is_ending
     }
 
-    /// Whether the device carries out commands of this kind.
-    fn has(&self, command: &Command<'_>) -> bool {
-        let features = self.geometry.features;
-        match command {
-            Command::Read { .. } | Command::Write { .. } | Command::Flush => true,
-            Command::WriteZeroes { .. } => features.write_zeroes,
-            Command::Deallocate { .. } => features.deallocate,
-            Command::Compare { .. } => features.compare,
-            Command::Verify { .. } => features.verify,
-            Command::WriteUncorrectable { .. } => features.write_uncorrectable,
-            Command::Copy { .. } => features.copy.is_some(),
-        }
-    }
-
     fn start(&mut self, tag: Tag, command: &Command<'_>) -> Result<Submitted, BdevError> {
-        if !self.has(command) {
+        if !command.is_offered(&self.geometry.features) {
             return Err(BdevError::Unsupported);
         }
         command.check(&self.geometry)?;

@@ -5,12 +5,10 @@ use std::time::Duration;
 use corelane_reactors::clock::VirtualClock;
 
 use super::*;
-use crate::bdev::Access;
 use crate::bdev::conformance::{Subject, conformance_of};
 use crate::mem::{self, Extent};
 use crate::nvme::emulated::{Emulated, Fault, NamespaceOptions, On, Options as DeviceOptions};
-use crate::nvme::{Cause, FormatError, Options};
-use error::of_cause;
+use crate::nvme::{FormatError, Options};
 
 /// Bytes of each of the extents that the device is given.
 const EXTENT_BYTES: usize = 64 << 20;
@@ -292,26 +290,6 @@ fn a_device_that_vanishes_fails_what_is_in_flight_and_what_follows() {
         (0..8).map(|tag| (tag, Err(BdevError::Gone))).collect::<Vec<_>>()
     );
     assert_eq!(channel.submit(Tag(9), &Command::Flush), Submitted::Done(Err(BdevError::Gone)));
-}
-
-#[test]
-fn each_cause_of_a_failure_keeps_its_meaning() {
-    let rows = [
-        (Cause::OutOfRange, BdevError::OutOfRange),
-        (Cause::Miscompare, BdevError::Miscompare),
-        (Cause::ReadFault, BdevError::Media { access: Access::Read }),
-        (Cause::WriteFault, BdevError::Media { access: Access::Write }),
-        (Cause::WriteProtected, BdevError::WriteProtected),
-        (Cause::NoSpace, BdevError::NoSpace),
-        (Cause::Unsupported, BdevError::Unsupported),
-        (Cause::Aborted, BdevError::Aborted),
-        (Cause::Gone, BdevError::Gone),
-        (Cause::Device { again: true }, BdevError::Device { again: true }),
-        (Cause::Device { again: false }, BdevError::Device { again: false }),
-    ];
-    for (cause, error) in rows {
-        assert_eq!(of_cause(cause), error);
-    }
 }
 
 #[test]

@@ -23,11 +23,11 @@ use corelane_reactors::clock::Clock;
 use corelane_reactors::poller::Wake;
 
 use super::{
-    Access, Atomicity, Bdev, BdevError, Blocks, Channel, Command, CopyLimits, Features, Geometry, Home,
-    Memory, OpenError, Submitted, Tag,
+    Atomicity, Bdev, BdevError, Blocks, Channel, Command, CopyLimits, Features, Geometry, Home, Memory,
+    OpenError, Submitted, Tag,
 };
 use crate::initiator::command::{COPY_RANGE_BYTES, DATASET_RANGE_BYTES, copy_range, dataset_range};
-use crate::initiator::multipath::{Cause, Copies, Found, Lane, Paths, Request};
+use crate::initiator::multipath::{Copies, Found, Lane, Paths, Request};
 use crate::mem::{self, Buffer, Pool, Segment, SegmentMut};
 
 pub use crate::initiator::multipath::{Keeper, KeeperPoller, SharedKeeper};
@@ -216,20 +216,6 @@ impl NvmfChannel {
         Ok(Some(buffer.segment(0..bytes)))
     }
 
-    /// Whether the far side carries out commands of this kind.
-    fn has(&self, command: &Command<'_>) -> bool {
-        let features = self.geometry.features;
-        match command {
-            Command::Read { .. } | Command::Write { .. } | Command::Flush => true,
-            Command::WriteZeroes { .. } => features.write_zeroes,
-            Command::Deallocate { .. } => features.deallocate,
-            Command::Compare { .. } => features.compare,
-            Command::Verify { .. } => features.verify,
-            Command::WriteUncorrectable { .. } => features.write_uncorrectable,
-            Command::Copy { .. } => features.copy.is_some(),
-        }
-    }
-
     /// The command in the words of the lane; `None` where there is nothing to do.
     fn request(&mut self, tag: Tag, command: &Command<'_>) -> Result<Option<Request>, BdevError> {
         let cached = self.geometry.volatile_write_cache;
@@ -286,7 +272,7 @@ impl NvmfChannel {
     }
 
     fn start(&mut self, tag: Tag, command: &Command<'_>) -> Result<Submitted, BdevError> {
-        if !self.has(command) {
+        if !command.is_offered(&self.geometry.features) {
             return Err(BdevError::Unsupported);
         }
         command.check(&self.geometry)?;
@@ -318,7 +304,7 @@ impl Channel for NvmfChannel {
         lane.poll(clock.now(), &mut |tag, outcome| {
             end(gathered, tag, outcome.is_ok());
             // Only a Copy says how far it came.
-            done(Tag(tag), outcome.map_err(|failed| of_cause(failed.cause).after(failed.dw0)));
+            done(Tag(tag), outcome.map_err(|failed| BdevError::from(failed.cause).after(failed.dw0)));
         })
     }
 
@@ -336,22 +322,5 @@ impl Channel for NvmfChannel {
 
     fn abort(&mut self, tag: Tag) -> bool {
         self.lane.abort(tag.0)
-    }
-}
-
-/// Each cause has an error of its own; a host may try again what found no path.
-fn of_cause(cause: Cause) -> BdevError {
-    match cause {
-        Cause::OutOfRange => BdevError::OutOfRange,
-        Cause::Miscompare => BdevError::Miscompare,
-        Cause::ReadFault => BdevError::Media { access: Access::Read },
-        Cause::WriteFault => BdevError::Media { access: Access::Write },
-        Cause::WriteProtected => BdevError::WriteProtected,
-        Cause::NoSpace => BdevError::NoSpace,
-        Cause::Unsupported => BdevError::Unsupported,
-        Cause::Aborted => BdevError::Aborted,
-        Cause::Gone => BdevError::Gone,
-        Cause::NoPath => BdevError::Device { again: true },
-        Cause::Other { again } => BdevError::Device { again },
     }
 }

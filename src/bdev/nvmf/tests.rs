@@ -124,24 +124,3 @@ fn what_is_on_the_wire_is_not_taken_back() {
     assert_eq!(ended, Some((Tag(7), Ok(()))), "it was sent again");
     drop((channel, kept));
 }
-
-#[test]
-fn each_cause_of_a_failure_keeps_its_meaning() {
-    let rows = [
-        (Cause::OutOfRange, BdevError::OutOfRange),
-        (Cause::Miscompare, BdevError::Miscompare),
-        (Cause::ReadFault, BdevError::Media { access: Access::Read }),
-        (Cause::WriteFault, BdevError::Media { access: Access::Write }),
-        (Cause::WriteProtected, BdevError::WriteProtected),
-        (Cause::NoSpace, BdevError::NoSpace),
-        (Cause::Unsupported, BdevError::Unsupported),
-        (Cause::Aborted, BdevError::Aborted),
-        (Cause::Gone, BdevError::Gone),
-        (Cause::NoPath, BdevError::Device { again: true }),
-        (Cause::Other { again: true }, BdevError::Device { again: true }),
-        (Cause::Other { again: false }, BdevError::Device { again: false }),
-    ];
-    for (cause, error) in rows {
-        assert_eq!(of_cause(cause), error);
-    }
-}

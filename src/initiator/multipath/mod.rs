@@ -37,7 +37,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use cause::{Cause, Failed};
+pub use crate::spec::cause::Cause;
+pub use cause::Failed;
 pub(super) use fuzz::fuzz;
 pub use keeper::{Keeper, KeeperPoller, SharedKeeper};
 pub use lane::{COMMANDS_MAX, Full, Lane, Request};

@@ -260,7 +260,7 @@ impl Lane {
             Err(NotSubmitted::Full | NotSubmitted::NotReady) => false,
             Err(NotSubmitted::TooLong { .. }) => {
                 self.table.waiting.pop_front();
-                self.table.end(number, Err(Cause::Other { again: false }.into()));
+                self.table.end(number, Err(Cause::Device { again: false }.into()));
                 true
             }
         }
@@ -352,7 +352,9 @@ impl Table {
                     self.waiting.push_front(number);
                 }
             }
-            Err(CommandError::Disconnected) => self.again(number, SENDINGS_MAX, Cause::Other { again: true }),
+            Err(CommandError::Disconnected) => {
+                self.again(number, SENDINGS_MAX, Cause::Device { again: true })
+            }
             Err(CommandError::Damaged) => self.again(number, DAMAGED_MAX, Cause::ReadFault),
             Err(CommandError::Status { status, dw0 }) => match remedy(status) {
                 Remedy::Tell(cause) => {
@@ -362,7 +364,7 @@ impl Table {
                 Remedy::OtherPath | Remedy::Look => {
                     ways[way].avoid(now + AVOID);
                     paths.0.board.paths()[way].suspect();
-                    self.again(number, SENDINGS_MAX, Cause::Other { again: true });
+                    self.again(number, SENDINGS_MAX, Cause::Device { again: true });
                 }
             },
         }
@@ -385,7 +387,7 @@ impl Table {
                 slot.state = State::Waiting;
                 self.out -= 1;
                 let number = u16::try_from(number).expect("as many as there are slots");
-                self.again(number, SENDINGS_MAX, Cause::Other { again: true });
+                self.again(number, SENDINGS_MAX, Cause::Device { again: true });
             }
         }
     }

@@ -1,9 +1,8 @@
-//! What a failure means to whoever stands above the driver and knows no status codes.
+//! What the failure of a command means to whoever knows no status codes.
 
 #[cfg(test)]
 mod tests;
 
-use super::Failure;
 use crate::spec::status::{Status, StatusType};
 
 /// Why a command failed, sorted by what can be done about it.
@@ -25,8 +24,10 @@ pub enum Cause {
     Unsupported,
     /// It was ended before it was carried out, or it is not known how far it was.
     Aborted,
-    /// The controller is gone.
+    /// The controller is gone, or no path has the namespace any more.
     Gone,
+    /// No path worked for as long as commands wait; it may have been carried out.
+    NoPath,
     /// Anything else: the controller's fault, or ours.
     Device {
         /// It may succeed when it is tried again: the controller did not say otherwise (DNR).
@@ -34,30 +35,25 @@ pub enum Cause {
     },
 }
 
-impl Failure {
-    /// What it means.
-    pub fn cause(self) -> Cause {
-        let status = match self {
-            Self::Status(status) | Self::Partly(status, _) => status,
-            Self::Aborted => return Cause::Aborted,
-            Self::Gone => return Cause::Gone,
-        };
+impl Cause {
+    /// What the status of a command that failed means (NVMe base 2.1, section 4.2.3).
+    pub fn of(status: Status) -> Self {
         let named = [
-            (Status::LBA_OUT_OF_RANGE, Cause::OutOfRange),
-            (Status::COMPARE_FAILURE, Cause::Miscompare),
-            (Status::WRITE_FAULT, Cause::WriteFault),
-            (Status::WRITE_PROTECTED, Cause::WriteProtected),
-            (Status::CAPACITY_EXCEEDED, Cause::NoSpace),
-            (Status::INVALID_OPCODE, Cause::Unsupported),
-            (Status::ABORT_REQUESTED, Cause::Aborted),
-            (Status::ABORTED_SQ_DELETION, Cause::Aborted),
-            (Status::ACCESS_DENIED, Cause::Device { again: false }),
+            (Status::LBA_OUT_OF_RANGE, Self::OutOfRange),
+            (Status::COMPARE_FAILURE, Self::Miscompare),
+            (Status::WRITE_FAULT, Self::WriteFault),
+            (Status::WRITE_PROTECTED, Self::WriteProtected),
+            (Status::CAPACITY_EXCEEDED, Self::NoSpace),
+            (Status::INVALID_OPCODE, Self::Unsupported),
+            (Status::ABORT_REQUESTED, Self::Aborted),
+            (Status::ABORTED_SQ_DELETION, Self::Aborted),
+            (Status::ACCESS_DENIED, Self::Device { again: false }),
         ];
         match named.into_iter().find(|(named, _)| status.is(*named)) {
             Some((_, cause)) => cause,
             // What is left of the media errors is about contents: unreadable, or not what its tags say.
-            None if status.kind() == StatusType::MEDIA => Cause::ReadFault,
-            None => Cause::Device { again: !status.dnr() },
+            None if status.kind() == StatusType::MEDIA => Self::ReadFault,
+            None => Self::Device { again: !status.dnr() },
         }
     }
 }
