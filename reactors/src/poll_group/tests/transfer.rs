@@ -1,19 +1,21 @@
 //! Megabytes in both directions at once, with sizes, pauses, kept leases and direct receives by chance.
 
-use std::{collections::VecDeque, env, time::SystemTime};
+use std::{collections::VecDeque, env, sync::LazyLock, time::SystemTime};
 
 use super::{Group, Handler, drive, group, pair, pattern, pattern_at};
 use crate::{
     buffer::{Lease, Segment, SegmentMut},
-    poll_group::{Closed, Errno, Sent, SocketId, Taken},
+    poll_group::{Closed, Errno, Probation, Sent, SocketId, Taken},
 };
 
 on_both_engines! {
     megabytes_arrive_in_both_directions_whatever_the_receiver_does,
+    megabytes_arrive_while_probations_end_and_sockets_move,
 }
 
 const BYTES: usize = 6 << 20;
 const LEASES_MAX: usize = 40;
+const PROBATIONS: usize = 3;
 
 /// Xorshift: good enough to mix sizes.
 struct Chance(u64);
@@ -145,25 +147,66 @@ impl Ends {
     }
 }
 
+impl Ends {
+    /// Takes a socket out of the group and puts it back, now and then.
+    fn move_one(&mut self, group: &mut Group) {
+        for end in &mut self.ends {
+            // What the kernel is still sending cannot move.
+            if !end.blocked && self.chance.one_in(100) {
+                let (stream, unread) = group.detach(end.id);
+                end.id = group.add(stream, &unread).expect("the place that it had");
+                end.paused = false;
+            }
+        }
+    }
+}
+
 fn megabytes_arrive_in_both_directions_whatever_the_receiver_does() {
+    transfer(group(60, 24), &mut chance(), false);
+}
+
+/// However little the kernel takes and whenever that changes, it says when it takes more.
+fn megabytes_arrive_while_probations_end_and_sockets_move() {
+    let mut chance = chance();
+    for _ in 0..PROBATIONS {
+        let most = [1, 5000, 128 << 10][chance.below(3)];
+        let unsent_bytes = u32::try_from(1 + chance.below(most)).expect("small");
+        let probation = Probation { unsent_bytes, ends_after_bytes: 1 + chance.below(BYTES) };
+        println!("{probation:?}");
+        let mut group = group(60, 24);
+        group.put_on_probation(probation);
+        transfer(group, &mut chance, true);
+    }
+}
+
+/// From the variable SEED, or from the time; says which.
+fn chance() -> Chance {
     let seed = match env::var("SEED") {
         Ok(seed) => seed.parse().expect("SEED is a number"),
         Err(_) => SystemTime::UNIX_EPOCH.elapsed().map_or(1, |time| u64::from(time.subsec_nanos()) | 1),
     };
     println!("SEED={seed}");
-    let stream: &'static [u8] = pattern(BYTES).leak();
-    let mut group = group(60, 24);
+    Chance(seed)
+}
+
+/// Sends [`BYTES`] both ways; `moves`: the sockets leave the group and come back.
+fn transfer(mut group: Group, chance: &mut Chance, moves: bool) {
+    static STREAM: LazyLock<Vec<u8>> = LazyLock::new(|| pattern(BYTES));
+    let stream: &'static [u8] = &STREAM;
     let (one, other) = pair();
     let ends = [one, other].map(|near| {
         let id = group.add(near, &[]).unwrap();
         End { id, received: 0, sent: 0, blocked: false, paused: false, over: false, kept: VecDeque::new() }
     });
-    let mut ends =
-        Ends { chance: Chance(seed), ends: Vec::from(ends), scratch: SegmentMut::of(vec![0; 10_000].leak()) };
+    let chance = Chance(1 | chance.below(usize::MAX) as u64);
+    let mut ends = Ends { chance, ends: Vec::from(ends), scratch: SegmentMut::of(vec![0; 10_000].leak()) };
     let mut turns = 0_u64;
     while ends.ends.iter().any(|end| end.received < BYTES) {
         group.poll(&mut ends);
         ends.act(&mut group, stream);
+        if moves {
+            ends.move_one(&mut group);
+        }
         turns += 1;
         assert!(turns < 20_000_000, "the transfer hangs");
         assert!(ends.ends.iter().all(|end| end.received <= BYTES && !end.over));
