@@ -27,3 +27,4 @@ mod reservations;
 mod rig;
 mod stall;
 mod tearing;
+mod whole;
