@@ -1,5 +1,7 @@
 //! A block is read as a whole, and as it was at some moment of the read, whatever changes it: every command that does, hosts
 //! that read slowly, and hosts that leave in the middle.
+//!
+//! Three rounds, or `CORELANE_ROUNDS`; each is its seed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,6 +20,9 @@ const TRANSFER_BYTES: u32 = 256 << 10;
 const READERS: u16 = 3;
 /// Reads that a host has under way: more than the sockets hold.
 const READS: u16 = 40;
+const ROUNDS: u64 = 3;
+/// Bytes of a block, round by round.
+const BLOCK_BYTES: [u32; 3] = [4096, 64 << 10, 512];
 const STEPS: u32 = 60;
 /// Turns in which the target takes what it was just asked for.
 const TURNS: u32 = 8;
@@ -240,7 +245,8 @@ impl Scene {
 
 #[test]
 fn every_block_is_whole_whatever_changes_it_and_whoever_leaves() {
-    for (seed, block_bytes) in [(1, 512), (2, 4096), (3, 64 << 10)] {
+    let rounds = std::env::var("CORELANE_ROUNDS").map_or(ROUNDS, |text| text.parse().expect("a number"));
+    for (seed, block_bytes) in (1..=rounds).zip(BLOCK_BYTES.into_iter().cycle()) {
         let mut scene = Scene::new(seed, block_bytes);
         for _ in 0..STEPS {
             scene.ask();
