@@ -139,6 +139,16 @@ impl Queues {
         }
     }
 
+    /// Whoever has something to send will be looked at: now, or when its socket takes more.
+    #[cfg(test)]
+    pub(super) fn forgets_nobody(&self) -> bool {
+        self.entries.iter().flatten().all(|entry| {
+            let waits = !entry.pair.has_unsent() || entry.blocked || entry.told;
+            let places = self.marked.iter().filter(|socket| **socket == entry.socket).count();
+            (entry.marked || waits) && places == usize::from(entry.marked)
+        })
+    }
+
     /// Closes all queues.
     pub fn close_all(&mut self, group: &mut PollGroup) {
         self.marked.clear();

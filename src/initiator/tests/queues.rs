@@ -65,7 +65,9 @@ impl Rig {
         while !done(&self.queues, self.queue) {
             assert!(start.elapsed() < PATIENCE);
             self.queues.flush(&mut self.group);
+            assert!(self.queues.forgets_nobody());
             self.queues.poll(&mut self.group, |_, completion| completions.push(completion));
+            assert!(self.queues.forgets_nobody());
         }
         completions
     }
