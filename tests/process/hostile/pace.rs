@@ -19,8 +19,9 @@ const FULL: Duration = Duration::from_millis(300);
 const READ_BYTES: usize = 128 << 10;
 /// Answers that may wait in the target and in the kernel, generously: more than that is not bounded.
 const WAITING_MAX: u64 = 48 << 20;
-/// What the kernel takes from the target for a peer that has read little, and that with a segment and a window.
-const COPIED_MIN: u64 = 128 << 10;
+/// What the kernel takes from the target for a peer that has read little, 128 KiB, less what goes out to the window of the
+/// peer at once, and that with a segment and a window.
+const COPIED_MIN: u64 = 120 << 10;
 const COPIED_MAX: u64 = 256 << 10;
 
 /// Sends `bytes` one by one.
