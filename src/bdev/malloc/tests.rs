@@ -126,6 +126,34 @@ fn a_block_is_compared_as_a_whole_while_it_changes() {
     });
 }
 
+/// Stripes that are 4096 apart share a guard, and copies that go opposite ways take two of them: nobody waits for himself,
+/// or for one who waits for him.
+#[test]
+fn copies_between_any_stripes_come_to_an_end() {
+    const BLOCK: u32 = 64 << 10;
+    const STRIPE_BLOCKS: u64 = 2;
+    let malloc = Malloc::new("ram", 2 << 30, BLOCK).unwrap();
+    let shared = 4096 * STRIPE_BLOCKS;
+    std::thread::scope(|scope| {
+        for turn in 0..2 {
+            let malloc = &malloc;
+            scope.spawn(move || {
+                let mut channel = malloc.open(&Home::default()).unwrap();
+                // Within a stripe, in the next one, in one with the same guard, and in one whose guard is next to it.
+                for apart in [1, STRIPE_BLOCKS, STRIPE_BLOCKS + 1, shared, shared + STRIPE_BLOCKS].repeat(200)
+                {
+                    let ends = [0, apart];
+                    let ranges = [Blocks { first: ends[turn], count: 1 }];
+                    let copy =
+                        Command::Copy { ranges: &ranges, to: ends[1 - turn], force_unit_access: false };
+                    assert_eq!(channel.submit(Tag(0), &copy), Submitted::Done(Ok(())));
+                    std::thread::yield_now();
+                }
+            });
+        }
+    });
+}
+
 /// Whether its first block is shown where it lies.
 fn lends(malloc: &Malloc) -> bool {
     malloc.open(&Home::default()).unwrap().lend(Blocks { first: 0, count: 1 }).is_some()
