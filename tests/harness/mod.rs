@@ -108,6 +108,12 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if thread::panicking() {
+            // A test that fails shows it.
+            let ended = self.child.try_wait().ok().flatten();
+            let ended = ended.map_or_else(|| "lives".to_owned(), |status| format!("ended with {status}"));
+            println!("corelane {ended}, and said:\n{}", self.log());
+        }
         // Both fail only for a process that has ended and was waited for.
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -1,5 +1,7 @@
 //! Connections that end at any byte of what they have to say.
 
+use std::thread;
+
 use corelane::initiator::command;
 use zerocopy::IntoBytes;
 
@@ -11,6 +13,17 @@ use crate::session::Session;
 const QUEUES: u16 = 60;
 const CHECK_EVERY: usize = 200;
 
+/// Where the stream ends; says so when the test fails there.
+struct End(usize);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            println!("the stream ends after {} bytes", self.0);
+        }
+    }
+}
+
 #[test]
 fn a_handshake_may_end_at_every_byte() {
     let mut scene = Scene::start();
@@ -18,6 +31,7 @@ fn a_handshake_may_end_at_every_byte() {
     let connect = peer::capsule(&script.connect(0).into(), script.data.as_bytes());
     let stream = [icreq(), connect].concat();
     for end in 0..stream.len() {
+        let _end = End(end);
         let mut peer = Peer::new(scene.address);
         peer.send(&stream[..end]);
         peer.finish();
