@@ -13,7 +13,7 @@ use crate::scene::Scene;
 use crate::session::numbered;
 
 /// Later than any limit in this file by so much is too late.
-const LATE: Duration = Duration::from_secs(5);
+const LATE: Duration = Duration::from_secs(20);
 
 #[test]
 fn one_connection_too_many_is_closed_and_room_comes_back() {
@@ -77,8 +77,8 @@ fn queues_are_no_longer_and_no_more_than_allowed() {
 
 #[test]
 fn silent_peers_have_their_time_and_no_more() {
-    let given = Duration::from_millis(300);
-    let limits = json!({"icreq_timeout_ms": 300, "connect_timeout_ms": 300});
+    let given = Duration::from_secs(1);
+    let limits = json!({"icreq_timeout_ms": 1000, "connect_timeout_ms": 1000});
     let mut scene = Scene::with_limits(limits);
     let start = Instant::now();
     let mut silent = Peer::new(scene.address);
@@ -113,7 +113,8 @@ fn silent_peers_have_their_time_and_no_more() {
 
 #[test]
 fn bytes_one_by_one_do_not_buy_time() {
-    let mut scene = Scene::with_limits(json!({"icreq_timeout_ms": 400}));
+    let given = Duration::from_secs(1);
+    let mut scene = Scene::with_limits(json!({"icreq_timeout_ms": 1000}));
     let start = Instant::now();
     let mut peer = Peer::new(scene.address);
     peer.stream.set_read_timeout(Some(Duration::from_millis(20))).expect("a pace");
@@ -129,7 +130,7 @@ fn bytes_one_by_one_do_not_buy_time() {
         }
     }
     let took = start.elapsed();
-    assert!(took >= Duration::from_millis(400) && took < Duration::from_secs(2), "closed after {took:?}");
+    assert!(took >= given && took < given + LATE, "closed after {took:?}");
     scene.check();
     scene.end();
 }

@@ -19,12 +19,12 @@ use crate::peer::{self, Digests, Peer, Wrong, by_transport, chunk, in_capsule, p
 use crate::scene::Scene;
 use crate::session::{Script, Session, numbered};
 
-/// For an ICReq, and for a Connect command.
-const GIVEN: Duration = Duration::from_millis(400);
+/// For an ICReq, and for a Connect command: more than those who hurry need, beside other tests on a loaded machine.
+const GIVEN: Duration = Duration::from_secs(1);
 /// The keep alive timer of hosts that let it run out; the target counts whole seconds.
-const KATO: Duration = Duration::from_secs(1);
+const KATO: Duration = Duration::from_secs(3);
 /// Later than a limit by so much is too late.
-const LATE: Duration = Duration::from_secs(5);
+const LATE: Duration = Duration::from_secs(20);
 
 fn scene() -> Scene {
     let limit = GIVEN.as_millis();
@@ -170,7 +170,7 @@ fn who_is_connected_may_stop_anywhere_and_go_on() {
 fn who_stops_and_is_not_kept_alive_is_closed_wherever_it_stopped() {
     let mut scene = scene();
     let mut script = scene.script();
-    script.kato_ms = u32::try_from(KATO.as_millis()).expect("a second");
+    script.kato_ms = u32::try_from(KATO.as_millis()).expect("a few seconds");
     let start = Instant::now();
     for mut stopped in connected(&script) {
         assert!(stopped.peer.receive().is_none(), "{}", stopped.name);
