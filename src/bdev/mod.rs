@@ -9,8 +9,8 @@
 //! - until then the memory named by its segments stays valid, and belongs to the bdev;
 //! - commands in flight are not ordered among themselves, on one channel or on several;
 //! - two writes to the same blocks, or a write and a read, that are in flight together, on one reactor or on two: a backend
-//!   in memory keeps them apart inside a block, and inside as many blocks as it says ([`Atomicity`]); others do what the
-//!   device or the kernel below does. What a channel lends is whole by how it is read ([`Channel::lend`]).
+//!   in memory or in a file keeps them apart inside a block, and inside as many blocks as it says ([`Atomicity`]); others do
+//!   what the device or the far side does. What a channel lends is whole by how it is read ([`Channel::lend`]).
 
 mod cause;
 mod channel;

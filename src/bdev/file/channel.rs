@@ -1,7 +1,9 @@
 //! One reactor's way to a file: jobs, their operations in the ring, and those that wait for room there.
 //!
 //! Invariants: each job is in `free`, or in use and exactly one of: in the ring, in `waiting`, in `comparing` (which
-//! waits for a bounce buffer). None of the lists grows beyond [`COMMANDS_MAX`].
+//! waits for a bounce buffer), in `claiming` (for stripes of the file). None of the lists grows beyond [`COMMANDS_MAX`].
+//! A job takes its buffer first, then its stripes, then room in the ring, and what is in the ring completes without any
+//! of them: nobody waits in a circle. It gives stripes back between two parts, and all it has when it ends.
 
 use std::{
     collections::VecDeque,
@@ -16,7 +18,8 @@ use corelane_reactors::{
 
 use super::{
     File, Layout, State,
-    bounce::{BOUNCE_BYTES, Bounces, ZEROS_BYTES},
+    bounce::{Bounces, ZEROS_BYTES},
+    claims::Claimant,
     job::{Job, Progress, Work},
 };
 use crate::bdev::{Access, BdevError, Channel, Command, Geometry, OpenError, Submitted, Tag};
@@ -38,6 +41,9 @@ pub(super) struct FileChannel {
     free: Vec<u32>,
     waiting: VecDeque<u32>,
     comparing: VecDeque<u32>,
+    claiming: VecDeque<u32>,
+    /// Where blocks are not atomic below.
+    claims: Option<Claimant>,
     /// The end of the device was seen, and what was in flight cancelled.
     retired: bool,
 }
@@ -60,6 +66,8 @@ impl FileChannel {
             free: (0..COMMANDS_MAX).rev().collect(),
             waiting: VecDeque::with_capacity(capacity),
             comparing: VecDeque::with_capacity(capacity),
+            claiming: VecDeque::with_capacity(if file.claims.is_some() { capacity } else { 0 }),
+            claims: file.claims.as_ref().map(|claims| claims.claimant()),
             retired: false,
         })
     }
@@ -103,18 +111,38 @@ impl FileChannel {
                 return self.comparing.push_back(index);
             }
         }
+        if !self.claim(index) {
+            return self.claiming.push_back(index);
+        }
         if self.start(index).is_err() {
             self.waiting.push_back(index);
         }
     }
 
+    /// Takes the stripes of a job's part, the next one if there is nothing left of the last; whether it has them all.
+    fn claim(&mut self, index: u32) -> bool {
+        let job = &mut self.jobs[index as usize];
+        let Some(claims) = &self.claims else {
+            if job.left == 0 {
+                job.next_part(u64::MAX);
+            }
+            return true;
+        };
+        if job.left == 0
+            && let Some((bytes, changes)) = job.next_part(claims.bytes_max())
+        {
+            job.claim = claims.claim(&bytes, changes);
+        }
+        claims.take(&mut job.claim)
+    }
+
     /// Submits the next operation of a job.
     fn start(&mut self, index: u32) -> Result<(), Full> {
         let job = &mut self.jobs[index as usize];
-        let (file, offset, rest) = (&self.file, job.at, job.rest());
+        let (file, offset, left) = (&self.file, job.at, job.left);
         let mut into = [SegmentMut::empty(); SEGMENTS_MAX];
         let mut from = [Segment::empty(); SEGMENTS_MAX];
-        let at_most = |bytes: usize| usize::try_from(rest).unwrap_or(usize::MAX).min(bytes);
+        let length = usize::try_from(left).unwrap_or(usize::MAX);
         let (operation, asked) = match job.work {
             Work::Read => {
                 let (count, bytes) = job.parts_into(&mut into);
@@ -124,29 +152,32 @@ impl FileChannel {
                 let (count, bytes) = job.parts_from(&mut from);
                 (Operation::Write { file, offset, from: &from[..count], durable }, bytes)
             }
-            Work::Copy { bounce, held, put, durable, .. } if held > 0 => {
+            Work::Copy { bounce, held, put, writes: true, durable, .. } => {
                 let Some(bounce) = bounce else { unreachable!("it has its buffer") };
                 from[0] = self.bounces.segment(bounce, held).read_only().slice(put..held);
-                let operation = Operation::Write { file, offset: job.to, from: &from[..1], durable };
-                (operation, (held - put) as u64)
+                (Operation::Write { file, offset: job.to, from: &from[..1], durable }, left)
             }
-            Work::Compare { bounce } | Work::Verify { bounce } | Work::Copy { bounce, .. } => {
-                let length = at_most(BOUNCE_BYTES);
+            Work::Compare { bounce } | Work::Verify { bounce } => {
                 let Some(bounce) = bounce else { unreachable!("it has its buffer") };
                 into[0] = self.bounces.segment(bounce, length);
-                (Operation::Read { file, offset, into: &into[..1] }, length as u64)
+                (Operation::Read { file, offset, into: &into[..1] }, left)
+            }
+            Work::Copy { bounce, held, .. } => {
+                let Some(bounce) = bounce else { unreachable!("it has its buffer") };
+                into[0] = self.bounces.segment(bounce, held + length).slice(held..held + length);
+                (Operation::Read { file, offset, into: &into[..1] }, left)
             }
             Work::Zeros { allocation: None, durable } => {
-                let length = at_most(ZEROS_BYTES);
+                let length = length.min(ZEROS_BYTES);
                 from[0] = self.bounces.zeros(length);
                 (Operation::Write { file, offset, from: &from[..1], durable }, length as u64)
             }
             Work::Zeros { allocation: Some(allocation), .. } => {
-                (Operation::Allocate { file, offset, length: rest, allocation }, 0)
+                (Operation::Allocate { file, offset, length: left, allocation }, left)
             }
             Work::Deallocate { .. } => {
                 let allocation = Allocation::Hole;
-                (Operation::Allocate { file, offset, length: rest, allocation }, 0)
+                (Operation::Allocate { file, offset, length: left, allocation }, left)
             }
             Work::Sync => (Operation::Sync { file }, 0),
         };
@@ -160,6 +191,9 @@ impl FileChannel {
         let job = &mut self.jobs[index as usize];
         if job.work == Work::Sync && matches!(result, Err(BdevError::Media { .. })) {
             sync_failed(&self.state);
+        }
+        if let Some(claims) = &self.claims {
+            claims.give_back(&mut job.claim);
         }
         if let Some(Some(bounce)) = job.work.bounce() {
             let bounce = *bounce;
@@ -178,6 +212,8 @@ impl FileChannel {
     fn end(&mut self, index: usize, error: BdevError) -> bool {
         let job = &mut self.jobs[index];
         let followed = match job.operation {
+            // A block of which some is written is written as a whole before the job ends.
+            Some(_) if job.is_inside_a_block(&self.geometry) => true,
             Some(operation) => self.user.cancel(operation),
             None => true,
         };
@@ -194,6 +230,80 @@ impl FileChannel {
                 self.jobs[index].ending = Some(error);
             }
         }
+    }
+
+    /// Takes completions of operations, and has their jobs go on or end; returns how many ended.
+    fn complete(&mut self, done: &mut dyn FnMut(Tag, Result<(), BdevError>)) -> usize {
+        let mut completed = 0;
+        for _ in 0..POLL_MAX {
+            let Some(completion) = self.user.take() else { break };
+            let index = u32::try_from(completion.token).unwrap_or(u32::MAX);
+            let job = &mut self.jobs[index as usize];
+            job.operation = None;
+            let alignment = self.layout.alignment;
+            let progress = job.advance(completion.result, alignment, &self.geometry, &self.bounces);
+            if let Some(claims) = &self.claims
+                && job.left == 0
+            {
+                claims.give_back(&mut job.claim);
+            }
+            let result = match (progress, job.ending) {
+                (Progress::Again, Some(_)) if job.is_inside_a_block(&self.geometry) => {
+                    self.go_on(index);
+                    continue;
+                }
+                (Progress::Done(Err(BdevError::Aborted)) | Progress::Again, Some(error)) => Err(error),
+                (Progress::Done(_), Some(BdevError::Gone)) => Err(BdevError::Gone),
+                (Progress::Done(result), _) => result,
+                (Progress::Again, None) => {
+                    self.go_on(index);
+                    continue;
+                }
+            };
+            let (tag, result) = self.finish(index, result);
+            completed += 1;
+            done(tag, result);
+        }
+        completed
+    }
+
+    /// Has those that wait for stripes look again, each once and in their order; returns how many ended instead.
+    fn try_claims_again(&mut self, done: &mut dyn FnMut(Tag, Result<(), BdevError>)) -> usize {
+        let mut completed = 0;
+        for _ in 0..self.claiming.len() {
+            let Some(index) = self.claiming.pop_front() else { break };
+            completed += usize::from(self.go_on_or_end(index, done));
+        }
+        completed
+    }
+
+    /// Has those that wait for room in the ring go on, until there is none; returns how many ended instead.
+    fn try_ring_again(&mut self, done: &mut dyn FnMut(Tag, Result<(), BdevError>)) -> usize {
+        let mut completed = 0;
+        for _ in 0..self.waiting.len() {
+            let Some(index) = self.waiting.pop_front() else { break };
+            let before = self.waiting.len();
+            completed += usize::from(self.go_on_or_end(index, done));
+            if self.waiting.len() > before {
+                // No room: it goes back to where it was.
+                self.waiting.rotate_right(1);
+                break;
+            }
+        }
+        completed
+    }
+
+    /// Has a job go on that waited, unless it is to end; whether it did.
+    fn go_on_or_end(&mut self, index: u32, done: &mut dyn FnMut(Tag, Result<(), BdevError>)) -> bool {
+        let job = &self.jobs[index as usize];
+        let ending = job.ending.filter(|_| !job.is_inside_a_block(&self.geometry));
+        let Some(error) = ending else {
+            self.go_on(index);
+            return false;
+        };
+        let (tag, result) = self.finish(index, Err(error));
+        done(tag, result);
+        true
     }
 
     fn notice_retirement(&mut self) {
@@ -226,44 +336,7 @@ impl Channel for FileChannel {
 
     fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), BdevError>)) -> usize {
         self.notice_retirement();
-        let mut completed = 0;
-        for _ in 0..POLL_MAX {
-            let Some(completion) = self.user.take() else { break };
-            let index = u32::try_from(completion.token).unwrap_or(u32::MAX);
-            let job = &mut self.jobs[index as usize];
-            job.operation = None;
-            let alignment = self.layout.alignment;
-            let progress = job.advance(completion.result, alignment, &self.geometry, &self.bounces);
-            let result = match (progress, job.ending) {
-                (Progress::Done(Err(BdevError::Aborted)) | Progress::Again, Some(error)) => Err(error),
-                (Progress::Done(_), Some(BdevError::Gone)) => Err(BdevError::Gone),
-                (Progress::Done(result), _) => result,
-                (Progress::Again, None) => {
-                    self.go_on(index);
-                    continue;
-                }
-            };
-            let (tag, result) = self.finish(index, result);
-            completed += 1;
-            done(tag, result);
-        }
-        for _ in 0..self.waiting.len() {
-            let Some(index) = self.waiting.pop_front() else { break };
-            if let Some(error) = self.jobs[index as usize].ending {
-                let (tag, result) = self.finish(index, Err(error));
-                completed += 1;
-                done(tag, result);
-                continue;
-            }
-            let before = self.waiting.len();
-            self.go_on(index);
-            if self.waiting.len() > before {
-                // No room: it goes back to where it was.
-                self.waiting.rotate_right(1);
-                break;
-            }
-        }
-        completed
+        self.complete(done) + self.try_claims_again(done) + self.try_ring_again(done)
     }
 
     fn outstanding(&self) -> usize {
@@ -274,8 +347,9 @@ impl Channel for FileChannel {
         if self.outstanding() == 0 {
             return Wake::Never;
         }
-        // The ring wakes for what is in it.
-        if self.user.has_completion() || self.user.outstanding() == 0 { Wake::Soon } else { Wake::Descriptor }
+        // Another reactor gives a stripe back without waking anybody. The ring wakes for what is in it.
+        let now = !self.claiming.is_empty() || self.user.has_completion() || self.user.outstanding() == 0;
+        if now { Wake::Soon } else { Wake::Descriptor }
     }
 
     fn abort(&mut self, tag: Tag) -> bool {
@@ -286,6 +360,16 @@ impl Channel for FileChannel {
     fn reset(&mut self) -> bool {
         self.end_all(BdevError::Aborted);
         true
+    }
+}
+
+impl Drop for FileChannel {
+    /// Nothing is outstanding. If something were, others would still need its stripes.
+    fn drop(&mut self) {
+        let Some(claims) = &self.claims else { return };
+        for job in self.jobs.iter_mut().filter(|job| job.in_use) {
+            claims.give_back(&mut job.claim);
+        }
     }
 }
 

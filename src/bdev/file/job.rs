@@ -9,14 +9,23 @@
 //! Sync ──▶ done
 //! ```
 //!
-//! Invariant: `first <= at <= end`; the bytes of the device below `at` are done.
+//! A range is done in parts of whole blocks; where blocks are not atomic below, the job holds a claim to its part for as long
+//! as there is something left of it, however many operations that takes.
+//!
+//! Invariants: `first <= at <= end`; the bytes of the device below `at` are done; no operation goes beyond its part.
+
+use std::ops::Range;
 
 use corelane_reactors::{
     buffer::{Segment, SegmentMut},
     ring::{Allocation, Errno, OperationId, SEGMENTS_MAX},
 };
 
-use super::{bounce::Bounces, outcome::failure};
+use super::{
+    bounce::{BOUNCE_BYTES, Bounces},
+    claims::Claim,
+    outcome::failure,
+};
 use crate::{
     bdev::{Access, BdevError, Blocks, Command, Geometry, Tag, stored::StoredCommand},
     mem,
@@ -37,6 +46,9 @@ pub(super) struct Job {
     pub(super) end: u64,
     /// The next byte that a copy writes.
     pub(super) to: u64,
+    /// Bytes of the part that are not done.
+    pub(super) left: u64,
+    pub(super) claim: Claim,
     /// Bytes that the operation in flight was asked for.
     pub(super) asked: u64,
     pub(super) operation: Option<OperationId>,
@@ -72,9 +84,10 @@ pub(super) enum Work {
         bounce: Option<usize>,
         /// The range of this index.
         range: usize,
-        /// Bytes in the buffer that are to be written, and how many of them are; 0 while more is to be read.
+        /// Bytes in the buffer, and how many of them are written; `writes` once all of the part is there.
         held: usize,
         put: usize,
+        writes: bool,
         durable: bool,
     },
     Sync,
@@ -110,6 +123,8 @@ impl Job {
             at: 0,
             end: 0,
             to: 0,
+            left: 0,
+            claim: Claim::default(),
             asked: 0,
             operation: None,
             ending: None,
@@ -146,12 +161,14 @@ impl Job {
             Command::Copy { to, force_unit_access: durable, .. } => {
                 // Checked: it lies on the device.
                 self.to = to * u64::from(geometry.block_size);
-                Work::Copy { bounce: None, range: 0, held: 0, put: 0, durable }
+                Work::Copy { bounce: None, range: 0, held: 0, put: 0, writes: false, durable }
             }
         };
         self.tag = tag;
         self.stored.store(command);
         (self.first, self.at, self.end) = (bytes.start, bytes.start, bytes.end);
+        self.left = 0;
+        self.claim = Claim::default();
         self.operation = None;
         self.ending = None;
         match self.work {
@@ -169,22 +186,48 @@ impl Job {
         }
     }
 
-    /// The bytes that are left.
-    pub(super) fn rest(&self) -> u64 {
-        self.end - self.at
+    /// Begins the next part, of at most `bytes_max` bytes. Returns which bytes of the device it is, and whether it changes
+    /// them; `None` where nobody sees what is read, or there is nothing.
+    pub(super) fn next_part(&mut self, bytes_max: u64) -> Option<(Range<u64>, bool)> {
+        let rest = self.end - self.at;
+        let bounced = rest.min(BOUNCE_BYTES as u64);
+        let (start, length, changes) = match self.work {
+            Work::Read => (self.at, rest.min(bytes_max), false),
+            Work::Write { .. } | Work::Zeros { .. } | Work::Deallocate { .. } => {
+                (self.at, rest.min(bytes_max), true)
+            }
+            Work::Copy { writes: true, held, .. } => (self.to, held as u64, true),
+            Work::Compare { .. } | Work::Copy { .. } | Work::Verify { .. } => (self.at, bounced, false),
+            Work::Sync => (self.at, 0, false),
+        };
+        self.left = length;
+        let seen = !matches!(self.work, Work::Verify { .. } | Work::Sync);
+        seen.then_some((start..start + length, changes))
     }
 
-    /// The bytes of the command's memory from `at` on, at most `parts.len()` segments of it; returns their number and
-    /// length.
+    /// Whether some of a block is written and the rest is not: whatever ends the job waits for that.
+    pub(super) fn is_inside_a_block(&self, geometry: &Geometry) -> bool {
+        let next = match self.work {
+            Work::Write { .. } | Work::Zeros { .. } => self.at,
+            Work::Copy { writes: true, .. } => self.to,
+            _ => return false,
+        };
+        !next.is_multiple_of(geometry.block_size.into())
+    }
+
+    /// The bytes of the command's memory from `at` on that are left of the part, at most `parts.len()` segments of them;
+    /// returns their number and length.
     pub(super) fn parts_into(&self, parts: &mut [SegmentMut; SEGMENTS_MAX]) -> (usize, u64) {
         let Command::Read { into, .. } = self.stored.command() else { return (0, 0) };
-        collect(into.iter().map(|part| (*part, part.len())), self.at - self.first, parts, SegmentMut::slice)
+        let list = into.iter().map(|part| (*part, part.len()));
+        collect(list, (self.at - self.first, self.left), parts, SegmentMut::slice)
     }
 
     /// As [`Job::parts_into`], of a write.
     pub(super) fn parts_from(&self, parts: &mut [Segment; SEGMENTS_MAX]) -> (usize, u64) {
         let Command::Write { from, .. } = self.stored.command() else { return (0, 0) };
-        collect(from.iter().map(|part| (*part, part.len())), self.at - self.first, parts, Segment::slice)
+        let list = from.iter().map(|part| (*part, part.len()));
+        collect(list, (self.at - self.first, self.left), parts, Segment::slice)
     }
 
     /// What an operation of this job came to. `alignment` is what its reads and writes are a multiple of.
@@ -203,8 +246,8 @@ impl Job {
             }
             (Work::Verify { .. }, Ok(bytes)) => self.moved(bytes.into(), alignment, Access::Read),
             (Work::Copy { .. }, Ok(bytes)) => self.copied(bytes.into(), alignment, geometry),
-            (Work::Copy { held, .. }, Err(errno)) => {
-                Progress::Done(Err(failure(errno, if held > 0 { Access::Write } else { Access::Read })))
+            (Work::Copy { writes, .. }, Err(errno)) => {
+                Progress::Done(Err(failure(errno, if writes { Access::Write } else { Access::Read })))
             }
             (Work::Compare { bounce }, Ok(bytes)) => {
                 let before = self.at;
@@ -217,8 +260,9 @@ impl Job {
                 }
             }
             (Work::Zeros { allocation: Some(_), durable }, Ok(_)) => {
-                if !durable {
-                    return Progress::Done(Ok(()));
+                let progress = self.done(self.asked);
+                if !durable || progress == Progress::Again {
+                    return progress;
                 }
                 self.work = Work::Sync;
                 Progress::Again
@@ -227,13 +271,10 @@ impl Job {
                 self.work = Work::Zeros { allocation: None, durable };
                 Progress::Again
             }
-            (Work::Deallocate { range }, Ok(_)) => {
-                if self.next_range(range + 1, geometry) {
-                    Progress::Again
-                } else {
-                    Progress::Done(Ok(()))
-                }
-            }
+            (Work::Deallocate { range }, Ok(_)) => match self.done(self.asked) {
+                Progress::Done(_) if self.next_range(range + 1, geometry) => Progress::Again,
+                progress => progress,
+            },
             // A hint that the device does not take: nothing was changed, which it need not be.
             (Work::Deallocate { .. }, Err(Errno::OPNOTSUPP)) | (Work::Sync, Ok(_)) => Progress::Done(Ok(())),
             (Work::Read | Work::Compare { .. } | Work::Verify { .. }, Err(errno)) => {
@@ -251,28 +292,39 @@ impl Job {
         if whole == 0 {
             return Progress::Done(Err(BdevError::Media { access }));
         }
-        self.at += whole;
+        self.done(whole)
+    }
+
+    /// So many more bytes of the range are done.
+    fn done(&mut self, bytes: u64) -> Progress {
+        assert!(bytes <= self.left);
+        self.at += bytes;
+        self.left -= bytes;
         if self.at == self.end { Progress::Done(Ok(())) } else { Progress::Again }
     }
 
-    /// A part of a copy was read into its buffer, or written from it.
+    /// Some of a part of a copy was read into its buffer, or written from it.
     fn copied(&mut self, bytes: u64, alignment: u64, geometry: &Geometry) -> Progress {
-        let Work::Copy { range, held, put, .. } = &mut self.work else { unreachable!("it is a copy") };
-        let access = if *held > 0 { Access::Write } else { Access::Read };
+        let Work::Copy { range, held, put, writes, .. } = &mut self.work else {
+            unreachable!("it is a copy")
+        };
+        let access = if *writes { Access::Write } else { Access::Read };
         let bytes = bytes.min(self.asked);
         let whole = if bytes == self.asked { bytes } else { bytes - bytes % alignment };
         let Some(count) = usize::try_from(whole).ok().filter(|count| *count > 0) else {
             return Progress::Done(Err(BdevError::Media { access }));
         };
-        if *held == 0 {
-            *held = count;
+        self.left -= whole;
+        if !*writes {
+            *held += count;
+            *writes = self.left == 0;
             self.at += whole;
             return Progress::Again;
         }
         *put += count;
         self.to += whole;
         if put == held {
-            (*held, *put) = (0, 0);
+            (*held, *put, *writes) = (0, 0, false);
             let next = *range + 1;
             if self.at == self.end && !self.next_range(next, geometry) {
                 return Progress::Done(Ok(()));
@@ -320,25 +372,27 @@ impl Job {
     }
 }
 
-/// The parts of a list from byte `skip` on, as many as there is room for; returns their number and length.
+/// The parts of a list from byte `skip` on, `left` bytes or as many as there is room for; returns their number and length.
 fn collect<T: Copy>(
     list: impl Iterator<Item = (T, usize)>,
-    skip: u64,
+    (skip, left): (u64, u64),
     parts: &mut [T; SEGMENTS_MAX],
-    slice: impl Fn(&T, std::ops::Range<usize>) -> T,
+    slice: impl Fn(&T, Range<usize>) -> T,
 ) -> (usize, u64) {
-    let mut skip = usize::try_from(skip).unwrap_or(usize::MAX);
+    let length = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let (mut skip, left) = (length(skip), length(left));
     let (mut count, mut bytes) = (0, 0);
     for (part, len) in list {
         let start = skip.min(len);
         skip -= start;
-        if start == len {
+        let end = len.min(start.saturating_add(left - bytes));
+        if start == end {
             continue;
         }
         let Some(place) = parts.get_mut(count) else { break };
-        *place = slice(&part, start..len);
+        *place = slice(&part, start..end);
         count += 1;
-        bytes += (len - start) as u64;
+        bytes += end - start;
     }
-    (count, bytes)
+    (count, bytes as u64)
 }

@@ -10,11 +10,15 @@
 //! one that was believed: what the kernel forgot by it, no later flush brings back, so all later ones fail until the
 //! target is started anew.
 //!
+//! One block is atomic towards all other commands on the file, on any number of reactors: where what is below does not
+//! keep that promise by itself, readers and writers of a block are kept apart ([`claims`]).
+//!
 //! Invariants: the geometry is that of the file when it was opened; a file that others shrink answers reads beyond its
 //! new end with [`super::BdevError::Media`], and grows again where it is written.
 
 mod bounce;
 mod channel;
+mod claims;
 mod job;
 mod open;
 mod outcome;
@@ -34,6 +38,7 @@ pub use open::{FileError, FileOptions};
 
 use super::{Bdev, Channel, Geometry, Home, OpenError};
 use channel::FileChannel;
+use claims::Claims;
 use open::Opened;
 
 /// A block device in a file.
@@ -44,6 +49,8 @@ pub struct File {
     layout: Layout,
     file: OwnedFd,
     state: Arc<State>,
+    /// Where blocks are not atomic below.
+    claims: Option<Arc<Claims>>,
 }
 
 /// How a file wants to be used.
@@ -53,6 +60,8 @@ struct Layout {
     alignment: u64,
     /// Past the page cache.
     direct: bool,
+    /// What is below reads and writes a block as a whole, as far as one can know.
+    atomic: bool,
 }
 
 /// What the channels of a file know of each other.
@@ -76,7 +85,8 @@ impl File {
 
     fn open_within(name: &str, options: &FileOptions, patience: Duration) -> Result<Self, FileError> {
         let Opened { file, geometry, layout } = open::open(name, options, patience)?;
-        Ok(Self { name: name.to_owned(), geometry, layout, file, state: Arc::default() })
+        let claims = (!layout.atomic).then(|| Arc::new(Claims::new(geometry.bytes(), geometry.block_size)));
+        Ok(Self { name: name.to_owned(), geometry, layout, file, state: Arc::default(), claims })
     }
 
     /// Whether reads and writes go past the page cache.

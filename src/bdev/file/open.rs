@@ -27,6 +27,9 @@ use crate::bdev::{Atomicity, Features, Geometry, GeometryError, Memory};
 /// What memory is aligned to where the kernel does not say what direct I/O needs: what suits every device.
 const MEMORY_ALIGNMENT: usize = 4096;
 
+/// The smallest sector that block devices have, in bytes.
+const SECTOR_MIN: u32 = 512;
+
 /// How long an owner is waited for that may be on its way out: after the end of a process, however it ended, the kernel
 /// holds its files until what it had in flight on them is done.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
@@ -169,7 +172,11 @@ fn attempt(name: &str, options: &FileOptions) -> Result<Opened, Reason> {
     }
     let bytes = seek(&file, SeekFrom::End(0)).map_err(refusal)?;
     let blocks = Geometry::divide(bytes, *block_size).map_err(Reason::Geometry)?;
-    let (layout, memory) = layout(&file, direct, *block_size)?;
+    let whole = WholeBlocks {
+        disk: is_disk(if kind == Kind::Block { opened.st_rdev } else { opened.st_dev }),
+        bytes_max: if kind == Kind::Block { u32::MAX } else { SECTOR_MIN },
+    };
+    let (layout, memory) = layout(&file, direct, whole, *block_size)?;
     let file = check_reading(file, *block_size, layout)?;
     let punches = punches(&file, kind, bytes, *block_size);
     let features = Features {
@@ -231,6 +238,22 @@ fn open_either_way(name: &str, path: &Path, found: Option<Kind>) -> Result<(Owne
     open_path(path, flags, mode).map(|file| (file, false)).map_err(refusal)
 }
 
+/// Which blocks of the smallest size for direct I/O are read and written as a whole below.
+#[derive(Clone, Copy)]
+struct WholeBlocks {
+    /// A disk is below.
+    disk: bool,
+    /// Larger ones are not sectors of it, as far as one can know: a file system may want more than a sector.
+    bytes_max: u32,
+}
+
+/// Whether this is the number of a disk, or of a part of one, and not of something that the kernel makes of files, of memory or
+/// of several disks: those copy sectors, or read and write them in parts. One that the kernel does not show is not believed.
+fn is_disk(device: u64) -> bool {
+    let path = format!("/sys/dev/block/{}:{}", major(device), minor(device));
+    ["device", "../device"].iter().any(|name| Path::new(&path).join(name).exists())
+}
+
 /// Whether a block device takes no writes. One that the kernel does not show is believed to.
 fn is_read_only(device: u64) -> bool {
     let path = format!("/sys/dev/block/{}:{}/ro", major(device), minor(device));
@@ -271,9 +294,15 @@ fn resize(file: &OwnedFd, path: &Path, size: u64, preallocate: bool) -> Result<(
 }
 
 /// How it wants to be used, and what memory must be aligned to.
-fn layout(file: &OwnedFd, direct: bool, block_size: u32) -> Result<(Layout, usize), Reason> {
+fn layout(
+    file: &OwnedFd,
+    direct: bool,
+    whole: WholeBlocks,
+    block_size: u32,
+) -> Result<(Layout, usize), Reason> {
     if !direct {
-        return Ok((Layout { alignment: 1, direct }, 1));
+        // The cache is written under locks that readers do not take.
+        return Ok((Layout { alignment: 1, direct, atomic: false }, 1));
     }
     let said = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN).ok();
     let said = said.filter(|said| said.stx_mask & StatxFlags::DIOALIGN.bits() != 0);
@@ -284,12 +313,15 @@ fn layout(file: &OwnedFd, direct: bool, block_size: u32) -> Result<(Layout, usiz
             Err(Reason::Alignment { block_size, needed: Some(offset) })
         }
         Some((memory, offset)) => {
-            // The lengths of segments count too.
-            let memory = if memory == 0 { MEMORY_ALIGNMENT } else { memory.max(offset) as usize };
-            Ok((Layout { alignment: offset.into(), direct }, memory))
+            // The lengths of segments count too: so no piece of memory ends inside a block that is atomic.
+            let memory = if memory == 0 { MEMORY_ALIGNMENT } else { memory as usize }.max(offset as usize);
+            let atomic = offset == block_size && whole.disk && offset <= whole.bytes_max;
+            Ok((Layout { alignment: offset.into(), direct, atomic }, memory))
         }
         None => {
-            Ok((Layout { alignment: block_size.into(), direct }, MEMORY_ALIGNMENT.max(block_size as usize)))
+            // There may be no device below, but memory (tmpfs), or another machine's cache.
+            let layout = Layout { alignment: block_size.into(), direct, atomic: false };
+            Ok((layout, MEMORY_ALIGNMENT.max(block_size as usize)))
         }
     }
 }

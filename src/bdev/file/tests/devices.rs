@@ -7,7 +7,7 @@ use std::{
     process::Command as Program,
 };
 
-use super::*;
+use super::{blocks::look_while_writers_meet, *};
 use crate::bdev::{Access, Features, Memory};
 
 /// A loop device and the file below it, both gone when it is dropped.
@@ -144,6 +144,20 @@ fn a_block_device_that_somebody_has_is_refused() {
     assert!(protect("--setrw"));
     assert_eq!((written, read.is_ok()), (Err(BdevError::WriteProtected), true));
     assert_eq!(rig.write(0, 1, 0xEE), Ok(()));
+}
+
+/// It copies the sectors to and from the cache of the file below, so even one of its own may be torn.
+#[test]
+fn a_block_of_a_loop_device_is_never_torn() {
+    for (sector, block_size) in [(512, 64 << 10), (4096, 4096)] {
+        let Some(made) = Loop::new(sector, 1 << 20) else { return };
+        let mut file = made.open(block_size);
+        assert!(file.claims.is_some());
+        let name = format!("sectors of {sector}");
+        assert_eq!(look_while_writers_meet(&name, &file), 0, "{name}");
+        file.claims = None;
+        look_while_writers_meet(&format!("{name}, not guarded"), &file);
+    }
 }
 
 #[test]

@@ -101,7 +101,8 @@ fn errors_of_the_kernel_are_told_apart() {
 fn job(command: &Command<'_>, geometry: &Geometry) -> Job {
     let mut job = Job::new();
     assert!(job.begin(Tag(1), command, geometry));
-    job.asked = job.rest();
+    job.next_part(u64::MAX);
+    job.asked = job.left;
     job
 }
 
@@ -137,9 +138,9 @@ fn short_transfers_go_on_where_a_block_of_the_medium_begins() {
     for (result, progress, at) in rows {
         let mut into = [SegmentMut::empty(); corelane_reactors::ring::SEGMENTS_MAX];
         let (count, bytes) = job.parts_into(&mut into);
-        assert_eq!(into[..count].iter().map(SegmentMut::len).sum::<usize>() as u64, job.rest());
-        assert_eq!(bytes, job.rest());
-        job.asked = job.rest();
+        assert_eq!(into[..count].iter().map(SegmentMut::len).sum::<usize>() as u64, job.left);
+        assert_eq!(bytes, job.left);
+        job.asked = job.left;
         assert_eq!((job.advance(result, 512, &geometry, &bounces), job.at), (progress, at), "{result:?}");
     }
 }
@@ -164,4 +165,33 @@ fn zeros_are_written_where_the_file_system_cannot_allocate_them() {
     }
     let mut hint = job(&Command::Deallocate { ranges: &[blocks] }, &geometry);
     assert_eq!(hint.advance(Err(Errno::OPNOTSUPP), 512, &geometry, &bounces), Progress::Done(Ok(())));
+}
+
+#[test]
+fn a_copy_writes_what_it_has_read_when_all_of_the_part_is_there() {
+    let (geometry, bounces) = (geometry(), Bounces::new().unwrap());
+    let ranges = [Blocks { first: 1, count: 1 }, Blocks { first: 3, count: 1 }];
+    let mut job = job(&Command::Copy { ranges: &ranges, to: 20, force_unit_access: false }, &geometry);
+    let rows = [
+        // what the operation came to, then: bytes in the buffer, how many of them are written, whether it writes
+        (512, (512, 0, false), 3584),
+        (700, (1024, 0, false), 3072),
+        (3072, (4096, 0, true), 0),
+        (1024, (4096, 1024, true), 3072),
+        (3072, (0, 0, false), 0),
+        (4096, (4096, 0, true), 0),
+    ];
+    for (bytes, expected, left) in rows {
+        if job.left == 0 {
+            job.next_part(u64::MAX);
+        }
+        job.asked = job.left;
+        assert_eq!(job.advance(Ok(bytes), 512, &geometry, &bounces), Progress::Again, "{bytes}");
+        let Work::Copy { held, put, writes, .. } = job.work else { panic!("{:?}", job.work) };
+        assert_eq!(((held, put, writes), job.left), (expected, left), "{bytes}");
+        assert_eq!(job.is_inside_a_block(&geometry), put > 0, "{bytes}");
+    }
+    assert_eq!(job.next_part(u64::MAX), Some((21 * 4096..22 * 4096, true)));
+    job.asked = job.left;
+    assert_eq!(job.advance(Ok(4096), 512, &geometry, &bounces), Progress::Done(Ok(())));
 }
