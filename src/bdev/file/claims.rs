@@ -26,7 +26,7 @@ const STRIPE_BYTES_MIN: u32 = 4096;
 const STRIPES_MAX: usize = 32_768;
 /// Stripes of one claim, which one turn of a reactor takes: some ten microseconds.
 const CLAIM_MAX: u32 = 4096;
-const _: () = assert!((CLAIM_MAX as usize) < STRIPES_MAX);
+const _: () = assert!((CLAIM_MAX as usize) < STRIPES_MAX && STRIPES_MAX.is_power_of_two());
 /// Looks at an empty stripe after which a turn that is not taken does not count: longer than a reactor is busy elsewhere.
 pub(super) const LOOKS_MAX: u32 = 256;
 /// Channels that are told apart where they wait; more of them share slots, and are served in turn together.
@@ -35,8 +35,10 @@ const SLOTS: u32 = u32::BITS;
 /// The stripes of a file.
 #[derive(Debug)]
 pub(super) struct Claims {
+    /// Their number is a power of two.
     stripes: Box<[AtomicU64]>,
-    stripe_bytes: u64,
+    /// The exponent of their bytes.
+    stripe_shift: u32,
     /// Channels that were opened. `Relaxed`: it is a number and no more.
     channels: AtomicU32,
 }
@@ -64,15 +66,16 @@ pub(super) struct Claim {
 impl Claims {
     /// Those of a file of so many bytes, in blocks of so many.
     pub(super) fn new(bytes: u64, block_size: u32) -> Self {
-        let stripe_bytes = block_size.max(STRIPE_BYTES_MIN).into();
-        let count = usize::try_from(bytes.div_ceil(stripe_bytes)).unwrap_or(STRIPES_MAX);
-        Self::with_stripes(count.clamp(1, STRIPES_MAX), stripe_bytes)
+        let stripe_bytes = block_size.max(STRIPE_BYTES_MIN);
+        let count = usize::try_from(bytes.div_ceil(stripe_bytes.into())).unwrap_or(STRIPES_MAX);
+        Self::with_stripes(count.min(STRIPES_MAX), stripe_bytes)
     }
 
-    /// So many stripes of so many bytes, whatever the size of the file.
-    pub(super) fn with_stripes(count: usize, stripe_bytes: u64) -> Self {
-        let stripes = (0..count).map(|_| AtomicU64::new(0)).collect();
-        Self { stripes, stripe_bytes, channels: AtomicU32::new(0) }
+    /// At least so many stripes of so many bytes, a power of two, whatever the size of the file.
+    pub(super) fn with_stripes(count: usize, stripe_bytes: u32) -> Self {
+        assert!(stripe_bytes.is_power_of_two());
+        let stripes = (0..count.next_power_of_two()).map(|_| AtomicU64::new(0)).collect();
+        Self { stripes, stripe_shift: stripe_bytes.trailing_zeros(), channels: AtomicU32::new(0) }
     }
 
     /// A way for one more channel.
@@ -84,7 +87,7 @@ impl Claims {
     /// The index of a stripe of a claim: ascending with its place, also where the claim goes on at the first one.
     fn index(&self, claim: &Claim, place: u32) -> usize {
         let count = self.stripes.len() as u64;
-        let first = claim.first % count;
+        let first = claim.first & (count - 1);
         let around = (first + u64::from(claim.count)).saturating_sub(count);
         let place = u64::from(place);
         let index = if place < around { place } else { first + (place - around) };
@@ -95,14 +98,15 @@ impl Claims {
 impl Claimant {
     /// Bytes that one claim can be of, a multiple of every block size.
     pub(super) fn bytes_max(&self) -> u64 {
-        u64::from(CLAIM_MAX) * self.claims.stripe_bytes
+        u64::from(CLAIM_MAX) << self.claims.stripe_shift
     }
 
-    /// A claim to these bytes, which holds nothing yet: at most [`Claimant::bytes_max`], from a multiple of the block size on.
+    /// A claim to these bytes, 1 to [`Claimant::bytes_max`] from a multiple of the block size on. It holds nothing yet.
     pub(super) fn claim(&self, bytes: &Range<u64>, exclusive: bool) -> Claim {
-        let stripe = self.claims.stripe_bytes;
-        let (first, end) = (bytes.start / stripe, bytes.end.div_ceil(stripe));
-        let count = u32::try_from(end - first).unwrap_or(u32::MAX);
+        assert!(bytes.start < bytes.end);
+        let first = bytes.start >> self.claims.stripe_shift;
+        let last = (bytes.end - 1) >> self.claims.stripe_shift;
+        let count = u32::try_from(last - first + 1).unwrap_or(u32::MAX);
         // One more where it begins in the middle of one.
         assert!(count <= CLAIM_MAX + 1 && count as usize <= self.claims.stripes.len());
         Claim { first, count, held: 0, exclusive, looks: 0 }
