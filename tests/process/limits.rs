@@ -13,7 +13,7 @@ use crate::scene::Scene;
 use crate::session::numbered;
 
 /// Later than any limit in this file by so much is too late.
-const LATE: Duration = Duration::from_secs(20);
+const LATE: Duration = Duration::from_secs(5);
 
 #[test]
 fn one_connection_too_many_is_closed_and_room_comes_back() {
@@ -119,18 +119,18 @@ fn bytes_one_by_one_do_not_buy_time() {
     let mut peer = Peer::new(scene.address);
     peer.stream.set_read_timeout(Some(Duration::from_millis(20))).expect("a pace");
     let mut byte = [0];
-    for sent in icreq(Digests::NONE) {
+    // All of it takes longer than there is.
+    let closed = icreq(Digests::NONE).into_iter().any(|sent| {
         peer.send_some(&[sent]);
         // The pace: nothing comes, until the connection is closed.
         match std::io::Read::read(&mut peer.stream, &mut byte) {
-            Ok(0) => break,
+            Ok(0) => true,
             Ok(_) => panic!("an answer to a part of an ICReq"),
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break,
-            Err(_) => {}
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
         }
-    }
+    });
     let took = start.elapsed();
-    assert!(took >= given && took < given + LATE, "closed after {took:?}");
+    assert!(closed && took >= given && took < given + LATE, "closed after {took:?}: {closed}");
     scene.check();
     scene.end();
 }

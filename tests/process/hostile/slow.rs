@@ -24,7 +24,7 @@ const GIVEN: Duration = Duration::from_secs(1);
 /// The keep alive timer of hosts that let it run out; the target counts whole seconds.
 const KATO: Duration = Duration::from_secs(3);
 /// Later than a limit by so much is too late.
-const LATE: Duration = Duration::from_secs(20);
+const LATE: Duration = Duration::from_secs(5);
 
 fn scene() -> Scene {
     let limit = GIVEN.as_millis();
