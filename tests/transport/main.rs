@@ -23,6 +23,7 @@ mod moves;
 mod paths;
 mod pending;
 mod protection;
+mod random;
 mod reservations;
 mod rig;
 mod stall;

@@ -9,6 +9,7 @@ use corelane::initiator::command;
 use corelane::spec::status::Status;
 
 use crate::host::Wish;
+use crate::random::Random;
 use crate::rig::{ENGINE, IO_URING, Rig, settings};
 
 const DEVICE_BYTES: u32 = 512 << 10;
@@ -23,19 +24,6 @@ const MEAL_MAX: u64 = 2 << 20;
 /// What one I/O reactor serves is lent, unless its sockets are on io_uring.
 fn lends() -> bool {
     std::env::var(ENGINE).as_deref() != Ok(IO_URING)
-}
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
 }
 
 /// A host that reads everything, again and again, and one that overwrites it.

@@ -12,6 +12,7 @@ use corelane::spec::status::Status;
 use corelane::transport::Settings;
 
 use crate::host::Wish;
+use crate::random::Random;
 use crate::rig::{ENGINE, IO_URING, Rig, settings};
 
 const DEVICE_BYTES: u32 = 1 << 20;
@@ -29,19 +30,6 @@ const TURNS: u32 = 8;
 /// Bytes that a host reads between two changes, at most.
 const MEAL_MAX: u64 = 1 << 20;
 const COPY_BYTES_MAX: u32 = 128 << 10;
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u32) -> u32 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        u32::try_from((z ^ (z >> 31)) % u64::from(end)).expect("less than the end")
-    }
-}
 
 /// A host that reads.
 struct Reader {
@@ -132,7 +120,7 @@ impl Scene {
         let (step, range @ (first, count)) = (self.step, self.range(TRANSFER_BYTES));
         let (lba, words) = (u64::from(first), self.bytes(count, step));
         let writer = &mut self.rig.hosts[self.writer];
-        match self.random.below(7) {
+        match self.random.below(7_u32) {
             0 | 1 => {
                 self.hold(range, Some(step));
                 self.rig.hosts[self.writer].on_request(1, command::write(1, lba, count, false), &words);
@@ -254,8 +242,8 @@ fn every_block_is_whole_whatever_changes_it_and_whoever_leaves() {
                 scene.rig.round();
             }
             scene.change();
-            let index = scene.random.below(READERS.into()) as usize;
-            if scene.random.below(10) == 0 {
+            let index = usize::try_from(scene.random.below(u32::from(READERS))).expect("few");
+            if scene.random.below(10_u32) == 0 {
                 scene.replace(index);
             } else {
                 scene.eat(index);
