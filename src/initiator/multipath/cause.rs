@@ -31,11 +31,12 @@ pub(super) enum Remedy {
 
 /// Sorts the status of a command that failed.
 pub(super) fn remedy(status: Status) -> Remedy {
-    match status.kind() {
-        // The queue is on its way out; its end is told next.
-        _ if status.is(Status::ABORTED_SQ_DELETION) => Remedy::OtherPath,
-        _ if status.is(Status::INVALID_NAMESPACE) => Remedy::Look,
-        StatusType::PATH => Remedy::OtherPath,
-        _ => Remedy::Tell(Cause::of(status)),
+    // A queue that is on its way out tells its end next.
+    if status.kind() == StatusType::PATH || status.is(Status::ABORTED_SQ_DELETION) {
+        Remedy::OtherPath
+    } else if status.is(Status::INVALID_NAMESPACE) {
+        Remedy::Look
+    } else {
+        Remedy::Tell(Cause::of(status))
     }
 }
