@@ -464,7 +464,7 @@ refused+='|nvme nvme[0-9]+: failed to connect queue: 0 ret=[0-9]+$'
 
 silent_kernel() {
   local lines complaints
-  lines=$(dmesg | grep -E '(^|[^a-z])nvme([^t]|$)|blk_update_request|critical .* error|I/O error|EXT4-fs|JBD2|hung task|BUG:|WARNING:|Oops' || true)
+  lines=$(dmesg | grep -E '(^|[^a-z])nvme([^t]|$)|blk_update_request|critical .* error|I/O error|EXT4-fs|JBD2|hung task|'"$kernel_fault" || true)
   echo "$lines"
   [[ -n $lines ]] || fail "some lines of the kernel about NVMe"
   complaints=$(without_unsent_keep_alives <<< "$lines" | grep -Ev "$content|$refused" || true)

@@ -6,6 +6,8 @@ work=$(mktemp -d)
 # more than an emulated machine loses while others use its processors.
 # shellcheck disable=SC2034
 keep_alive=60
+# How a report of the kernel's on a fault of its own begins.
+kernel_fault='BUG:|WARNING:|Oops'
 
 # Runs a command or function in a subshell in which every failure counts. What it prints is shown only when it fails.
 step() {
@@ -17,6 +19,10 @@ step() {
   ) > "$work/step" 2>&1
   status=$?
   if ((status != 0)); then
+    if dmesg | grep -qE "$kernel_fault"; then
+      echo "--- what the kernel says of its faults"
+      dmesg | grep -E -A 40 "$kernel_fault" | head -n 160
+    fi
     echo "--- the kernel's last words"
     dmesg | tail -n 30
     # The reason comes last, where a reader looks first.
