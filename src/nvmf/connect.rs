@@ -10,7 +10,7 @@ use crate::nvmf::target::Refusal;
 use crate::spec::fabrics::{Connect, ConnectData, ConnectRefused};
 use crate::spec::nqn::Nqn;
 use crate::spec::opcode::FabricsType;
-use crate::spec::sqe::{Psdt, Sqe};
+use crate::spec::sqe::Sqe;
 use crate::spec::status::Status;
 
 /// A Connect command whose form is right.
@@ -38,7 +38,7 @@ impl Request {
         if sqe.fabrics_type() != Some(FabricsType::CONNECT) {
             return Err(Refusal::of(Status::COMMAND_SEQUENCE_ERROR));
         }
-        if sqe.psdt() != Psdt::SGL {
+        if !sqe.has_fabrics_psdt() {
             return Err(Refusal::in_command(offset_of!(Sqe, flags)));
         }
         let connect = sqe.as_connect();

@@ -18,7 +18,7 @@ use super::sqe::{Psdt, Sqe};
 pub struct FabricsHeader {
     /// OPC: 7Fh.
     pub opcode: u8,
-    /// PSDT, as in every command.
+    /// FUSE (bits 1:0) and PSDT (bits 7:6); see [`Sqe::has_fabrics_psdt`].
     pub flags: u8,
     /// CID.
     pub cid: U16,
@@ -59,6 +59,12 @@ impl Sqe {
     pub fn fabrics_type(&self) -> Option<FabricsType> {
         let header: &Connect = zerocopy::transmute_ref!(self);
         (self.admin_opcode() == AdminOpcode::FABRICS).then(|| header.header.kind())
+    }
+
+    /// PSDT is one that a fabrics command may have (figure 95): 00b without data, 10b with data, 00b with data, too; and
+    /// 01b, which is reserved there, and is what Linux and SPDK send. The data pointer is an SGL descriptor in each case.
+    pub fn has_fabrics_psdt(&self) -> bool {
+        self.psdt() != Psdt::RESERVED
     }
 
     /// The same bytes, read as Connect.

@@ -52,7 +52,8 @@ const _: () = {
     assert!(offset_of!(Sqe, dptr) == 24 && offset_of!(Sqe, cdw10) == 40 && offset_of!(Sqe, cdw15) == 60);
 };
 
-/// PSDT: how the data pointer is to be read (section 4.1). Fabrics commands use [`Psdt::SGL`].
+/// PSDT: how the data pointer is to be read (section 4.1). Fabrics commands read it otherwise: see
+/// [`Sqe::has_fabrics_psdt`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Psdt(pub u8);
 
@@ -63,6 +64,8 @@ impl Psdt {
     pub const SGL: Self = Self(0b01);
     /// SGLs for data and metadata.
     pub const SGL_METADATA: Self = Self(0b10);
+    /// Reserved.
+    pub const RESERVED: Self = Self(0b11);
 }
 
 /// FUSE: the place of a command in a fused operation (section 4.1).

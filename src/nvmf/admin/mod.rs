@@ -122,11 +122,13 @@ fn dispatch(
     sqe: &Sqe,
     data: &[u8],
 ) -> Result<Reply, Status> {
-    if sqe.psdt() != Psdt::SGL || sqe.fused() != Fused::NORMAL {
+    let opcode = sqe.admin_opcode();
+    let fabrics = opcode == AdminOpcode::FABRICS;
+    let has_psdt = if fabrics { sqe.has_fabrics_psdt() } else { sqe.psdt() == Psdt::SGL };
+    if !has_psdt || sqe.fused() != Fused::NORMAL {
         return Err(Status::INVALID_FIELD);
     }
-    let opcode = sqe.admin_opcode();
-    if opcode == AdminOpcode::FABRICS {
+    if fabrics {
         return fabrics::execute(controller, context, sqe);
     }
     if !controller.is_ready() {

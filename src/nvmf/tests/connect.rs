@@ -40,7 +40,7 @@ fn a_right_admin_connect_makes_a_controller() {
 fn each_wrong_admin_connect_is_refused_with_its_parameter() {
     let rows: [(&str, Status, u32, Change); 16] = [
         ("format", Status::CONNECT_INCOMPATIBLE_FORMAT, 0, |wish| wish.connect.recfmt.set(1)),
-        ("PRPs", INVALID, 1, |wish| wish.connect.header.flags = 0),
+        ("reserved PSDT", INVALID, 1, |wish| wish.connect.header.flags = 0xc0),
         ("one entry", INVALID, 44, |wish| wish.connect.sqsize_z.set(0)),
         ("too many entries", INVALID, 44, |wish| wish.connect.sqsize_z.set(128)),
         ("static controller", INVALID, 16 | DATA, |wish| wish.data.cntlid.set(1)),
@@ -62,6 +62,16 @@ fn each_wrong_admin_connect_is_refused_with_its_parameter() {
         change(&mut wish);
         assert_eq!(rig.connect(&wish).unwrap_err(), refused(status, dw0), "{name}");
         assert_eq!(rig.target.controllers().count(), 0, "{name}");
+    }
+}
+
+#[test]
+fn connect_is_taken_with_every_psdt_of_hosts() {
+    for flags in [0x00, 0x40, 0x80] {
+        let mut rig = Rig::new();
+        let mut wish = Wish::admin(DISK0);
+        wish.connect.header.flags = flags;
+        assert!(matches!(rig.connect(&wish), Ok(Connected::Admin { .. })), "{flags:x}");
     }
 }
 

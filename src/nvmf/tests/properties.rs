@@ -2,9 +2,10 @@
 
 use super::{DISK0, ENABLE, Rig, Wish, command};
 use crate::nvmf::admin::Reply;
-use crate::spec::fabrics::PropertySize;
+use crate::spec::fabrics::{FabricsHeader, PropertySet, PropertySize};
 use crate::spec::opcode::{AdminOpcode, FabricsType};
 use crate::spec::register::{Cap, Property};
+use crate::spec::sgl::SglDescriptor;
 use crate::spec::sqe::Sqe;
 use crate::spec::status::Status;
 
@@ -106,6 +107,35 @@ fn fused_commands_and_prps_are_invalid() {
         let mut sqe = command(AdminOpcode::KEEP_ALIVE, 0, 0, 0);
         sqe.flags = flags;
         assert_eq!(rig.status(controller, &sqe), Status::INVALID_FIELD.with_dnr(), "{flags:x}");
+    }
+}
+
+#[test]
+fn fabrics_commands_have_a_psdt_of_their_own() {
+    let rows = [
+        (FabricsType::PROPERTY_GET, Status::SUCCESS),
+        (FabricsType::PROPERTY_SET, Status::SUCCESS),
+        (FabricsType::DISCONNECT, Status::DISCONNECT_INVALID_QUEUE_TYPE.with_dnr()),
+    ];
+    let mut rig = Rig::new();
+    let controller = rig.ready();
+    for (kind, status) in rows {
+        for (flags, taken) in
+            [(0x00, true), (0x40, true), (0x80, true), (0xc0, false), (0x41, false), (0x02, false)]
+        {
+            let mut sqe: Sqe = PropertySet {
+                header: FabricsHeader::of(kind, 1, SglDescriptor::default()),
+                attrib: FOUR,
+                reserved: [0; 3],
+                ofst: Property::CC.0.into(),
+                value: u64::from(ENABLE).into(),
+                reserved_end: [0; 8],
+            }
+            .into();
+            sqe.flags = flags;
+            let expected = if taken { status } else { Status::INVALID_FIELD.with_dnr() };
+            assert_eq!(rig.status(controller, &sqe), expected, "{kind:?} {flags:x}");
+        }
     }
 }
 

@@ -3,11 +3,12 @@
 use std::mem::offset_of;
 
 use corelane::initiator::command;
-use corelane::spec::fabrics::{Connect, ConnectData, ConnectRefused};
+use corelane::spec::fabrics::{Connect, ConnectAccepted, ConnectData, ConnectRefused};
 use corelane::spec::identify::Cns;
 use corelane::spec::nqn::Nqn;
 use corelane::spec::register::Property;
 use corelane::spec::sgl::SglDescriptor;
+use corelane::spec::sqe::Sqe;
 use corelane::spec::status::Status;
 use zerocopy::IntoBytes;
 
@@ -34,7 +35,7 @@ fn rows() -> Vec<Row> {
     vec![
         ("RECFMT", |it, _| it.recfmt = 1.into(), (Status::CONNECT_INCOMPATIBLE_FORMAT.with_dnr(), 0)),
         ("a queue of one entry", |it, _| it.sqsize_z = 0.into(), in_command(offset_of!(Connect, sqsize_z))),
-        ("PRPs", |it, _| it.header.flags = 0, in_command(1)),
+        ("a PSDT that is reserved", |it, _| it.header.flags = 0xc0, in_command(1)),
         ("SUBNQN without a NUL", |_, it| it.subnqn = [b'n'; 256], in_data(offset_of!(ConnectData, subnqn))),
         (
             "HOSTNQN without a NUL",
@@ -55,6 +56,35 @@ fn rows() -> Vec<Row> {
             (Status::SGL_OFFSET_INVALID.with_dnr(), 0),
         ),
     ]
+}
+
+/// What hosts set (40h), and what the specification has (base 2.1, figure 95): 80h with data, 00h without.
+#[test]
+fn fabrics_commands_are_taken_with_every_psdt_of_hosts() {
+    let mut scene = Scene::start();
+    for flags in [0x00, 0x40, 0x80] {
+        let mut script = scene.script();
+        let set = |mut sqe: Sqe| {
+            sqe.flags = flags;
+            sqe
+        };
+        let mut admin = script.opened();
+        let cqe = admin.execute(&set(script.connect(0).into()), script.data.as_bytes());
+        assert!(cqe.status().is_success(), "{flags:x}: {:?}", cqe.status());
+        script.data.cntlid = ConnectAccepted::from_bits(cqe.dw0.get()).cntlid().into();
+        let cc = command::property_set(Property::CC, 0x0046_0001);
+        assert!(admin.execute(&set(numbered(cc, 1)), &[]).status().is_success(), "{flags:x}");
+        let csts = admin.execute(&set(numbered(command::property_get(Property::CSTS), 2)), &[]);
+        assert_eq!((csts.status(), csts.dw0.get()), (Status::SUCCESS, 1), "{flags:x}");
+        let mut io = script.opened();
+        let cqe = io.execute(&set(script.connect(1).into()), script.data.as_bytes());
+        assert!(cqe.status().is_success(), "{flags:x}: {:?}", cqe.status());
+        let unknown = io.execute(&set(numbered(command::property_get(Property::CSTS), 2)), &[]);
+        assert_eq!(unknown.status(), Status::INVALID_OPCODE.with_dnr(), "{flags:x}");
+        assert!(io.execute(&numbered(command::flush(1), 3), &[]).status().is_success(), "{flags:x}");
+        scene.check();
+    }
+    scene.end();
 }
 
 #[test]
