@@ -196,6 +196,9 @@ impl Peer {
             // Otherwise hardly any command would get past the first check.
             sqe.flags = 0x40;
         }
+        if choice & 8 == 0 {
+            sqe.dptr.identifier = SglDescriptor::transport(0).identifier;
+        }
         if choice & 2 == 0 {
             let opcodes = [0x02, 0x06, 0x08, 0x09, 0x0a, 0x0c, 0x18, 0x7f];
             sqe.opcode = opcodes[usize::from(sqe.opcode) % opcodes.len()];
@@ -212,7 +215,7 @@ impl Peer {
                 assert!(
                     u64::try_from(data.len()).is_ok_and(|bytes| bytes <= u64::from(sqe.dptr.length.get()))
                 );
-                assert!(data.is_empty() || status.is_success());
+                assert!(data.is_empty() || status.is_success() && sqe.dptr.is_transport());
             }
             Reply::Deferred if sqe.opcode == AdminOpcode::SET_FEATURES.0 => {}
             Reply::Deferred if sqe.opcode == AdminOpcode::ABORT.0 => {}

@@ -262,12 +262,8 @@ impl AdminQueue {
                 self.respond(link, cid, status, dw0, dw1)
             }
             Reply::Done { status, dw0, dw1, data } => {
-                if !sqe.dptr.is_transport() {
-                    return self.respond(link, cid, Status::SGL_TYPE_INVALID.with_dnr(), 0, 0);
-                }
-                if data.len() > sqe.dptr.length.get() as usize {
-                    return self.respond(link, cid, Status::DATA_SGL_LENGTH_INVALID.with_dnr(), 0, 0);
-                }
+                assert!(sqe.dptr.is_transport());
+                assert!(data.len() <= sqe.dptr.length.get() as usize);
                 // A page is dropped where it cannot be sent: the connection is over then.
                 let _ = link.connection.send_data(cid, Data::Page(data), false);
                 self.respond(link, cid, status, dw0, dw1);

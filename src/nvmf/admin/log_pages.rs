@@ -5,7 +5,7 @@ use zerocopy::little_endian::U32;
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::nvmf::admin::identify::optional_commands;
-use crate::nvmf::admin::{Context, Reply, ana, effects};
+use crate::nvmf::admin::{Context, Reply, ana, check_room, effects};
 use crate::nvmf::controller::Controller;
 use crate::nvmf::discovery::{Viewer, log_page};
 use crate::nvmf::options::Options;
@@ -87,9 +87,7 @@ fn asked(length: usize, sqe: &Sqe, options: &Options) -> Result<(usize, usize), 
         return Err(Status::INVALID_FIELD);
     }
     // The host's room bounds what is made up here, whatever MDTS says.
-    if bytes > u64::from(sqe.dptr.length.get()) {
-        return Err(Status::DATA_SGL_LENGTH_INVALID);
-    }
+    check_room(sqe, bytes)?;
     let offset = sqe.log_page_offset();
     let start = usize::try_from(offset).ok().filter(|start| start.is_multiple_of(4) && *start <= length);
     let bytes = usize::try_from(bytes).map_err(|_| Status::INVALID_FIELD)?;

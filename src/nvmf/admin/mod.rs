@@ -43,8 +43,8 @@ pub enum Reply {
         dw0: u32,
         /// DW1 of the completion.
         dw1: u32,
-        /// What to send to the host first; never more than the command's SGL describes, often less, empty for
-        /// commands without data.
+        /// What to send to the host first; never more than the command's SGL describes, which is one of the transport's;
+        /// often less, empty for commands without data.
         data: Vec<u8>,
     },
     /// An Asynchronous Event Request was kept, or what a Set Features asks for is being made durable:
@@ -68,12 +68,21 @@ impl Reply {
 
     /// Succeeded with data, if the host made room for it.
     fn to_host(sqe: &Sqe, data: Vec<u8>) -> Result<Self, Status> {
-        let room = usize::try_from(sqe.dptr.length.get()).unwrap_or(usize::MAX);
-        if data.len() > room {
-            return Err(Status::DATA_SGL_LENGTH_INVALID);
-        }
+        check_room(sqe, data.len() as u64)?;
         Ok(Self::Done { status: Status::SUCCESS, dw0: 0, dw1: 0, data })
     }
+}
+
+/// Refuses a command that has no room for as many bytes for the host, or room that the transport cannot fill (TCP
+/// transport 1.0, section 3.3.2). To be asked before anything changes.
+fn check_room(sqe: &Sqe, bytes: u64) -> Result<(), Status> {
+    if !sqe.dptr.is_transport() {
+        return Err(Status::SGL_TYPE_INVALID);
+    }
+    if bytes > u64::from(sqe.dptr.length.get()) {
+        return Err(Status::DATA_SGL_LENGTH_INVALID);
+    }
+    Ok(())
 }
 
 /// What commands need beside their controller.

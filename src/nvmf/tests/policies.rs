@@ -22,6 +22,7 @@ use crate::spec::identify::controller::IdentifyController;
 use crate::spec::identify::namespace::{IdentifyNamespace, IndependentNamespace};
 use crate::spec::nqn::Nqn;
 use crate::spec::opcode::AdminOpcode;
+use crate::spec::sgl::SglDescriptor;
 use crate::spec::sqe::Sqe;
 use crate::spec::status::Status;
 
@@ -275,6 +276,13 @@ fn a_change_of_masks_is_told_to_those_whom_it_concerns() {
         assert_eq!(words(&rig.done(stranger, &retain).2)[..2], [3, 0]);
     }
     wait_for_event(&mut rig, stranger, 3);
+    change(&mut rig, |policy| policy.masks = [(1, only(HOST))].into());
+    assert_eq!(told(&mut rig), []);
+    // A read that fails takes nothing away, and makes no room for an event.
+    let mut wrong = command(AdminOpcode::GET_LOG_PAGE, 0, 0x04 | 1023 << 16, 0);
+    wrong.dptr = SglDescriptor::in_capsule(0, 4096);
+    assert_eq!(rig.status(stranger, &wrong), Status::SGL_TYPE_INVALID.with_dnr());
+    change(&mut rig, |policy| policy.masks = [(1, only(HOST)), (3, only(HOST))].into());
     change(&mut rig, |policy| policy.masks = [(1, only(HOST))].into());
     assert_eq!(told(&mut rig), []);
     assert_eq!(words(&log_page(&mut rig, stranger, 4))[..3], [1, 3, 0]);

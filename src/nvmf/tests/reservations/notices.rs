@@ -19,6 +19,7 @@ use crate::spec::status::Status;
 /// DW0 of the event: type 110b, information 00h, page 80h.
 const EVENT: u32 = 0x0080_0006;
 const RAE: u32 = 1 << 15;
+const SGL_TYPE_INVALID: Status = Status::SGL_TYPE_INVALID.with_dnr();
 
 fn notify(rig: &mut Rig, nsid: u32, host: HostId, kind: NoticeKind) {
     rig.target.notify(0, nsid, &[Notice { host, kind }]);
@@ -77,10 +78,12 @@ fn each_read_takes_the_oldest_notice() {
 #[test]
 fn a_refused_read_takes_nothing_and_a_short_one_does() {
     type Change = fn(&mut Sqe);
-    let rows: [(&str, Change, Status, u64); 5] = [
+    let rows: [(&str, Change, Status, u64); 7] = [
         ("beyond the end", |sqe| sqe.cdw12.set(68), Status::INVALID_FIELD.with_dnr(), 1),
         ("more than MDTS", |sqe| sqe.cdw11.set(1), Status::INVALID_FIELD.with_dnr(), 1),
         ("no room", |sqe| sqe.dptr.length.set(60), Status::DATA_SGL_LENGTH_INVALID.with_dnr(), 1),
+        ("in the capsule", |sqe| sqe.dptr = SglDescriptor::in_capsule(0, 64), SGL_TYPE_INVALID, 1),
+        ("an address", |sqe| sqe.dptr = SglDescriptor::data_block(0, 64), SGL_TYPE_INVALID, 1),
         ("4 bytes", |sqe| sqe.cdw10.set(0x80), Status::SUCCESS, 2),
         ("its end", |sqe| sqe.cdw12.set(32), Status::SUCCESS, 2),
     ];
