@@ -145,6 +145,14 @@ impl AdminQueue {
         link.connection.respond(&cqe);
     }
 
+    /// Answers a command that the target never saw.
+    fn refuse(&self, link: &mut Link, services: &mut Services, sqe: &Sqe, status: Status) {
+        if let (Stage::Admin(controller), Some(management)) = (&self.stage, services.management.as_mut()) {
+            management.target().admin_refused(services.now, *controller, sqe, status);
+        }
+        self.respond(link, sqe.cid.get(), status, 0, 0);
+    }
+
     fn command(&mut self, link: &mut Link, services: &mut Services, sqe: &Sqe, data: &[u8], intact: bool) {
         if !matches!(self.stage, Stage::Opening) {
             self.submission.fetched();
@@ -165,16 +173,16 @@ impl AdminQueue {
             None
         };
         if let Some(status) = refused {
-            return self.respond(link, cid, status, 0, 0);
+            return self.refuse(link, services, sqe, status);
         }
         let bytes = sqe.dptr.length.get();
         if data.is_empty() && bytes > 0 && sqe.dptr.is_transport() && has_host_data(sqe) {
             // What is asked for by R2T is a multiple of dwords (TCP transport 1.0, section 3.6.2.10).
             if !bytes.is_multiple_of(DWORD_BYTES) {
-                return self.respond(link, cid, Status::DATA_SGL_LENGTH_INVALID.with_dnr(), 0, 0);
+                return self.refuse(link, services, sqe, Status::DATA_SGL_LENGTH_INVALID.with_dnr());
             }
             if bytes > ADMIN_IN_CAPSULE_BYTES {
-                return self.respond(link, cid, Status::INVALID_FIELD.with_dnr(), 0, 0);
+                return self.refuse(link, services, sqe, Status::INVALID_FIELD.with_dnr());
             }
             self.staged_bytes += bytes as usize;
             let slot = self.staged.insert(Staged { sqe: *sqe, data: vec![0; bytes as usize] });
@@ -197,7 +205,7 @@ impl AdminQueue {
         };
         self.staged_bytes -= data.len();
         if !intact {
-            return self.respond(link, sqe.cid.get(), Status::TRANSIENT_TRANSPORT_ERROR, 0, 0);
+            return self.refuse(link, services, &sqe, Status::TRANSIENT_TRANSPORT_ERROR);
         }
         self.execute(link, services, &sqe, &data);
     }

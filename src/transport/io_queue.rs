@@ -318,7 +318,7 @@ impl IoQueue {
         self.expect_second(link, services, sqe);
         if sqe.nvm_opcode() == NvmOpcode::FABRICS {
             let status = fabrics_status(sqe);
-            self.tally_fabrics(services, mark, status);
+            self.tally_fabrics(services, mark, sqe, status);
             return self.respond(link, mark.cid, status);
         }
         let decoded = io::decode(sqe, data.len(), &self.namespaces, &self.limits);

@@ -16,7 +16,7 @@ use corelane_reactors::stats::Sample;
 
 use crate::nvmf::errors::Failed;
 use crate::nvmf::io::{self, Request};
-use crate::spec::opcode::NvmOpcode;
+use crate::spec::opcode::{FabricsType, NvmOpcode};
 use crate::spec::sqe::Sqe;
 use crate::spec::status::Status;
 use crate::trace::{Fault, Kind, What};
@@ -95,9 +95,11 @@ impl IoQueue {
         self.tally_as(services, mark, kind, nsid, 0, status);
     }
 
-    /// A fabrics command.
-    pub(super) fn tally_fabrics(&mut self, services: &mut Services, mark: Mark, status: Status) {
-        self.note_failure(services, mark, (NvmOpcode::FABRICS, 0), 0, status);
+    /// A fabrics command. The error log has no Connect commands (base 2.1, section 6.3).
+    pub(super) fn tally_fabrics(&mut self, services: &mut Services, mark: Mark, sqe: &Sqe, status: Status) {
+        if sqe.fabrics_type() != Some(FabricsType::CONNECT) {
+            self.note_failure(services, mark, (NvmOpcode::FABRICS, 0), 0, status);
+        }
         self.tally_as(services, mark, io::kind_of_refused(NvmOpcode::FABRICS), 0, 0, status);
     }
 

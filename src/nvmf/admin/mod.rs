@@ -18,7 +18,6 @@ use corelane_reactors::clock::Time;
 
 use crate::nvmf::controller::{ACL_Z, Controller, Kind};
 use crate::nvmf::discovery::Referral;
-use crate::nvmf::errors::Failed;
 use crate::nvmf::namespace::NamespaceTable;
 use crate::nvmf::options::Options;
 use crate::nvmf::subsystem::Served;
@@ -119,8 +118,7 @@ pub(super) fn execute(
     dispatch(controller, context, sqe, data).unwrap_or_else(|status| {
         // Another path may do, and hosts do not look for one where they read "do not retry".
         let status = if status.kind() == StatusType::PATH { status } else { status.with_dnr() };
-        let (cid, nsid) = (sqe.cid.get(), sqe.nsid.get());
-        controller.errors.add(&Failed { cid, status, nsid, lba: 0, opcode: sqe.opcode });
+        controller.note_failure(sqe, status);
         Reply::failed(status)
     })
 }

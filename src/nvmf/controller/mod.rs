@@ -38,7 +38,7 @@ use crate::nvmf::target::Action;
 use crate::reservation::{NoticeKind, Posted};
 use crate::spec::event::AsyncEvent;
 use crate::spec::log_page::LogPageId;
-use crate::spec::opcode::AdminOpcode;
+use crate::spec::opcode::{AdminOpcode, FabricsType};
 use crate::spec::register::{Cc, Csts, Property, Shutdown};
 use crate::spec::sqe::Sqe;
 use crate::spec::status::Status;
@@ -354,6 +354,14 @@ impl Controller {
         match self.values.notices.post(nsid, kind) {
             Posted::Queued | Posted::Counted => self.raise(Notice::Reservation, actions),
             Posted::Masked => {}
+        }
+    }
+
+    /// A command of the admin queue failed. Connect commands are not told of (NVMe base 2.1, section 6.3).
+    pub(super) fn note_failure(&mut self, sqe: &Sqe, status: Status) {
+        if sqe.fabrics_type() != Some(FabricsType::CONNECT) {
+            let (cid, nsid, opcode) = (sqe.cid.get(), sqe.nsid.get(), sqe.opcode);
+            self.errors.add(&Failed { cid, status, nsid, lba: 0, opcode });
         }
     }
 

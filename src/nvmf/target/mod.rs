@@ -295,6 +295,14 @@ impl Target {
         })
     }
 
+    /// A command of the admin queue of `controller` failed with `status` before it came to [`Target::admin`]: it is noted.
+    pub fn admin_refused(&mut self, now: Time, controller: ControllerId, sqe: &Sqe, status: Status) {
+        if let Some(controller) = self.controllers.get_mut(&controller) {
+            controller.keep_alive.command(now);
+            controller.note_failure(sqe, status);
+        }
+    }
+
     /// An I/O queue ended, whoever ended it, and none of its commands is left.
     pub fn queue_closed(&mut self, now: Time, controller: ControllerId, qid: u16) {
         if let Some(found) = self.controllers.get_mut(&controller) {

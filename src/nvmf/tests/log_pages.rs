@@ -8,7 +8,7 @@ use crate::nvmf::controller::ControllerId;
 use crate::nvmf::errors::Failed;
 use crate::nvmf::options::Options;
 use crate::spec::log_page::{CommandEffects, ErrorEntry, FirmwareSlots, Smart};
-use crate::spec::opcode::AdminOpcode;
+use crate::spec::opcode::{AdminOpcode, FabricsType};
 use crate::spec::sgl::SglDescriptor;
 use crate::spec::sqe::Sqe;
 use crate::spec::status::Status;
@@ -115,6 +115,11 @@ fn the_features_are_those_that_can_be_read() {
 fn the_error_log_has_every_command_that_failed() {
     let mut rig = Rig::new();
     let controller = rig.ready();
+    // But for Connect commands.
+    let mut connect = Sqe::of(AdminOpcode::FABRICS.0, 8, 0);
+    connect.nsid.set(FabricsType::CONNECT.0.into());
+    assert_eq!(rig.status(controller, &connect), Status::COMMAND_SEQUENCE_ERROR.with_dnr());
+    rig.target.admin_refused(rig.now, controller, &connect, Status::TRANSIENT_TRANSPORT_ERROR);
     let wrong = command(AdminOpcode::IDENTIFY, 0x77, 0xff, 0);
     assert_eq!(rig.status(controller, &wrong), Status::INVALID_FIELD.with_dnr());
     let ticket = rig.io_queue(controller, 2).unwrap();

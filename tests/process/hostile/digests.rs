@@ -2,9 +2,14 @@
 //! connection.
 
 use corelane::initiator::command;
+use corelane::spec::identify::Cns;
+use corelane::spec::log_page::{ErrorEntry, LogPageId};
+use corelane::spec::opcode::AdminOpcode;
+use corelane::spec::sgl::SglDescriptor;
+use corelane::spec::sqe::Sqe;
 use corelane::spec::status::Status;
 use corelane::spec::tcp::{DIGEST_BYTES, flags};
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 use crate::hostile::{Ends, Stage, field};
 use crate::peer::{self, Digests, Peer, Wrong, by_transport, chunk, in_capsule};
@@ -58,6 +63,51 @@ fn damaged_data_fails_its_command_and_no_other() {
     let mut host = scene::connect(scene.address, NQN);
     assert!(host.read(1, 0, 64).expect("a read").iter().all(|&byte| byte == 0), "nothing was written");
     host.disconnect().expect("a disconnect");
+    scene.end();
+}
+
+#[test]
+fn what_the_admin_queue_refuses_by_itself_is_in_the_error_log() {
+    const BEHAVIOR: u32 = 0x16;
+    let scene = Scene::start();
+    let mut script = scene.script();
+    script.digests = BOTH;
+    let mut admin = script.start().admin;
+    let mut behavior = Sqe::of(AdminOpcode::SET_FEATURES.0, 0, 0);
+    behavior.cdw10.set(BEHAVIOR);
+    let identify = command::identify(Cns::CONTROLLER, 0);
+    let set = in_capsule(behavior, 1, 512);
+    let pdu = damaged(peer::command(&set, &[0; 512], &admin.agreement));
+    admin.send(&pdu);
+    assert_eq!(admin.completion().status(), DAMAGED);
+    admin.command(&by_transport(behavior, 2, 512), &[]);
+    let request = admin.ready_to_transfer();
+    let pdu = damaged(admin.data(&chunk(&request, 0, 512, true), &[0; 512]));
+    admin.send(&pdu);
+    assert_eq!(admin.completion().status(), DAMAGED);
+    let mut offset = in_capsule(behavior, 5, 512);
+    offset.dptr = SglDescriptor::in_capsule(4, 512);
+    let rows = [
+        (in_capsule(identify, 3, 4096), 4096, Status::SGL_TYPE_INVALID),
+        (in_capsule(identify, 4, 4096), 0, Status::DATA_SGL_LENGTH_INVALID),
+        (offset, 512, Status::SGL_OFFSET_INVALID),
+        (by_transport(behavior, 6, 511), 0, Status::DATA_SGL_LENGTH_INVALID),
+        (by_transport(behavior, 7, 8196), 0, Status::INVALID_FIELD),
+    ];
+    let mut expected = vec![(2, behavior.opcode, DAMAGED), (1, behavior.opcode, DAMAGED)];
+    for (sqe, bytes, status) in rows {
+        assert_eq!(admin.execute(&sqe, &vec![0; bytes]).status(), status.with_dnr(), "{status}");
+        expected.insert(0, (sqe.cid.get(), sqe.opcode, status.with_dnr()));
+    }
+    admin.command(&by_transport(command::log_page(LogPageId::ERROR, 0, 4096), 9, 4096), &[]);
+    let pdu = admin.receive().expect("the page");
+    let page = pdu.payload();
+    let entries = page.chunks(64).map(|entry| ErrorEntry::read_from_bytes(entry).expect("64 bytes"));
+    let told: Vec<_> = entries
+        .filter(|entry| entry.error_count.get() != 0)
+        .map(|entry| (entry.cid.get(), entry.opcode, Status::from_wire(entry.status.get())))
+        .collect();
+    assert_eq!(told, expected);
     scene.end();
 }
 
