@@ -18,6 +18,7 @@ pub use lifecycle::{Closing, Event, Lifecycle};
 pub use property::{VERSION, Value, cap};
 
 use std::collections::VecDeque;
+use std::mem::offset_of;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,9 +35,10 @@ use crate::nvmf::host::Host;
 use crate::nvmf::namespace::NamespaceTable;
 use crate::nvmf::options::Options;
 use crate::nvmf::subsystem::Served;
-use crate::nvmf::target::Action;
+use crate::nvmf::target::{Action, Refusal};
 use crate::reservation::{NoticeKind, Posted};
 use crate::spec::event::AsyncEvent;
+use crate::spec::fabrics::Connect;
 use crate::spec::log_page::LogPageId;
 use crate::spec::opcode::{AdminOpcode, FabricsType};
 use crate::spec::register::{Cc, Csts, Property, Shutdown};
@@ -183,13 +185,13 @@ impl Controller {
         cc: Cc,
         actions: &mut VecDeque<Action>,
     ) -> Result<(), Status> {
-        let before = self.cc;
+        let (before, cc) = (self.cc, property::written(cc));
         let event = if before.en() && !cc.en() {
             Some(Event::Disable)
         } else if before.shn() == Shutdown::NONE && cc.shn() != Shutdown::NONE {
             Some(Event::Shutdown)
         } else if !before.en() && cc.en() {
-            Some(Event::Enable { supported: property::is_supported(cc, !self.is_discovery()) })
+            Some(Event::Enable { supported: property::is_supported(cc) })
         } else {
             None
         };
@@ -235,10 +237,13 @@ impl Controller {
         }
     }
 
-    /// Takes an I/O queue into the controller.
-    pub(super) fn open_queue(&mut self, qid: u16) -> Result<Arc<Failures>, Status> {
+    /// Takes an I/O queue into the controller (NVMe base 2.1, sections 3.1.4.5 and 6.3).
+    pub(super) fn open_queue(&mut self, qid: u16) -> Result<Arc<Failures>, Refusal> {
+        if !self.cc.en() || !property::has_entry_sizes(self.cc) {
+            return Err(Refusal::in_command(offset_of!(Connect, qid)));
+        }
         if !self.is_ready() || self.queues.contains(qid) {
-            return Err(Status::COMMAND_SEQUENCE_ERROR);
+            return Err(Refusal::of(Status::COMMAND_SEQUENCE_ERROR));
         }
         self.queues.open(qid);
         Ok(self.errors.open_queue(qid))

@@ -43,9 +43,17 @@ pub(super) fn read(property: Property, options: &Options, cc: Cc, csts: Csts) ->
 }
 
 /// Whether a controller can be enabled with this CC: round robin, 4 KiB pages, the NVM command set by itself
-/// or with all others, and, where there are I/O queues, their entry sizes.
-pub(super) fn is_supported(cc: Cc, io_queues: bool) -> bool {
-    let entries = !io_queues || (cc.iosqes() == 6 && cc.iocqes() == 4);
-    let command_set = matches!(cc.css(), Cc::CSS_NVM | Cc::CSS_ALL);
-    entries && command_set && cc.mps() == 0 && cc.ams() == 0 && !cc.crime()
+/// or with all others.
+pub(super) fn is_supported(cc: Cc) -> bool {
+    matches!(cc.css(), Cc::CSS_NVM | Cc::CSS_ALL) && cc.mps() == 0 && cc.ams() == 0
+}
+
+/// Whether I/O queues can be created with this CC: their entries are of 64 and 16 bytes. Hosts may say so as late as then.
+pub(super) fn has_entry_sizes(cc: Cc) -> bool {
+    cc.iosqes() == 6 && cc.iocqes() == 4
+}
+
+/// What CC becomes when this is written: CRIME can only be read where CAP.CRMS is not 11b.
+pub(super) fn written(cc: Cc) -> Cc {
+    cc.with_crime(false)
 }

@@ -117,7 +117,7 @@ impl Target {
         if asymmetric && !controller.came_by(served.listener_at(arrival.local)) {
             return Err(wrong_controller());
         }
-        let failures = controller.open_queue(request.qid).map_err(Refusal::of)?;
+        let failures = controller.open_queue(request.qid)?;
         let ticket = IoTicket {
             controller: controller.id,
             qid: request.qid,

@@ -1,6 +1,6 @@
 //! Connect: each check, its status and the parameter it points at.
 
-use super::{DISK0, DISK1, HOSTID, Rig, STRANGER, Wish, at, shape};
+use super::{DISK0, DISK1, ENABLE, HOSTID, Rig, STRANGER, Wish, at, command, shape};
 use crate::bdev::Features;
 use crate::nvmf::host::HostId;
 use crate::nvmf::options::Options;
@@ -157,9 +157,25 @@ fn a_right_io_connect_gives_a_ticket() {
 fn io_queues_wait_until_the_controller_is_enabled() {
     let mut rig = Rig::new();
     let controller = rig.admin_queue(&Wish::admin(DISK0));
-    assert_eq!(rig.io_queue(controller, 1).unwrap_err(), refused(Status::COMMAND_SEQUENCE_ERROR, 0));
+    assert_eq!(rig.io_queue(controller, 1).unwrap_err(), refused(INVALID, 42));
     rig.enable(controller);
     rig.io_queue(controller, 1).unwrap();
+}
+
+#[test]
+fn io_queues_wait_until_the_host_has_said_how_large_their_entries_are() {
+    let mut rig = Rig::new();
+    let controller = rig.admin_queue(&Wish::admin(DISK0));
+    for (qid, cc) in [(1, 1), (2, 0x0006_0001), (3, 0x0040_0001), (4, 0x0047_0001), (5, 0x0056_0001)] {
+        assert_eq!(rig.set_cc(controller, cc), Status::SUCCESS, "{cc:x}");
+        assert!(rig.csts(controller).rdy(), "{cc:x}");
+        let identify = command(AdminOpcode::IDENTIFY, 0, 1, 0);
+        assert_eq!(rig.status(controller, &identify), Status::SUCCESS, "{cc:x}");
+        assert_eq!(rig.io_queue(controller, qid).unwrap_err(), refused(INVALID, 42), "{cc:x}");
+        assert_eq!(rig.set_cc(controller, ENABLE), Status::SUCCESS, "{cc:x}");
+        rig.io_queue(controller, qid).unwrap();
+    }
+    assert_eq!(rig.actions(), []);
 }
 
 #[test]

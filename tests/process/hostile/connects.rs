@@ -178,11 +178,12 @@ fn nothing_is_done_before_connect() {
 }
 
 #[test]
-fn a_second_connect_and_an_early_io_queue_are_out_of_sequence() {
+fn a_second_connect_and_an_early_io_queue_are_refused() {
     let mut scene = Scene::start();
     let mut session = scene.script().start_disabled();
     let (mut peer, cqe) = session.script.attempt(session.script.connect(1), &session.script.data);
-    assert_eq!(cqe.status(), SEQUENCE, "an I/O queue of a controller that is not enabled");
+    let expected = in_command(offset_of!(Connect, qid));
+    assert_eq!((cqe.status(), cqe.dw0.get()), expected, "an I/O queue of a controller that is not enabled");
     peer.closed();
     let cqe = session.admin.execute(&by_transport(command::identify(Cns::CONTROLLER, 0), 1, 4096), &[]);
     assert_eq!(cqe.status(), SEQUENCE, "Identify before CC.EN");

@@ -119,7 +119,8 @@ fn commands_after_a_reset_reach_nobody() {
     let identify = by_transport(command::identify(Cns::CONTROLLER, 0), 2, 4096);
     assert_eq!(session.admin.execute(&identify, &[]).status(), SEQUENCE, "a controller that is disabled");
     let (mut refused, cqe) = session.script.attempt(session.script.connect(1), &session.script.data);
-    assert_eq!(cqe.status(), SEQUENCE, "an I/O queue of a controller that is disabled");
+    let invalid = Status::CONNECT_INVALID_PARAMETERS.with_dnr();
+    assert_eq!(cqe.status(), invalid, "an I/O queue of a controller that is disabled");
     refused.closed();
     begins_anew(&mut session);
     scene.check();
