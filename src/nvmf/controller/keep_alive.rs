@@ -1,4 +1,7 @@
 //! The keep alive timer (NVMe base 2.1, section 3.9) and the idle limit of discovery controllers without one.
+//!
+//! It counts while the controller is ready, and only then (section 3.9.2): its host cannot send Keep Alive commands before,
+//! nor during a reset or a shutdown. The [`Controller`](super::Controller) starts it again whenever it becomes ready.
 
 use std::time::Duration;
 
@@ -64,7 +67,7 @@ impl KeepAlive {
         Ok(())
     }
 
-    /// A Keep Alive command came.
+    /// A Keep Alive command came, or the controller became ready.
     pub fn restart(&mut self, now: Time) {
         self.since = now;
     }
@@ -76,7 +79,7 @@ impl KeepAlive {
         }
     }
 
-    /// When the association is lost if nothing comes.
+    /// When the association is lost if nothing comes and the controller stays ready.
     pub fn deadline(&self) -> Option<Time> {
         match self.kato {
             0 if self.idle_limit => Some(self.since + DISCOVERY_IDLE),

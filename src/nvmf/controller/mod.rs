@@ -211,6 +211,9 @@ impl Controller {
             self.close_queues(actions);
             self.end_requests(actions);
         }
+        if self.lifecycle.is_ready() && !before.is_ready() {
+            self.keep_alive.restart(now);
+        }
         if self.lifecycle == Lifecycle::Disabled && before != Lifecycle::Disabled {
             self.values = Values::default();
             self.paths.iter_mut().for_each(Paths::reset);
@@ -296,7 +299,9 @@ impl Controller {
         if self.admin_queue != AdminQueue::Open {
             return None;
         }
-        let silent = self.keep_alive.deadline().map(|at| (at, "the keep alive timer expired"));
+        // Only who is ready can be kept alive (section 3.9.2); the other states have limits of their own.
+        let timer = self.keep_alive.deadline().filter(|_| self.lifecycle.is_ready());
+        let silent = timer.map(|at| (at, "the keep alive timer expired"));
         let idle = self.idle_since.map(|since| (since + ASSOCIATION, "the controller is not enabled"));
         silent.into_iter().chain(idle).min()
     }

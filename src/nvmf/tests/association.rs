@@ -130,6 +130,88 @@ fn a_keep_alive_timer_is_rounded_up_and_restarted_by_keep_alive_alone() {
     assert_eq!(rig.target.controllers().count(), 0);
 }
 
+/// A controller with this keep alive timer, in milliseconds, and one I/O queue.
+fn kept_alive(rig: &mut Rig, kato: u32) -> ControllerId {
+    let mut wish = Wish::admin(DISK0);
+    wish.connect.kato.set(kato);
+    let controller = rig.admin_queue(&wish);
+    rig.enable(controller);
+    rig.io_queue(controller, 1).unwrap();
+    controller
+}
+
+#[test]
+fn a_keep_alive_timer_counts_only_while_a_controller_is_ready() {
+    for cc in [0, SHUT_DOWN] {
+        let mut rig = Rig::new();
+        let controller = kept_alive(&mut rig, 5_000);
+        rig.pass(4_999);
+        assert_eq!(rig.set_cc(controller, cc), Status::SUCCESS);
+        assert_eq!(rig.actions(), [close(controller, 1)]);
+        rig.pass(6_000);
+        assert_eq!(rig.actions(), [], "{cc:x}: its queue is being closed");
+        rig.target.queue_closed(rig.now, controller, 1);
+        rig.pass(6_000);
+        assert_eq!(rig.actions(), [], "{cc:x}: at rest");
+        if cc != 0 {
+            assert_eq!(rig.set_cc(controller, 0), Status::SUCCESS);
+        }
+        rig.enable(controller);
+        rig.pass(4_999);
+        assert_eq!(rig.actions(), [], "{cc:x}: its time begins when it is ready");
+        rig.pass(1);
+        assert_eq!(rig.actions(), [Action::CloseAdmin { controller }], "{cc:x}");
+    }
+    // So it is before a controller is enabled for the first time.
+    let mut rig = Rig::new();
+    let mut wish = Wish::admin(DISK0);
+    wish.connect.kato.set(5_000);
+    let controller = rig.admin_queue(&wish);
+    rig.pass(60_000);
+    rig.enable(controller);
+    rig.pass(4_999);
+    assert_eq!(rig.actions(), []);
+    rig.pass(1);
+    assert_eq!(rig.actions(), [Action::CloseAdmin { controller }]);
+}
+
+#[test]
+fn a_host_that_vanishes_is_given_up_in_every_state() {
+    let unsupported = ENABLE | 1 << 7;
+    //  what it wrote, whether its I/O queue is closed
+    let rows: [(&[u32], bool); 8] = [
+        (&[], false),
+        (&[0], false),
+        (&[0], true),
+        (&[SHUT_DOWN], false),
+        (&[SHUT_DOWN], true),
+        (&[0, unsupported], true),
+        (&[SHUT_DOWN, 0], false),
+        (&[0, SHUT_DOWN], false),
+    ];
+    for (values, closes) in rows {
+        let mut rig = Rig::new();
+        let controller = kept_alive(&mut rig, 5_000);
+        for (index, cc) in values.iter().enumerate() {
+            assert_eq!(rig.set_cc(controller, *cc), Status::SUCCESS, "{values:x?}");
+            if closes && index == 0 {
+                rig.target.queue_closed(rig.now, controller, 1);
+            }
+        }
+        let (mut actions, start) = (Vec::new(), rig.now);
+        while let Some(deadline) = rig.target.next_deadline() {
+            rig.now = deadline;
+            rig.target.tick(deadline);
+            actions.extend(rig.actions());
+        }
+        assert!(actions.contains(&Action::CloseAdmin { controller }), "{values:x?}: {actions:?}");
+        assert!(rig.now.since(start) <= Duration::from_secs(120), "{values:x?}");
+        rig.target.admin_closed(rig.now, controller);
+        rig.target.queue_closed(rig.now, controller, 1);
+        assert_eq!(rig.target.controllers().count(), 0, "{values:x?}");
+    }
+}
+
 #[test]
 fn a_keep_alive_timer_can_be_changed_and_switched_off() {
     let mut rig = Rig::new();
