@@ -106,9 +106,6 @@ fn value(
         FeatureId::ERROR_RECOVERY => {
             let (_, namespaces) = context.served(controller).ok_or(Status::INVALID_FIELD)?;
             let nsid = sqe.nsid.get();
-            if nsid == NSID_ALL {
-                return Err(Status::INVALID_FIELD);
-            }
             namespaces.find(nsid)?;
             reach(controller, context, nsid)?;
             values.error_recovery.get(&nsid).map_or(0, |value| value.into_bits())

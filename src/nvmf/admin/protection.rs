@@ -65,7 +65,7 @@ pub(super) fn set(
 /// The protection of one namespace that is attached and reached; refuses an NSID that is not that of one.
 fn find(controller: &Controller, context: &Context<'_>, nsid: u32) -> Result<Option<Protection>, Status> {
     let (served, namespaces) = context.served(controller).ok_or(Status::INVALID_FIELD)?;
-    namespaces.find(nsid).map_err(|_| Status::INVALID_FIELD)?;
+    namespaces.find(nsid)?;
     controller.reaches(served, nsid)?;
     let protections = served.protections.as_ref().ok_or(Status::INVALID_FIELD)?;
     Ok(protections.get(nsid))

@@ -212,7 +212,7 @@ pub fn decode(
     if !has_sgl || !fused {
         return Err(Status::INVALID_FIELD.with_dnr());
     }
-    let namespace = *namespaces.find(sqe.nsid.get())?;
+    let namespace = *find(sqe, namespaces)?;
     let (operation, bytes) = match opcode {
         NvmOpcode::FLUSH => (Operation::Flush, 0),
         NvmOpcode::DATASET_MANAGEMENT => dataset(sqe)?,
@@ -248,10 +248,7 @@ fn reservation(
         return Err(Status::INVALID_FIELD.with_dnr());
     }
     let opcode = sqe.nvm_opcode();
-    if sqe.nsid.get() == NSID_ALL {
-        return Err(Status::INVALID_FIELD.with_dnr());
-    }
-    let namespace = *namespaces.find(sqe.nsid.get())?;
+    let namespace = *find(sqe, namespaces)?;
     let operation = Operation::Reservation { opcode, cdw10: sqe.cdw10.get(), cdw11: sqe.cdw11.get() };
     let transfer = match reservation::data_bytes(opcode) {
         Some(bytes) => from_host(sqe, u32::try_from(bytes).expect("16 bytes at most"), in_capsule)?,
@@ -264,6 +261,15 @@ fn reservation(
         }
     };
     Ok(Request { namespace, operation, transfer })
+}
+
+/// The namespace of a command. None is for all namespaces at once, which is an invalid field (base 2.1, figure 92), but for
+/// Flush, which has a status of its own (figure 312, VWC).
+fn find<'a>(sqe: &Sqe, namespaces: &'a Namespaces) -> Result<&'a Attached, Status> {
+    namespaces.find(sqe.nsid.get()).map_err(|status| {
+        let broadcast = sqe.nsid.get() == NSID_ALL && sqe.nvm_opcode() != NvmOpcode::FLUSH;
+        if broadcast { Status::INVALID_FIELD.with_dnr() } else { status }
+    })
 }
 
 fn range(sqe: &Sqe, namespace: &Attached) -> Result<Blocks, Status> {

@@ -147,7 +147,11 @@ fn error_recovery_belongs_to_a_namespace() {
     assert_eq!(set(&mut rig, controller, 3, 0x05, 4), ok(0));
     assert_eq!(get(&mut rig, controller, 1, 0x05, 0), ok(9));
     assert_eq!(get(&mut rig, controller, 3, 0x05, 0), ok(4));
-    assert_eq!(get(&mut rig, controller, ALL, 0x05, 0), failed(Status::INVALID_FIELD));
+    for nsid in [ALL, NONE, 257] {
+        assert_eq!(get(&mut rig, controller, nsid, 0x05, 0), failed(Status::INVALID_NAMESPACE), "{nsid:x}");
+        let default = get(&mut rig, controller, nsid, 0x05 | 1 << 8, 0);
+        assert_eq!(default, failed(Status::INVALID_NAMESPACE), "{nsid:x}");
+    }
     assert_eq!(get(&mut rig, controller, 2, 0x05, 0), failed(Status::INVALID_FIELD));
 }
 

@@ -109,14 +109,18 @@ fn states_that_are_not_announced_and_namespaces_that_are_not_there_are_refused()
     for state in 2..8 {
         assert_eq!(set(&mut rig, controller, 1, state), invalid, "state {state}");
     }
-    for (name, nsid) in [("none", 0), ("inactive", 2), ("above NN", 257)] {
-        assert_eq!(set(&mut rig, controller, nsid, 1), invalid, "{name}");
+    let (inactive, none) = (Status::INVALID_FIELD, Status::INVALID_NAMESPACE);
+    for (name, nsid, status) in
+        [("none", 0, none), ("inactive", 2, inactive), ("above NN", 257, none), ("all", ALL, none)]
+    {
+        if nsid != ALL {
+            assert_eq!(set(&mut rig, controller, nsid, 1), refused(status), "{name}");
+        }
         for select in 0..3 {
             let read = get(&mut rig, controller, nsid, PROTECTION | select << 8);
-            assert_eq!(read, (Status::INVALID_FIELD.with_dnr(), 0), "{name}");
+            assert_eq!(read, (status.with_dnr(), 0), "{name}");
         }
     }
-    assert_eq!(get(&mut rig, controller, ALL, PROTECTION), (Status::INVALID_FIELD.with_dnr(), 0));
     let save = command(AdminOpcode::SET_FEATURES, 1, PROTECTION | 1 << 31, 1);
     assert_eq!(rig.status(controller, &save), Status::FEATURE_NOT_SAVEABLE.with_dnr());
     assert_eq!(get(&mut rig, controller, 1, PROTECTION | 3 << 8), (Status::SUCCESS, 0b110), "capabilities");

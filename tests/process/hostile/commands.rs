@@ -46,7 +46,7 @@ fn range_rows() -> Vec<Row> {
             Status::INVALID_FIELD,
         ),
         ("an NSID above NN", by_transport(command::read(70_000, 0, 1), 9, 512), 0, Status::INVALID_NAMESPACE),
-        ("the last NSID", by_transport(command::read(u32::MAX, 0, 1), 9, 512), 0, Status::INVALID_NAMESPACE),
+        ("all namespaces", by_transport(command::read(u32::MAX, 0, 1), 9, 512), 0, Status::INVALID_FIELD),
         ("a read past the end", by_transport(read(BLOCKS, 1), 9, 512), 0, Status::LBA_OUT_OF_RANGE),
         ("a read over the end", by_transport(read(BLOCKS - 1, 2), 9, 1024), 0, Status::LBA_OUT_OF_RANGE),
         ("an LBA that wraps", by_transport(read(u64::MAX, 2), 9, 1024), 0, Status::LBA_OUT_OF_RANGE),
