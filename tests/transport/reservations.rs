@@ -290,6 +290,20 @@ fn namespaces_that_are_not_there_are_told_apart() {
 }
 
 #[test]
+fn reservation_commands_are_described_by_sgls_and_not_fused() {
+    let mut rig = two_hosts(1, |_| memory());
+    for flags in [0x00, 0xc0, 0x41, 0x42] {
+        let mut command = register(1, KEY[0], 0);
+        command.sqe.flags = flags;
+        assert_eq!(rig.run(A, &command), Status::INVALID_FIELD.with_dnr(), "{flags:x}");
+        let mut report = report(1, 64, true);
+        report.flags = flags;
+        rig.hosts[A].read(1, report, 256);
+        assert_eq!(rig.completion(A), (1, Status::INVALID_FIELD.with_dnr()), "{flags:x}");
+    }
+}
+
+#[test]
 fn data_that_is_too_short_is_refused_and_longer_data_is_accepted() {
     let mut rig = two_hosts(1, |_| memory());
     let refused = Status::DATA_SGL_LENGTH_INVALID.with_dnr();

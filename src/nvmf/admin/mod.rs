@@ -1,7 +1,7 @@
 //! Commands of an admin queue: which are taken when, and what they answer (NVMe base 2.1, sections 5 and 6).
 //!
 //! Every command here either succeeds, or changes nothing and fails: with a status that says "do not retry", unless it is
-//! the path that is in the way. What fails is in the controller's error log.
+//! the path that is in the way, or too many that wait. What fails is in the controller's error log.
 
 mod ana;
 mod effects;
@@ -116,11 +116,16 @@ pub(super) fn execute(
 ) -> Reply {
     controller.keep_alive.command(context.now);
     dispatch(controller, context, sqe, data).unwrap_or_else(|status| {
-        // Another path may do, and hosts do not look for one where they read "do not retry".
-        let status = if status.kind() == StatusType::PATH { status } else { status.with_dnr() };
+        let status = if may_succeed_later(status) { status } else { status.with_dnr() };
         controller.note_failure(sqe, status);
         Reply::failed(status)
     })
+}
+
+/// Another path may do, and hosts do not look for one where they read "do not retry"; those that wait become fewer.
+fn may_succeed_later(status: Status) -> bool {
+    let waits = status.is(Status::ABORT_LIMIT_EXCEEDED) || status.is(Status::ASYNC_EVENT_LIMIT_EXCEEDED);
+    waits || status.kind() == StatusType::PATH
 }
 
 fn dispatch(

@@ -201,15 +201,14 @@ pub fn decode(
     if !known {
         return Err(Status::INVALID_OPCODE.with_dnr());
     }
-    // Fabrics transfers are described by SGLs, and Compare and Write is the only fused operation.
-    let has_sgl = matches!(sqe.psdt(), Psdt::SGL | Psdt::SGL_METADATA);
+    // Compare and Write is the only fused operation.
     let fused = match sqe.fused() {
         Fused::NORMAL => true,
         Fused::FIRST => opcode == NvmOpcode::COMPARE,
         Fused::SECOND => opcode == NvmOpcode::WRITE,
         _ => false,
     };
-    if !has_sgl || !fused {
+    if !has_sgl(sqe) || !fused {
         return Err(Status::INVALID_FIELD.with_dnr());
     }
     let namespace = *find(sqe, namespaces)?;
@@ -233,6 +232,11 @@ pub fn decode(
     Ok(Request { namespace, operation, transfer })
 }
 
+/// Transfers over fabrics are described by SGLs.
+fn has_sgl(sqe: &Sqe) -> bool {
+    matches!(sqe.psdt(), Psdt::SGL | Psdt::SGL_METADATA)
+}
+
 fn is_reservation(opcode: NvmOpcode) -> bool {
     opcode == NvmOpcode::RESERVATION_REPORT || reservation::data_bytes(opcode).is_some()
 }
@@ -244,7 +248,7 @@ fn reservation(
     namespaces: &Namespaces,
     limits: &Limits,
 ) -> Result<Request, Status> {
-    if sqe.psdt() == Psdt::PRP || sqe.fused() != Fused::NORMAL {
+    if !has_sgl(sqe) || sqe.fused() != Fused::NORMAL {
         return Err(Status::INVALID_FIELD.with_dnr());
     }
     let opcode = sqe.nvm_opcode();

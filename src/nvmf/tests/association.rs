@@ -361,7 +361,7 @@ fn a_fifth_event_request_is_too_many() {
     for cid in 0..4 {
         assert_eq!(rig.send(controller, &event_request(cid)), Reply::Deferred);
     }
-    let limit = Status::ASYNC_EVENT_LIMIT_EXCEEDED.with_dnr();
+    let limit = Status::ASYNC_EVENT_LIMIT_EXCEEDED;
     assert_eq!(rig.status(controller, &event_request(4)), limit);
 }
 
@@ -394,7 +394,7 @@ fn abort_of_an_io_command_is_answered_when_its_queue_has_answered() {
         let expected = Action::Abort { controller, cid, qid: 2, victim: 0x4000 + cid };
         assert_eq!(rig.actions(), [expected]);
     }
-    let limit = Status::ABORT_LIMIT_EXCEEDED.with_dnr();
+    let limit = Status::ABORT_LIMIT_EXCEEDED;
     assert_eq!(rig.status(controller, &abort(24, 1)), limit);
     for (cid, dw0) in [(21, 0), (20, 1)] {
         rig.target.complete_deferred(controller, cid, Status::SUCCESS, dw0);

@@ -138,7 +138,7 @@ fn a_flood_of_commands_to_an_admin_queue_is_answered_in_full() {
     let mut session = scene.script().start();
     let io = session.io(1);
     let admin = &mut session.admin;
-    let limit = Status::ABORT_LIMIT_EXCEEDED.with_dnr();
+    let limit = Status::ABORT_LIMIT_EXCEEDED;
     let one_of = |status: Status| match status {
         Status::SUCCESS => Some(0),
         status if status == limit => Some(1),
@@ -157,7 +157,7 @@ fn a_flood_of_commands_to_an_admin_queue_is_answered_in_full() {
     for cid in 0..4 {
         admin.command(&numbered(command::async_event_request(), cid), &[]);
     }
-    let limit = Status::ASYNC_EVENT_LIMIT_EXCEEDED.with_dnr();
+    let limit = Status::ASYNC_EVENT_LIMIT_EXCEEDED;
     flood(admin, |cid| numbered(command::async_event_request(), cid), only(limit));
     // Each of the four is there, and is ended once.
     for cid in 0..4 {

@@ -247,7 +247,7 @@ fn asynchronous_event_requests_are_limited() {
         session.admin.command(&crate::session::numbered(command::async_event_request(), cid), &[]);
     }
     let mut refused = 0;
-    let limit = Status::ASYNC_EVENT_LIMIT_EXCEEDED.with_dnr();
+    let limit = Status::ASYNC_EVENT_LIMIT_EXCEEDED;
     for _ in 0..96 {
         assert_eq!(session.admin.completion().status(), limit);
         refused += 1;
