@@ -177,6 +177,18 @@ fn a_change_of_state_is_told_on_the_listener_where_it_happened() {
 }
 
 #[test]
+fn an_event_whose_page_was_not_read_holds_back_no_other() {
+    let mut rig = rig();
+    let host = ready(&mut rig, STRANGER, "127.0.0.1:4420");
+    wait_for_event(&mut rig, host, 1);
+    wait_for_event(&mut rig, host, 2);
+    set_state(&mut rig, 0, 7, AnaState::INACCESSIBLE);
+    assert_eq!(told(&mut rig), [(host, ANA_CHANGED)]);
+    change(&mut rig, |policy| policy.masks = [(3, only(HOST))].into());
+    assert_eq!(told(&mut rig), [(host, NAMESPACES_CHANGED)]);
+}
+
+#[test]
 fn a_namespace_that_moves_to_another_group_is_an_ana_change_alone() {
     let mut rig = rig();
     let controller = ready(&mut rig, HOST, "127.0.0.1:4420");
