@@ -72,6 +72,8 @@ struct Peer {
     aborts: VecDeque<(ControllerId, u16)>,
     /// What I/O queues were given and have not taken.
     given: VecDeque<(ControllerId, u64)>,
+    /// Shutdowns that wait for caches.
+    flushes: VecDeque<(ControllerId, u64)>,
 }
 
 /// Reads `bytes` as steps: a byte that says what to do, and a command of 64 bytes that some steps use. What
@@ -133,6 +135,7 @@ impl Peer {
             saves: VecDeque::new(),
             aborts: VecDeque::new(),
             given: VecDeque::new(),
+            flushes: VecDeque::new(),
         })
     }
 
@@ -243,6 +246,9 @@ impl Peer {
         if let Some((controller, number)) = self.given.pop_front() {
             self.target.access_taken(controller, number);
         }
+        if let Some((controller, number)) = self.flushes.pop_front() {
+            self.target.flushed(self.now, controller, number, 1, choice & 8 == 0);
+        }
         if choice & 6 == 2 {
             self.target.set_policy(self.now, 0, policy(choice));
         }
@@ -284,6 +290,10 @@ impl Peer {
                 Action::Access { controller, number, .. } => {
                     assert!(self.controllers.contains(&controller));
                     self.given.push_back((controller, number));
+                }
+                Action::Flush { controller, number, nsids } => {
+                    assert!(self.controllers.contains(&controller) && nsids == [1]);
+                    self.flushes.push_back((controller, number));
                 }
                 Action::Abort { controller, cid, qid, .. } => {
                     assert!(self.queues.contains(&(controller, qid)));

@@ -26,7 +26,7 @@ use crate::transport::connections::Assigned;
 use crate::transport::message::{FenceOrder, Handover, IoMail, ManagementMail, Reserve};
 use crate::transport::orders::Orders;
 use crate::transport::relocation::Relocation;
-use crate::transport::settling::Settling;
+use crate::transport::settling::{SettleCause, Settling};
 use crate::transport::{Counters, Placement};
 
 /// The way to one I/O reactor.
@@ -214,7 +214,7 @@ impl Management {
                     self.target().fences().drained(key);
                 }
             }
-            ManagementMail::Settled { key, durable } => self.settled(key, durable),
+            ManagementMail::Settled { key, cause, durable } => self.settled(now, key, cause, durable),
             ManagementMail::Prepared { ready } => self.prepared(ready),
             ManagementMail::Departed(departure) => self.departed(departure),
             ManagementMail::Stayed => self.stayed(),
@@ -306,7 +306,7 @@ impl Management {
                     self.counters.events.write(now, What::Reservation, values);
                     reply.send(IoMail::Reserved { tag, status, data: Vec::new() });
                 }
-                FenceWork::Settle(key) => self.settle(key),
+                FenceWork::Settle(key) => self.settle(key, SettleCause::Protection),
                 FenceWork::Drain { key, hosts } => {
                     let values = [key.subsystem as u64, key.nsid.into(), hosts.len() as u64];
                     self.counters.events.write(now, What::Fence, values);

@@ -21,7 +21,7 @@ use crate::spec::sqe::Sqe;
 use crate::spec::status::Status;
 use crate::trace::CommandTrace;
 use crate::transport::luggage::Luggage;
-use crate::transport::settling::SettleOrder;
+use crate::transport::settling::{SettleCause, SettleOrder};
 
 /// To an I/O reactor.
 #[derive(Debug)]
@@ -46,7 +46,8 @@ pub enum IoMail {
     },
     /// Bring the commands of these hosts on a namespace to their end; [`ManagementMail::Fenced`] follows.
     Fence(Box<FenceOrder>),
-    /// Wait for the end of the writes to a namespace; [`ManagementMail::Settled`] follows. Boxed: it is rare.
+    /// Wait for the end of the writes to a namespace, or only make durable what its device has cached;
+    /// [`ManagementMail::Settled`] follows. Boxed: it is rare.
     Settle(Box<SettleOrder>),
     /// Make room for a queue of another I/O reactor; [`ManagementMail::Prepared`] follows.
     Expect(Box<Expected>),
@@ -97,10 +98,12 @@ pub enum ManagementMail {
     Reserve(Box<Reserve>),
     /// No command of the victims of this order is left on this I/O reactor.
     Fenced(NamespaceKey),
-    /// No write to the namespace is left on this I/O reactor.
+    /// No write to the namespace is left on this I/O reactor, where those were to end.
     Settled {
         /// The namespace.
         key: NamespaceKey,
+        /// What it was ordered for.
+        cause: SettleCause,
         /// What its device had cached is durable.
         durable: bool,
     },

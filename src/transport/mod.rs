@@ -40,6 +40,7 @@ mod relocation;
 mod role;
 mod settling;
 mod share;
+mod shutting;
 mod slots;
 mod submission;
 mod tally;

@@ -287,6 +287,7 @@ impl Queues {
                     let tickets = leaving.filter(|ticket| ticket.controller == controller);
                     management.give_access(controller, number, access, tickets);
                 }
+                Action::Flush { controller, number, nsids } => management.flush(controller, number, &nsids),
                 Action::Abort { controller, cid, qid, victim } => {
                     management.abort(controller, cid, qid, victim);
                 }

@@ -26,6 +26,7 @@ mod protection;
 mod random;
 mod reservations;
 mod rig;
+mod shutdown;
 mod stall;
 mod tearing;
 mod whole;

@@ -4,14 +4,18 @@
 //!              Enable            Disable                QueuesGone
 //!   Disabled ---------> Ready ----------> Disabling ----------------> Disabled
 //!                         |                   | Shutdown
-//!                         | Shutdown          v        QueuesGone             Disable
-//!                         '-----------> ShuttingDown ----------> ShutDown ----------> Disabled
+//!                         | Shutdown          v        QueuesGone           Flushed             Disable
+//!                         '-----------> ShuttingDown ----------> Flushing ----------> ShutDown ----------> Disabled
 //!
-//!   With no I/O queue open, Disable and Shutdown lead to Disabled and ShutDown at once.
+//!   With no I/O queue open, Disable and Shutdown lead to Disabled and Flushing at once; with no volatile cache, what leads
+//!   to Flushing leads to ShutDown.
 //! ```
 //!
+//! A controller that says that its shutdown is complete is ready to be powered off (section 3.6.1), so what devices have
+//! cached is durable before: of what the host wrote nothing is lost then. Normal and abrupt shutdowns are the same.
+//!
 //! [`Lifecycle::Failed`] (CSTS.CFS) is entered when enabling with an unsupported CC, when queues do not close
-//! in time, and when the association is lost; Disable leaves it.
+//! or caches are not flushed in time, when a flush fails, and when the association is lost; Disable leaves it.
 
 use corelane_reactors::clock::Time;
 
@@ -35,6 +39,11 @@ pub enum Lifecycle {
         /// When they must be closed.
         until: Time,
     },
+    /// The host announced a shutdown and the I/O queues are closed; volatile caches are being flushed.
+    Flushing {
+        /// When they must be durable.
+        until: Time,
+    },
     /// The shutdown is complete.
     ShutDown,
     /// A fatal error (CSTS.CFS).
@@ -55,7 +64,11 @@ pub enum Event {
     Shutdown,
     /// The last I/O queue is closed.
     QueuesGone,
-    /// The time for closing the queues is over.
+    /// The volatile caches are durable.
+    Flushed,
+    /// A volatile cache could not be made durable.
+    NotFlushed,
+    /// The time for closing the queues, or for flushing, is over.
     Overdue,
     /// The admin queue ended, or the keep alive timer expired.
     AssociationLost,
@@ -66,7 +79,9 @@ pub enum Event {
 pub struct Closing {
     /// I/O queues are open.
     pub queues: bool,
-    /// When they must be closed if they are to be closed now.
+    /// Namespaces of the host have a volatile cache.
+    pub caches: bool,
+    /// When queues must be closed, and caches flushed, if that is to begin now.
     pub until: Time,
 }
 
@@ -79,33 +94,59 @@ impl Lifecycle {
     pub fn next(self, event: Event, closing: Closing) -> Result<Self, Status> {
         let until = closing.until;
         let disabling = if closing.queues { Self::Disabling { until } } else { Self::Disabled };
-        let shutting_down = if closing.queues { Self::ShuttingDown { until } } else { Self::ShutDown };
+        let at_rest = |until| if closing.caches { Self::Flushing { until } } else { Self::ShutDown };
+        let shutting_down = if closing.queues { Self::ShuttingDown { until } } else { at_rest(until) };
         Ok(match (self, event) {
             (Self::Disabled | Self::ShutDown, Event::Enable { supported: true }) => Self::Ready,
             (Self::Disabled | Self::ShutDown, Event::Enable { supported: false }) => Self::Failed,
             (
-                Self::Ready | Self::Disabling { .. } | Self::ShuttingDown { .. } | Self::Failed,
+                Self::Ready
+                | Self::Disabling { .. }
+                | Self::ShuttingDown { .. }
+                | Self::Flushing { .. }
+                | Self::Failed,
                 Event::Enable { .. },
             ) => {
                 return Err(Status::COMMAND_SEQUENCE_ERROR);
             }
 
-            (Self::Disabled, Event::Disable) => Self::Disabled,
-            (Self::Ready | Self::ShuttingDown { .. } | Self::ShutDown | Self::Failed, Event::Disable) => {
-                disabling
-            }
-            (Self::Disabling { .. }, Event::Disable) => self,
+            (Self::Disabled | Self::Disabling { .. }, Event::Disable) => self,
+            (
+                Self::Ready
+                | Self::ShuttingDown { .. }
+                | Self::Flushing { .. }
+                | Self::ShutDown
+                | Self::Failed,
+                Event::Disable,
+            ) => disabling,
 
             (Self::Disabled | Self::Ready | Self::Disabling { .. } | Self::Failed, Event::Shutdown) => {
                 shutting_down
             }
-            (Self::ShuttingDown { .. } | Self::ShutDown, Event::Shutdown) => self,
+            (Self::ShuttingDown { .. } | Self::Flushing { .. } | Self::ShutDown, Event::Shutdown) => self,
 
             (Self::Disabling { .. }, Event::QueuesGone) => Self::Disabled,
-            (Self::ShuttingDown { .. }, Event::QueuesGone) => Self::ShutDown,
-            (Self::Disabled | Self::Ready | Self::ShutDown | Self::Failed, Event::QueuesGone) => self,
+            (Self::ShuttingDown { until }, Event::QueuesGone) => at_rest(until),
+            (
+                Self::Disabled | Self::Ready | Self::Flushing { .. } | Self::ShutDown | Self::Failed,
+                Event::QueuesGone,
+            ) => self,
 
-            (Self::Disabling { .. } | Self::ShuttingDown { .. }, Event::Overdue) => Self::Failed,
+            (Self::Flushing { .. }, Event::Flushed) => Self::ShutDown,
+            (Self::Flushing { .. }, Event::NotFlushed) => Self::Failed,
+            (
+                Self::Disabled
+                | Self::Ready
+                | Self::Disabling { .. }
+                | Self::ShuttingDown { .. }
+                | Self::ShutDown
+                | Self::Failed,
+                Event::Flushed | Event::NotFlushed,
+            ) => self,
+
+            (Self::Disabling { .. } | Self::ShuttingDown { .. } | Self::Flushing { .. }, Event::Overdue) => {
+                Self::Failed
+            }
             (Self::Disabled | Self::Ready | Self::ShutDown | Self::Failed, Event::Overdue) => self,
 
             (
@@ -113,6 +154,7 @@ impl Lifecycle {
                 | Self::Ready
                 | Self::Disabling { .. }
                 | Self::ShuttingDown { .. }
+                | Self::Flushing { .. }
                 | Self::ShutDown
                 | Self::Failed,
                 Event::AssociationLost,
@@ -126,7 +168,9 @@ impl Lifecycle {
         match self {
             Self::Disabled => csts,
             Self::Ready | Self::Disabling { .. } => csts.with_rdy(true),
-            Self::ShuttingDown { .. } => csts.with_rdy(cc.en()).with_shst(ShutdownStatus::OCCURRING),
+            Self::ShuttingDown { .. } | Self::Flushing { .. } => {
+                csts.with_rdy(cc.en()).with_shst(ShutdownStatus::OCCURRING)
+            }
             Self::ShutDown => csts.with_rdy(cc.en()).with_shst(ShutdownStatus::COMPLETE),
             Self::Failed => csts.with_cfs(true),
         }
@@ -135,7 +179,9 @@ impl Lifecycle {
     /// When this state must have ended.
     pub fn deadline(self) -> Option<Time> {
         match self {
-            Self::Disabling { until } | Self::ShuttingDown { until } => Some(until),
+            Self::Disabling { until } | Self::ShuttingDown { until } | Self::Flushing { until } => {
+                Some(until)
+            }
             Self::Disabled | Self::Ready | Self::ShutDown | Self::Failed => None,
         }
     }

@@ -2,6 +2,7 @@
 //! closed.
 
 mod events;
+mod flushing;
 mod keep_alive;
 mod lifecycle;
 pub(super) mod paths;
@@ -107,6 +108,10 @@ pub(super) struct Controller {
     pub(super) paths: Option<Paths>,
     /// Since when it is not enabled.
     idle_since: Option<Time>,
+    /// Shutdowns that flushed something so far: the number of the last.
+    flushes: u64,
+    /// Namespaces that are not flushed of the last one.
+    unflushed: usize,
     lifecycle: Lifecycle,
     cc: Cc,
     admin_queue: AdminQueue,
@@ -137,6 +142,8 @@ impl Controller {
             errors: ErrorLog::default(),
             paths: None,
             idle_since: None,
+            flushes: 0,
+            unflushed: 0,
             lifecycle: Lifecycle::Disabled,
             cc: Cc::new(),
             admin_queue: AdminQueue::Open,
@@ -204,15 +211,21 @@ impl Controller {
 
     /// Moves to the next state, and asks for what that needs.
     fn apply(&mut self, now: Time, event: Event, actions: &mut VecDeque<Action>) -> Result<(), Status> {
-        let closing = Closing { queues: !self.queues.is_empty(), until: now + property::CLOSING };
+        let caches = self.caches();
+        let (queues, until) = (!self.queues.is_empty(), now + property::CLOSING);
         let before = self.lifecycle;
-        self.lifecycle = before.next(event, closing)?;
+        self.lifecycle = before.next(event, Closing { queues, caches: !caches.is_empty(), until })?;
         if self.lifecycle != Lifecycle::Ready {
             self.close_queues(actions);
             self.end_requests(actions);
         }
         if self.lifecycle.is_ready() && !before.is_ready() {
             self.keep_alive.restart(now);
+        }
+        if matches!(self.lifecycle, Lifecycle::Flushing { .. }) && self.lifecycle != before {
+            self.flushes += 1;
+            self.unflushed = caches.len();
+            actions.push_back(Action::Flush { controller: self.id, number: self.flushes, nsids: caches });
         }
         if self.lifecycle == Lifecycle::Disabled && before != Lifecycle::Disabled {
             self.values = Values::default();
@@ -309,6 +322,10 @@ impl Controller {
     /// Acts on the deadlines that have passed. Returns why the association is given up, if it is.
     pub(super) fn tick(&mut self, now: Time, actions: &mut VecDeque<Action>) -> Option<&'static str> {
         if self.lifecycle.deadline().is_some_and(|deadline| deadline <= now) {
+            if matches!(self.lifecycle, Lifecycle::Flushing { .. }) {
+                let (host, cntlid) = (&self.host.nqn, self.cntlid);
+                tracing::error!(%host, cntlid, "what devices have cached is not durable in time: a shutdown fails");
+            }
             self.happen(now, Event::Overdue, actions);
         }
         let (_, why) = self.given_up().filter(|(at, _)| *at <= now)?;

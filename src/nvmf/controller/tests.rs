@@ -15,6 +15,7 @@ const DISABLED: Lifecycle = Lifecycle::Disabled;
 const READY: Lifecycle = Lifecycle::Ready;
 const DISABLING: Lifecycle = Lifecycle::Disabling { until: UNTIL };
 const SHUTTING: Lifecycle = Lifecycle::ShuttingDown { until: UNTIL };
+const FLUSHING: Lifecycle = Lifecycle::Flushing { until: UNTIL };
 const SHUT: Lifecycle = Lifecycle::ShutDown;
 const FAILED: Lifecycle = Lifecycle::Failed;
 
@@ -24,33 +25,43 @@ fn every_event_leads_where_the_drawing_says() {
     let disabling = Ok(Lifecycle::Disabling { until: LATER });
     let shutting = Ok(Lifecycle::ShuttingDown { until: LATER });
     let (good, bad) = (Event::Enable { supported: true }, Event::Enable { supported: false });
-    let columns = [DISABLED, READY, DISABLING, SHUTTING, SHUT, FAILED];
+    let flushing = Ok(Lifecycle::Flushing { until: LATER });
+    let columns = [DISABLED, READY, DISABLING, SHUTTING, FLUSHING, SHUT, FAILED];
+    let same = columns.map(Ok);
+    let failed = [Ok(FAILED); 7];
     #[rustfmt::skip]
     let rows = [
-        // event, queues     Disabled      Ready       Disabling       ShuttingDown  ShutDown       Failed
-        (good, false,       [Ok(READY),    SEQUENCE,   SEQUENCE,       SEQUENCE,     Ok(READY),     SEQUENCE]),
-        (bad, false,        [Ok(FAILED),   SEQUENCE,   SEQUENCE,       SEQUENCE,     Ok(FAILED),    SEQUENCE]),
-        (Event::Disable, false,
-                            [Ok(DISABLED), Ok(DISABLED), Ok(DISABLING), Ok(DISABLED), Ok(DISABLED), Ok(DISABLED)]),
-        (Event::Disable, true,
-                            [Ok(DISABLED), disabling,  Ok(DISABLING),  disabling,    disabling,     disabling]),
-        (Event::Shutdown, false,
-                            [Ok(SHUT),     Ok(SHUT),   Ok(SHUT),       Ok(SHUTTING), Ok(SHUT),      Ok(SHUT)]),
-        (Event::Shutdown, true,
-                            [shutting,     shutting,   shutting,       Ok(SHUTTING), Ok(SHUT),      shutting]),
-        (Event::QueuesGone, false,
-                            [Ok(DISABLED), Ok(READY),  Ok(DISABLED),   Ok(SHUT),     Ok(SHUT),      Ok(FAILED)]),
-        (Event::Overdue, true,
-                            [Ok(DISABLED), Ok(READY),  Ok(FAILED),     Ok(FAILED),   Ok(SHUT),      Ok(FAILED)]),
-        (Event::AssociationLost, true,
-                            [Ok(FAILED),   Ok(FAILED), Ok(FAILED),     Ok(FAILED),   Ok(FAILED),    Ok(FAILED)]),
+        // event, queues, caches   Disabled      Ready         Disabling      ShuttingDown  Flushing      ShutDown      Failed
+        (good, false, false,      [Ok(READY),    SEQUENCE,     SEQUENCE,      SEQUENCE,     SEQUENCE,     Ok(READY),    SEQUENCE]),
+        (bad, false, true,        [Ok(FAILED),   SEQUENCE,     SEQUENCE,      SEQUENCE,     SEQUENCE,     Ok(FAILED),   SEQUENCE]),
+        (Event::Disable, false, true,
+                                  [Ok(DISABLED), Ok(DISABLED), Ok(DISABLING), Ok(DISABLED), Ok(DISABLED), Ok(DISABLED), Ok(DISABLED)]),
+        (Event::Disable, true, true,
+                                  [Ok(DISABLED), disabling,    Ok(DISABLING), disabling,    disabling,    disabling,    disabling]),
+        (Event::Shutdown, false, false,
+                                  [Ok(SHUT),     Ok(SHUT),     Ok(SHUT),      Ok(SHUTTING), Ok(FLUSHING), Ok(SHUT),     Ok(SHUT)]),
+        (Event::Shutdown, false, true,
+                                  [flushing,     flushing,     flushing,      Ok(SHUTTING), Ok(FLUSHING), Ok(SHUT),     flushing]),
+        (Event::Shutdown, true, true,
+                                  [shutting,     shutting,     shutting,      Ok(SHUTTING), Ok(FLUSHING), Ok(SHUT),     shutting]),
+        (Event::QueuesGone, false, false,
+                                  [Ok(DISABLED), Ok(READY),    Ok(DISABLED),  Ok(SHUT),     Ok(FLUSHING), Ok(SHUT),     Ok(FAILED)]),
+        (Event::QueuesGone, false, true,
+                                  [Ok(DISABLED), Ok(READY),    Ok(DISABLED),  Ok(FLUSHING), Ok(FLUSHING), Ok(SHUT),     Ok(FAILED)]),
+        (Event::Flushed, false, true,
+                                  [same[0],      same[1],      same[2],       same[3],      Ok(SHUT),     same[5],      same[6]]),
+        (Event::NotFlushed, false, true,
+                                  [same[0],      same[1],      same[2],       same[3],      Ok(FAILED),   same[5],      same[6]]),
+        (Event::Overdue, true, true,
+                                  [Ok(DISABLED), Ok(READY),    Ok(FAILED),    Ok(FAILED),   Ok(FAILED),   Ok(SHUT),     Ok(FAILED)]),
+        (Event::AssociationLost, true, true, failed),
     ];
-    for (event, queues, expected) in rows {
+    for (event, queues, caches, expected) in rows {
         for (state, next) in columns.into_iter().zip(expected) {
             assert_eq!(
-                state.next(event, Closing { queues, until: LATER }),
+                state.next(event, Closing { queues, caches, until: LATER }),
                 next,
-                "{state:?} {event:?} {queues}"
+                "{state:?} {event:?} {queues} {caches}"
             );
         }
     }
@@ -64,6 +75,7 @@ fn csts_tells_the_state() {
         (READY, enabled, (true, false, ShutdownStatus::NORMAL)),
         (DISABLING, Cc::new(), (true, false, ShutdownStatus::NORMAL)),
         (SHUTTING, enabled, (true, false, ShutdownStatus::OCCURRING)),
+        (FLUSHING, enabled, (true, false, ShutdownStatus::OCCURRING)),
         (SHUT, enabled, (true, false, ShutdownStatus::COMPLETE)),
         (SHUT, Cc::new(), (false, false, ShutdownStatus::COMPLETE)),
         (FAILED, enabled, (false, true, ShutdownStatus::NORMAL)),
@@ -72,7 +84,7 @@ fn csts_tells_the_state() {
         let csts = state.csts(cc);
         assert_eq!((csts.rdy(), csts.cfs(), csts.shst()), expected, "{state:?}");
         assert_eq!(state.is_ready(), state == READY);
-        let waits = matches!(state, Lifecycle::Disabling { .. } | Lifecycle::ShuttingDown { .. });
+        let waits = [DISABLING, SHUTTING, FLUSHING].contains(&state);
         assert_eq!(state.deadline(), waits.then_some(Time::ORIGIN + Duration::from_nanos(5)));
     }
 }

@@ -157,6 +157,15 @@ pub enum Action {
         /// What it may do.
         access: Arc<Access>,
     },
+    /// Make durable what the devices of these namespaces have cached; say so of each with [`Target::flushed`].
+    Flush {
+        /// Whose host shuts down; its subsystem is meant.
+        controller: ControllerId,
+        /// Counts the shutdowns of this controller: only the last is waited for.
+        number: u64,
+        /// The namespaces: at least one, ascending.
+        nsids: Vec<u32>,
+    },
     /// Abort a command of an I/O queue; then answer with [`Target::complete_deferred`].
     Abort {
         /// Of this controller.
@@ -319,6 +328,16 @@ impl Target {
         if let Some(found) = self.controllers.get_mut(&controller) {
             found.admin_closed(now, &mut self.actions);
             self.forget_if_gone(controller);
+        }
+    }
+
+    /// What the device of a namespace had cached is durable on every I/O reactor, or cannot be, as [`Action::Flush`] has asked
+    /// under this number. Nothing happens where nobody waits for it any more.
+    pub fn flushed(&mut self, now: Time, controller: ControllerId, number: u64, nsid: u32, durable: bool) {
+        let Some(found) = self.controllers.get_mut(&controller) else { return };
+        if found.flushed(now, number, durable, &mut self.actions) {
+            let (host, cntlid) = (&found.host.nqn, found.cntlid);
+            tracing::error!(%host, cntlid, nsid, "what the device has cached cannot be made durable: a shutdown fails");
         }
     }
 

@@ -80,7 +80,7 @@ impl Target {
     }
 
     /// The subsystem of a controller; `None` for discovery, and where the controller is gone.
-    pub(super) fn subsystem_of(&self, controller: ControllerId) -> Option<usize> {
+    pub fn subsystem_of(&self, controller: ControllerId) -> Option<usize> {
         match self.controllers.get(&controller)?.kind {
             Kind::Discovery => None,
             Kind::Io { subsystem, .. } => Some(subsystem),

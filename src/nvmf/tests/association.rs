@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use corelane_reactors::clock::Time;
 
-use super::{DISK0, ENABLE, HOST, Rig, SHUT_DOWN, Wish, command, shape, subsystem};
+use super::{DISK0, ENABLE, HOST, Rig, SHUT_DOWN, SHUT_DOWN_ABRUPTLY, Wish, command, shape, subsystem};
 use crate::bdev::Features;
 use crate::nvmf::admin::Reply;
 use crate::nvmf::controller::ControllerId;
@@ -70,6 +70,66 @@ fn a_shutdown_is_complete_only_when_the_queues_are_closed() {
     assert_eq!(rig.set_cc(controller, 0), Status::SUCCESS);
     assert_eq!(rig.csts(controller).into_bits(), 0);
     rig.enable(controller);
+}
+
+/// A controller whose namespace 1 has a volatile cache, as it shuts down after its queue has closed.
+fn flushing(cc: u32) -> (Rig, ControllerId) {
+    let mut rig = Rig::with(Options::default(), shape(512, true, Features::ALL));
+    let controller = rig.ready();
+    rig.io_queue(controller, 1).unwrap();
+    assert_eq!(rig.set_cc(controller, cc), Status::SUCCESS);
+    assert_eq!(rig.actions(), [close(controller, 1)], "what the queue has may still write");
+    rig.target.queue_closed(rig.now, controller, 1);
+    assert_eq!(rig.actions(), [Action::Flush { controller, number: 1, nsids: vec![1] }]);
+    assert_eq!(rig.csts(controller).shst(), ShutdownStatus::OCCURRING);
+    (rig, controller)
+}
+
+#[test]
+fn a_shutdown_is_complete_only_when_caches_are_durable() {
+    for cc in [SHUT_DOWN, SHUT_DOWN_ABRUPTLY] {
+        let (mut rig, controller) = flushing(cc);
+        rig.target.flushed(rig.now, controller, 1, 1, true);
+        assert_eq!(rig.csts(controller).shst(), ShutdownStatus::COMPLETE);
+        rig.pass(15_000);
+        assert!(!rig.csts(controller).cfs());
+        // With no queue it begins at once.
+        assert_eq!(rig.set_cc(controller, 0), Status::SUCCESS);
+        rig.enable(controller);
+        assert_eq!(rig.set_cc(controller, cc), Status::SUCCESS);
+        assert_eq!(rig.actions(), [Action::Flush { controller, number: 2, nsids: vec![1] }]);
+        rig.target.flushed(rig.now, controller, 1, 1, true);
+        assert_eq!(rig.csts(controller).shst(), ShutdownStatus::OCCURRING, "that was another one");
+        // A reset ends it, and what is told of it later is nothing.
+        assert_eq!(rig.set_cc(controller, 0), Status::SUCCESS);
+        rig.enable(controller);
+        rig.target.flushed(rig.now, controller, 2, 1, false);
+        assert!(rig.csts(controller).rdy() && !rig.csts(controller).cfs());
+    }
+}
+
+#[test]
+fn a_shutdown_with_a_cache_that_is_not_durable_in_time_or_at_all_is_a_fatal_error() {
+    for in_time in [true, false] {
+        let (mut rig, controller) = flushing(SHUT_DOWN);
+        rig.pass(14_999);
+        assert!(!rig.csts(controller).cfs());
+        if in_time {
+            rig.target.flushed(rig.now, controller, 1, 1, false);
+        } else {
+            rig.pass(1);
+        }
+        let failed = |rig: &mut Rig| {
+            let csts = rig.csts(controller);
+            assert_eq!((csts.cfs(), csts.shst()), (true, ShutdownStatus::NORMAL));
+        };
+        failed(&mut rig);
+        rig.target.flushed(rig.now, controller, 1, 1, true);
+        failed(&mut rig);
+        rig.target.admin_closed(rig.now, controller);
+        rig.target.flushed(rig.now, controller, 1, 1, true);
+        assert!(rig.target.association(controller).is_none());
+    }
 }
 
 #[test]

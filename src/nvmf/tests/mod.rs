@@ -55,6 +55,8 @@ const HOSTID: [u8; 16] = [7; 16];
 const ENABLE: u32 = 0x0046_0001;
 /// CC as Linux announces a shutdown.
 const SHUT_DOWN: u32 = 0x0046_4001;
+/// CC as a host announces an abrupt shutdown.
+const SHUT_DOWN_ABRUPTLY: u32 = 0x0046_8001;
 
 /// A device that is only looked at.
 #[derive(Debug)]

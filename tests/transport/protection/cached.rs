@@ -16,6 +16,8 @@ struct State {
     cached: usize,
     /// Flushes that wait, each with the number of its channel.
     flushing: VecDeque<(usize, Tag)>,
+    /// Flushes that succeeded.
+    flushed: usize,
     /// How flushes end; not before.
     ends: Option<Result<(), BdevError>>,
 }
@@ -43,6 +45,11 @@ impl Cached {
     /// Flushes that wait.
     pub(crate) fn flushing(&self) -> usize {
         self.state.lock().expect("a test that goes on").flushing.len()
+    }
+
+    /// Flushes that succeeded.
+    pub(crate) fn flushed(&self) -> usize {
+        self.state.lock().expect("a test that goes on").flushed
     }
 
     /// Writes that are not durable.
@@ -98,6 +105,7 @@ impl Channel for CachedChannel {
             let Some((_, tag)) = own.and_then(|at| state.flushing.remove(at)) else { return completed };
             if result.is_ok() {
                 state.cached = 0;
+                state.flushed += 1;
             }
             drop(state);
             completed += 1;

@@ -1,6 +1,6 @@
 //! Write protection, from one host's Set Features to what another core does with another host's writes.
 
-mod cached;
+pub(crate) mod cached;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
