@@ -43,13 +43,13 @@ pub struct Subsystem {
 /// What the I/O reactors have done for a subsystem since the process started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IoCounts {
-    /// Read and Compare commands.
+    /// Read, Compare and Copy commands that completed, with success or without.
     pub read_commands: u64,
-    /// Write commands.
+    /// Write and Copy commands that completed, with success or without.
     pub write_commands: u64,
-    /// Bytes that hosts read.
+    /// Bytes that Read, Compare and Verify commands read.
     pub read_bytes: u64,
-    /// Bytes that hosts wrote.
+    /// Bytes that Write and Copy commands wrote.
     pub written_bytes: u64,
     /// Commands that ended with a media error.
     pub media_errors: u64,

@@ -43,7 +43,7 @@ pub enum Class {
 /// Why a command failed, as far as it is told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The medium: data was lost, or differed.
+    /// The medium: data was lost, or could not be stored.
     Media,
     /// Anything else.
     Other,
@@ -156,7 +156,7 @@ impl CommandTrace {
         self.succeeded.iter().chain(&self.failed).map(Counter::read).sum()
     }
 
-    /// Bytes that successful commands moved so far.
+    /// Bytes that successful commands moved, verified or copied so far.
     pub fn bytes(&self) -> u64 {
         self.bytes.iter().map(Counter::read).sum()
     }
@@ -196,7 +196,7 @@ impl CommandCounts {
         self.failed[kind as usize]
     }
 
-    /// Bytes that successful commands of a kind moved.
+    /// Bytes that successful commands of a kind moved, verified or copied.
     pub fn bytes(&self, kind: Kind) -> u64 {
         self.bytes[kind as usize]
     }

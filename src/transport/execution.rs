@@ -40,10 +40,12 @@ impl IoQueue {
         };
         command.stage = executing(Some(buffer), None);
         let tag = tag(link.socket, slot);
-        match services.channels.submit(tag, &request.namespace, request.operation, from, into) {
+        let Request { namespace, operation, .. } = &mut command.request;
+        match services.channels.submit(tag, namespace, operation, from, into) {
             None => self.executing += 1,
             Some(status) => {
-                let Some(Command { stage: Stage::Executing { buffer, .. }, .. }) = self.slots.remove(slot)
+                let Some(Command { stage: Stage::Executing { buffer, .. }, request, .. }) =
+                    self.slots.remove(slot)
                 else {
                     unreachable!("it was put there above");
                 };
@@ -91,7 +93,7 @@ impl IoQueue {
         &mut self,
         link: &mut Link,
         services: &mut Services,
-        command: Command,
+        mut command: Command,
         from: Segment,
     ) {
         let Some(slot) = self.slots.next() else {
@@ -112,9 +114,8 @@ impl IoQueue {
             return self.reserve(link, services, command.mark, command.request, from, None);
         }
         let tag = tag(link.socket, slot);
-        let request = &command.request;
-        match services.channels.submit(tag, &request.namespace, request.operation, from, SegmentMut::empty())
-        {
+        let Request { namespace, operation, .. } = &mut command.request;
+        match services.channels.submit(tag, namespace, operation, from, SegmentMut::empty()) {
             Some(status) => self.answer(link, services, command.mark, &command.request, None, status),
             None => {
                 self.slots.insert(command);
@@ -135,7 +136,7 @@ impl IoQueue {
         (status, ranges): (Status, u32),
     ) {
         let status = worded(status, self.namespaces.access());
-        self.tally(services, mark, request, u64::from(request.transfer.bytes()), status);
+        self.tally(services, mark, request, request.bytes(), status);
         if let Some(buffer) = buffer {
             self.buffers.put(buffer);
         }
@@ -155,7 +156,7 @@ impl IoQueue {
     ) {
         let cid = mark.cid;
         let status = worded(status, self.namespaces.access());
-        self.tally(services, mark, request, u64::from(request.transfer.bytes()), status);
+        self.tally(services, mark, request, request.bytes(), status);
         match (request.transfer, buffer) {
             (Transfer::ToHost(bytes), Some(buffer)) if status.is_success() => {
                 self.send(link, cid, Data::Buffer(buffer, bytes as usize));

@@ -207,7 +207,7 @@ impl IoQueue {
         self.executing -= 1;
         let Command { mark, request, stage, .. } = command;
         let status = worded(status, self.namespaces.access());
-        self.tally(services, mark, &request, u64::from(request.transfer.bytes()), status);
+        self.tally(services, mark, &request, request.bytes(), status);
         match stage {
             Stage::Reserving(Some(buffer)) if status.is_success() => {
                 let bytes = request.transfer.bytes() as usize;

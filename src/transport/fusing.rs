@@ -317,7 +317,7 @@ impl IoQueue {
     /// Hands a half to its bdev; its status if that is done already.
     fn hand_over(&mut self, link: &Link, services: &mut Services, slot: u16) -> Option<Status> {
         let command = self.half(slot);
-        let request = command.request;
+        let mut request = command.request;
         let stage = std::mem::replace(&mut command.stage, Stage::Reserving(None));
         let Stage::Claiming { buffer, lease } = stage else { unreachable!("it has its blocks for itself") };
         let from = match (&buffer, &lease) {
@@ -327,7 +327,8 @@ impl IoQueue {
         };
         command.stage = executing(buffer, lease);
         let tag = tag(link.socket, slot);
-        services.channels.submit(tag, &request.namespace, request.operation, from, SegmentMut::empty())
+        let Request { namespace, operation, .. } = &mut request;
+        services.channels.submit(tag, namespace, operation, from, SegmentMut::empty())
     }
 
     /// The Compare is done: writes, if it is to.

@@ -54,7 +54,7 @@ struct Alike {
 }
 
 impl IoQueue {
-    /// A command is answered with `status`; if that is success, it has moved `bytes`.
+    /// A command is answered with `status`; if that is success, it has moved, verified or copied `bytes`.
     pub(super) fn tally(
         &mut self,
         services: &mut Services,
@@ -129,8 +129,7 @@ impl IoQueue {
         status: Status,
     ) {
         let fault = io::fault_of(status);
-        // Hosts compare in order to lose races: that is no event.
-        if fault == Some(Fault::Media) && !status.is(Status::COMPARE_FAILURE) {
+        if fault == Some(Fault::Media) {
             let values = [self.controller.number(), nsid.into(), status.kind_and_code().into()];
             services.note(What::MediaError, values);
         }

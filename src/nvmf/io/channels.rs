@@ -85,19 +85,19 @@ impl Channels {
 
     /// Hands an operation to its bdev: here its processing starts. `from` is the host's data, `into` is where data for
     /// the host goes; each has the length of the request's transfer or is empty. The status, if it is done already;
-    /// otherwise it comes from [`Channels::poll`] under `tag`.
+    /// otherwise it comes from [`Channels::poll`] under `tag`. A Copy is told how many blocks its list has.
     pub fn submit(
         &mut self,
         tag: u64,
         namespace: &Attached,
-        operation: Operation,
+        operation: &mut Operation,
         from: Segment,
         into: SegmentMut,
     ) -> Option<Status> {
         let open = &mut self.open[namespace.channel];
         let mut ranges = [Blocks { first: 0, count: 0 }; DATASET_RANGES_MAX];
         let mut sources = [Blocks { first: 0, count: 0 }; COPY_RANGES_MAX];
-        let command = match operation {
+        let command = match *operation {
             Operation::Read(blocks) => Command::Read { blocks, into: &[into] },
             Operation::Write { blocks, force_unit_access } => {
                 Command::Write { blocks, from: &[from], force_unit_access }
@@ -118,9 +118,12 @@ impl Channels {
             },
             Operation::Verify(blocks) => Command::Verify { blocks },
             Operation::WriteUncorrectable(blocks) => Command::WriteUncorrectable { blocks },
-            Operation::Copy { ranges, to, force_unit_access } => {
+            Operation::Copy { ranges, ref mut blocks, to, force_unit_access } => {
                 match copy_ranges(from, (ranges, to), namespace, &mut sources) {
-                    Ok(count) => Command::Copy { ranges: &sources[..count], to, force_unit_access },
+                    Ok(count) => {
+                        *blocks = sources[..count].iter().map(|range| range.count).sum();
+                        Command::Copy { ranges: &sources[..count], to, force_unit_access }
+                    }
                     Err(status) => return Some(status),
                 }
             }

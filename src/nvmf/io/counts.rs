@@ -9,6 +9,15 @@ use crate::spec::opcode::NvmOpcode;
 use crate::spec::status::{Status, StatusType};
 use crate::trace::{CommandCounts, CommandTrace, Fault, Kind};
 
+/// SMART Host Read Commands (NVM command set 1.2, section 1.4.2.8).
+const HOST_READS: [Kind; 3] = [Kind::Read, Kind::Compare, Kind::Copy];
+
+/// SMART Data Units Read Commands (NVM command set 1.2, section 1.4.2.7).
+const DATA_UNITS_READS: [Kind; 3] = [Kind::Read, Kind::Compare, Kind::Verify];
+
+/// User Data Out Commands (NVM command set 1.0, section 1.4.2.4).
+const USER_DATA_OUT: [Kind; 2] = [Kind::Write, Kind::Copy];
+
 /// Where one I/O reactor counts for the namespaces of a subsystem.
 #[derive(Debug, Default)]
 pub struct LaneCounts {
@@ -68,10 +77,11 @@ impl Counting for Counts {
     fn counts(&self) -> IoCounts {
         let mut sum = IoCounts::default();
         for (_, counts) in self.namespaces() {
-            sum.read_commands += counts.succeeded(Kind::Read) + counts.succeeded(Kind::Compare);
-            sum.write_commands += counts.succeeded(Kind::Write);
-            sum.read_bytes += counts.bytes(Kind::Read) + counts.bytes(Kind::Compare);
-            sum.written_bytes += counts.bytes(Kind::Write);
+            let completed = |kind| counts.succeeded(kind) + counts.failed(kind);
+            sum.read_commands += HOST_READS.map(completed).iter().sum::<u64>();
+            sum.write_commands += USER_DATA_OUT.map(completed).iter().sum::<u64>();
+            sum.read_bytes += DATA_UNITS_READS.map(|kind| counts.bytes(kind)).iter().sum::<u64>();
+            sum.written_bytes += USER_DATA_OUT.map(|kind| counts.bytes(kind)).iter().sum::<u64>();
             sum.media_errors += counts.media_errors;
         }
         sum
@@ -118,8 +128,10 @@ pub fn kind_of_refused(opcode: NvmOpcode) -> Kind {
     }
 }
 
-/// Whose fault a status names, as far as that is counted; none for success.
+/// Whose fault a status names, as far as that is counted; none for success. Data that differs from the host's is as it was
+/// stored: no error of the medium.
 pub fn fault_of(status: Status) -> Option<Fault> {
-    let fault = if status.kind() == StatusType::MEDIA { Fault::Media } else { Fault::Other };
+    let media = status.kind() == StatusType::MEDIA && !status.is(Status::COMPARE_FAILURE);
+    let fault = if media { Fault::Media } else { Fault::Other };
     (!status.is_success()).then_some(fault)
 }

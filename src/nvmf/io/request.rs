@@ -54,6 +54,8 @@ pub enum Operation {
     Copy {
         /// How many.
         ranges: usize,
+        /// The blocks of all of them; 0 until the list was read, at the hand-over.
+        blocks: u32,
         /// The first block to write.
         to: u64,
         /// Durable before it completes.
@@ -170,6 +172,19 @@ pub struct Request {
     pub operation: Operation,
     /// With which data.
     pub transfer: Transfer,
+}
+
+impl Request {
+    /// Bytes that the command moves between host and device, or has the device read or copy.
+    #[inline]
+    pub fn bytes(&self) -> u64 {
+        match self.operation {
+            Operation::Verify(Blocks { count, .. }) | Operation::Copy { blocks: count, .. } => {
+                u64::from(count) * u64::from(self.namespace.geometry.block_size)
+            }
+            _ => self.transfer.bytes().into(),
+        }
+    }
 }
 
 /// Judges a command of an I/O queue that came with `in_capsule` bytes of data.
@@ -337,7 +352,7 @@ fn copy(sqe: &Sqe, namespace: &Attached) -> Result<(Operation, u32), Status> {
         return Err(Status::COMMAND_SIZE_LIMIT_EXCEEDED.with_dnr());
     }
     let bytes = u32::try_from(ranges * size_of::<CopyRange>()).expect("256 ranges of 32 bytes at most");
-    Ok((Operation::Copy { ranges, to: sqe.starting_lba(), force_unit_access: dword.fua() }, bytes))
+    Ok((Operation::Copy { ranges, blocks: 0, to: sqe.starting_lba(), force_unit_access: dword.fua() }, bytes))
 }
 
 fn dataset(sqe: &Sqe) -> Result<(Operation, u32), Status> {

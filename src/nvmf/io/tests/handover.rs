@@ -42,7 +42,7 @@ impl Rig {
 
     fn submit(&mut self, sqe: &Sqe, from: Segment, into: SegmentMut) -> Option<Status> {
         let request = decode(sqe, from.len(), &self.namespaces, &LIMITS).unwrap();
-        self.channels.submit(1, &request.namespace, request.operation, from, into)
+        self.channels.submit(1, &request.namespace, &mut { request.operation }, from, into)
     }
 
     /// The first bytes of a namespace.
@@ -249,7 +249,7 @@ fn a_pending_command_completes_under_its_tag() {
     assert_eq!((channels.outstanding(), channels.wake()), (0, Wake::Never));
     for tag in [70_000, 70_001] {
         let none = (Segment::empty(), SegmentMut::empty());
-        assert_eq!(channels.submit(tag, &attached, Operation::Flush, none.0, none.1), None);
+        assert_eq!(channels.submit(tag, &attached, &mut Operation::Flush, none.0, none.1), None);
     }
     assert_eq!(channels.outstanding(), 2);
     assert_eq!(channels.wake(), Wake::At(clock.now() + Duration::from_millis(5)));
@@ -308,14 +308,19 @@ fn what_was_done_is_counted_by_lane_and_summed() {
     counts.lane(1).namespace(1).failed(Kind::Write, Fault::Media, 1);
     counts.lane(1).namespace(1).failed(Kind::Write, Fault::Other, 1);
     counts.lane(1).namespace(1).succeeded(Kind::Flush, 1, 0);
+    counts.lane(0).namespace(1).failed(Kind::Compare, Fault::Other, 1);
+    counts.lane(0).namespace(1).succeeded(Kind::Verify, 1, 1 << 20);
+    counts.lane(0).namespace(7).succeeded(Kind::Copy, 1, 8192);
+    counts.lane(1).namespace(7).failed(Kind::Copy, Fault::Other, 1);
+    counts.lane(1).namespace(7).succeeded(Kind::WriteZeroes, 1, 0);
     // One that came later, and one that cannot have come.
     counts.lane(1).namespace(2).succeeded(Kind::Read, 1, 512);
     counts.lane(1).namespace(257).succeeded(Kind::Read, 1, 512);
     let expected = IoCounts {
-        read_commands: 4,
-        write_commands: 1,
-        read_bytes: 2560,
-        written_bytes: 4096,
+        read_commands: 4 + 1 + 2,
+        write_commands: 1 + 2 + 2,
+        read_bytes: 2560 + (1 << 20),
+        written_bytes: 4096 + 8192,
         media_errors: 1,
     };
     assert_eq!(counts.counts(), expected);
@@ -329,7 +334,8 @@ fn statuses_are_faults_of_the_medium_or_not() {
     let rows = [
         (Status::SUCCESS, None),
         (Status::WRITE_FAULT, Some(Fault::Media)),
-        (Status::COMPARE_FAILURE.with_dnr(), Some(Fault::Media)),
+        (Status::UNRECOVERED_READ_ERROR, Some(Fault::Media)),
+        (Status::COMPARE_FAILURE.with_dnr(), Some(Fault::Other)),
         (Status::LBA_OUT_OF_RANGE, Some(Fault::Other)),
         (Status::RESERVATION_CONFLICT.with_dnr(), Some(Fault::Other)),
     ];
@@ -349,7 +355,7 @@ fn refused_commands_are_counted_as_what_they_would_have_been() {
         (NvmOpcode::DATASET_MANAGEMENT, Operation::Hint),
         (NvmOpcode::VERIFY, Operation::Verify(blocks)),
         (NvmOpcode::WRITE_UNCORRECTABLE, Operation::WriteUncorrectable(blocks)),
-        (NvmOpcode::COPY, Operation::Copy { ranges: 1, to: 0, force_unit_access: false }),
+        (NvmOpcode::COPY, Operation::Copy { ranges: 1, blocks: 0, to: 0, force_unit_access: false }),
     ];
     for (opcode, operation) in rows {
         assert_eq!(kind_of_refused(opcode), kind_of(operation));

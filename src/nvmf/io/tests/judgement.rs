@@ -262,13 +262,13 @@ fn right_commands_without_data_of_the_host_become_requests() {
         (
             changed(copy(MEMORY, 16), |sqe| sqe.cdw12.set(15 | 1 << 30)),
             0,
-            Operation::Copy { ranges: 16, to: 5, force_unit_access: true },
+            Operation::Copy { ranges: 16, blocks: 0, to: 5, force_unit_access: true },
             Transfer::FromHost(512),
         ),
         (
             sgl(copy(VOID, 1), SglDescriptor::in_capsule(0, 32)),
             32,
-            Operation::Copy { ranges: 1, to: 5, force_unit_access: false },
+            Operation::Copy { ranges: 1, blocks: 0, to: 5, force_unit_access: false },
             Transfer::InCapsule(32),
         ),
     ];
@@ -293,7 +293,7 @@ fn the_right_that_an_operation_needs_is_that_of_its_command() {
         (NvmOpcode::DATASET_MANAGEMENT, Operation::Hint),
         (NvmOpcode::FLUSH, Operation::Flush),
         // Of its source it needs the right to read: it is on the same namespace, and whoever may write may read.
-        (NvmOpcode::COPY, Operation::Copy { ranges: 1, to: 0, force_unit_access }),
+        (NvmOpcode::COPY, Operation::Copy { ranges: 1, blocks: 0, to: 0, force_unit_access }),
     ];
     for (opcode, operation) in rows {
         let group = reservation::nvm_group(opcode).unwrap();
