@@ -1,5 +1,8 @@
 //! Every I/O command, with and without digests and flow control, against memory.
 
+use std::sync::Arc;
+
+use corelane::bdev::Malloc;
 use corelane::initiator::command;
 use corelane::spec::nvm::DatasetRange;
 use corelane::spec::status::Status;
@@ -93,4 +96,27 @@ fn a_full_queue_of_reads_and_writes_is_answered() {
         rig.until("all completions", |rig| rig.hosts[IO].completions.len() == 127);
         assert!(rig.hosts[IO].completions.iter().all(|cqe| cqe.status().is_success()));
     }
+}
+
+#[test]
+fn commands_without_data_take_as_many_blocks_as_they_can_name() {
+    const BLOCKS: u32 = 1 << 16;
+    let mut rig = Rig::connected(&settings(), &Wish::default(), |_| {
+        Arc::new(Malloc::new("large", 512 << 20, 4096).expect("memory"))
+    });
+    let mut run = |sqe, status| {
+        rig.hosts[IO].plain(1, sqe);
+        assert_eq!(rig.completion(IO), (1, status));
+    };
+    run(command::write_uncorrectable(1, 7, BLOCKS), Status::SUCCESS);
+    run(command::verify(1, 0, BLOCKS), Status::UNRECOVERED_READ_ERROR);
+    run(command::write_zeroes(1, 7, BLOCKS, false), Status::SUCCESS);
+    run(command::verify(1, 0, BLOCKS), Status::SUCCESS);
+    run(command::verify(1, BLOCKS.into(), BLOCKS), Status::SUCCESS);
+    run(command::verify(1, u64::from(BLOCKS) + 1, BLOCKS), Status::LBA_OUT_OF_RANGE.with_dnr());
+    // While so much is cleared, in many turns, the queue goes on.
+    rig.hosts[IO].plain(2, command::write_zeroes(1, 0, BLOCKS, true));
+    rig.hosts[IO].read(3, command::read(1, u64::from(BLOCKS), 1), 4096);
+    assert_eq!(rig.completion(IO), (3, Status::SUCCESS));
+    assert_eq!(rig.completion(IO), (2, Status::SUCCESS));
 }

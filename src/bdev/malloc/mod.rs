@@ -38,6 +38,9 @@ const CLEAR_BYTES_MAX: usize = 4 << 20;
 /// Ranges that wait to be cleared on one channel.
 const BACKLOG_MAX: usize = 1024;
 
+/// Bytes that one call clears where no more ranges can wait; more than that is [`BdevError::Busy`] then.
+const LATE_BYTES_MAX: usize = 32 << 20;
+
 /// A block device in memory: hugepages when there are enough, otherwise ordinary pages, of which
 /// none is used before it is written and which deallocation gives back.
 #[derive(Debug)]
@@ -222,13 +225,17 @@ impl MallocChannel {
     }
 
     /// Clears a little at once. More than that waits for `poll`; if there is no room to wait, it is late
-    /// rather than refused.
+    /// rather than refused, unless others would be late for it.
     fn clear(&mut self, tag: Tag, ranges: &[Blocks]) -> Result<Submitted, BdevError> {
         let mut total = 0;
         for &blocks in ranges {
             total += self.bytes(blocks)?.len();
         }
-        if total <= CLEAR_BYTES_MAX || ranges.len() > BACKLOG_MAX - self.backlog.len() {
+        let no_room = ranges.len() > BACKLOG_MAX - self.backlog.len();
+        if no_room && total > LATE_BYTES_MAX {
+            return Err(BdevError::Busy);
+        }
+        if total <= CLEAR_BYTES_MAX || no_room {
             for &blocks in ranges {
                 self.zero(self.bytes(blocks)?);
                 self.unreadable.clear(blocks);
@@ -282,7 +289,7 @@ impl Channel for MallocChannel {
     }
 
     fn wake(&self) -> Wake {
-        Wake::Never
+        if self.pending == 0 { Wake::Never } else { Wake::Soon }
     }
 
     fn expect_write(&self, blocks: Blocks) {

@@ -20,6 +20,9 @@ use crate::spec::sqe::{Psdt, Sqe};
 /// Blocks of one command (NVM command set 1.0, section 3.2.4: NLB).
 const BLOCKS_MAX: u64 = 1 << 16;
 
+/// A command without data has no more parts than the slots divided by this: others have room beside it.
+const PARTS_SHARE: usize = 4;
+
 /// A command that names one range of blocks.
 #[derive(Clone, Copy)]
 struct Span {
@@ -160,7 +163,10 @@ impl<D: Device> QueuePair<D> {
         if span.blocks == 0 {
             return Err(SubmitError::Length);
         }
-        let per = (bytes_max >> shift).clamp(1, BLOCKS_MAX);
+        // The limit only recommends, since the command is supported: not many small parts that fill the queue.
+        let parts_max = (self.slots.len() / PARTS_SHARE).max(1) as u64;
+        let least = u64::from(span.blocks).div_ceil(parts_max);
+        let per = (bytes_max >> shift).max(least).clamp(1, BLOCKS_MAX);
         self.split(tag, span, u32::try_from(per).unwrap_or(u32::MAX), None, false)
     }
 

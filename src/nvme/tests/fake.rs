@@ -12,10 +12,11 @@ use crate::nvme::{Device, Iova, MapError, ResetError};
 use crate::spec::cqe::Cqe;
 use crate::spec::event::AsyncEvent;
 use crate::spec::identify::Cns;
+use crate::spec::identify::command_set::NvmController;
 use crate::spec::identify::controller::{IdentifyController, Oncs};
 use crate::spec::identify::namespace::{IdentifyNamespace, LbaFormat};
 use crate::spec::opcode::{AdminOpcode, NvmOpcode};
-use crate::spec::register::{Aqa, Cap, Cc, Csts, DOORBELLS, Property, Shutdown, ShutdownStatus};
+use crate::spec::register::{Aqa, Cap, Cc, Csts, DOORBELLS, Property, Shutdown, ShutdownStatus, Vs};
 use crate::spec::sqe::Sqe;
 use crate::spec::status::Status;
 
@@ -45,6 +46,7 @@ pub(crate) struct Inside {
     pub(crate) holds: bool,
     pub(crate) held: VecDeque<(u16, Sqe)>,
     pub(crate) mdts: u8,
+    pub(crate) wzsl: u8,
     pub(crate) sgls: u32,
     pub(crate) oncs: Oncs,
     pub(crate) blocks: u64,
@@ -93,6 +95,7 @@ impl Fake {
             holds: false,
             held: VecDeque::new(),
             mdts: 0,
+            wzsl: 0,
             sgls: 0,
             oncs: Oncs::from_bits(0x1ff),
             blocks: 1 << 20,
@@ -206,11 +209,19 @@ impl Inside {
                 page.sn = *b"SERIAL              ";
                 page.nn.set(8);
                 page.mdts = self.mdts;
+                if self.wzsl > 0 {
+                    page.ver.set(Vs::new().with_mjr(2).into_bits());
+                }
                 page.sgls.set(self.sgls);
                 page.oncs.set(self.oncs.into_bits());
                 page.oaes.set(1 << 8);
                 page.acl_z = 3;
                 page.aerl_z = 3;
+                self.write(to, page.as_bytes());
+            }
+            Cns::COMMAND_SET_CONTROLLER => {
+                let mut page = NvmController::new_zeroed();
+                page.wzsl = self.wzsl;
                 self.write(to, page.as_bytes());
             }
             Cns::ACTIVE_NAMESPACES => {

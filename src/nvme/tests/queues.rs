@@ -124,6 +124,31 @@ fn a_long_command_is_split_and_completes_once_with_the_worst() {
 }
 
 #[test]
+fn what_moves_no_data_is_split_as_the_controller_recommends_and_into_a_few_parts_at_most() {
+    // 64 KiB.
+    let device = Fake::new();
+    device.inside().wzsl = 4;
+    let (mut rig, mut pair) = holding(device, &options());
+    let parts =
+        |rig: &Rig| held(rig).iter().map(|sqe| (sqe.starting_lba(), sqe.blocks())).collect::<Vec<_>>();
+    for (blocks, expected) in [
+        (300, vec![(100, 128), (228, 128), (356, 44)]),
+        // A quarter of 15 slots.
+        (1 << 16, vec![(100, 21_846), (21_946, 21_846), (43_792, 21_844)]),
+    ] {
+        let zeroes = IoCommand::WriteZeroes { nsid: 1, slba: 100, blocks, deallocate: false, fua: false };
+        pair.submit(7, &zeroes).unwrap();
+        pair.commit();
+        rig.run(MOMENT);
+        assert_eq!(parts(&rig), expected);
+        while !held(&rig).is_empty() {
+            rig.device.answer(0, Status::SUCCESS);
+        }
+        assert_eq!(rig.run_with(&mut pair, MOMENT), [(7, Ok(0))]);
+    }
+}
+
+#[test]
 fn lengths_that_do_not_fit_the_blocks_are_refused() {
     let (rig, mut pair) = holding(Fake::new(), &options());
     let into = [rig.memory.segment_mut(0..4096)];

@@ -25,8 +25,8 @@ pub use request::{Limits, Operation, Request, Transfer, decode};
 pub const DATASET_RANGES_MAX: usize = 8;
 /// Bytes of one Dataset Management range that the target carries out (DMRSL): deallocation must not hold up a reactor.
 pub const DATASET_RANGE_BYTES_MAX: u64 = 4 << 20;
-/// Bytes of one Write Zeroes, Verify or Write Uncorrectable command that the target accepts (WZSL, VSL, WUSL), as a power
-/// of two of 4 KiB pages: 1 MiB.
+/// Bytes of one Write Zeroes, Verify or Write Uncorrectable command that the target recommends (WZSL, VSL, WUSL), as a power
+/// of two of 4 KiB pages: 1 MiB. Longer ones are carried out, and take longer.
 pub const BLOCKS_SIZE_LOG2_PAGES: u8 = 8;
 /// Source ranges of one Copy command that the target accepts (MSRC), where the device takes as many.
 pub const COPY_RANGES_MAX: usize = 16;

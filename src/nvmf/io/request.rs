@@ -4,15 +4,13 @@
 //! most what the SGL says, and at most MDTS.
 
 use crate::bdev::Blocks;
-use crate::nvmf::io::{Attached, BLOCKS_SIZE_LOG2_PAGES, Namespaces, copy_limits};
+use crate::nvmf::io::{Attached, Namespaces, copy_limits};
 use crate::reservation;
 use crate::spec::NSID_ALL;
 use crate::spec::nvm::{CopyRange, DatasetRange};
 use crate::spec::opcode::NvmOpcode;
 use crate::spec::sqe::{Fused, Psdt, Sqe};
 use crate::spec::status::Status;
-
-const PAGE_BYTES: u64 = 4096;
 
 /// What a queue pair allows.
 #[derive(Clone, Copy, Debug)]
@@ -316,7 +314,8 @@ fn blocks(sqe: &Sqe, namespace: &Attached, limits: &Limits) -> Result<(Operation
     Ok((operation, bytes))
 }
 
-/// The commands that name blocks and move no data.
+/// The commands that name blocks and move no data: as many blocks as a command can name. VSL, WZSL and WUSL only recommend
+/// where the command is supported (NVM command set 1.0, sections 3.2.5, 3.2.7 and 3.2.8).
 fn unmoved(sqe: &Sqe, namespace: &Attached) -> Result<Operation, Status> {
     let features = namespace.geometry.features;
     let supported = match sqe.nvm_opcode() {
@@ -328,10 +327,6 @@ fn unmoved(sqe: &Sqe, namespace: &Attached) -> Result<Operation, Status> {
         return Err(Status::INVALID_OPCODE.with_dnr());
     }
     let blocks = range(sqe, namespace)?;
-    let bytes = u64::from(blocks.count) * u64::from(namespace.geometry.block_size);
-    if bytes > PAGE_BYTES << BLOCKS_SIZE_LOG2_PAGES {
-        return Err(Status::INVALID_FIELD.with_dnr());
-    }
     let (deallocate, force_unit_access) = (sqe.deallocate(), sqe.force_unit_access());
     Ok(match sqe.nvm_opcode() {
         NvmOpcode::VERIFY => Operation::Verify(blocks),

@@ -168,3 +168,22 @@ fn a_flush_that_failed_is_the_last_that_is_believed() {
     assert_eq!(rig.run(&Command::WriteZeroes { blocks, deallocate: false, force_unit_access: true }), failed);
     assert_eq!(rig.write(0, 1, 9), Ok(()));
 }
+
+#[test]
+fn as_many_blocks_as_a_command_can_name_are_verified_and_cleared() {
+    for directory in directories() {
+        let (file, _) = device(directory.path(), 512, (1 << 16) + 2);
+        let mut rig = Rig::new(&file);
+        for first in [0, 1, 1 << 16, (1 << 16) + 1] {
+            rig.write(first, 1, 0x5A).unwrap();
+        }
+        let blocks = Blocks { first: 1, count: 1 << 16 };
+        rig.run(&Command::Verify { blocks }).unwrap();
+        for (deallocate, force_unit_access) in [(false, true), (true, false)] {
+            rig.run(&Command::WriteZeroes { blocks, deallocate, force_unit_access }).unwrap();
+            for (first, fill) in [(0, 0x5A), (1, 0), (1 << 16, 0), ((1 << 16) + 1, 0x5A)] {
+                assert_eq!(rig.read(first, 1).unwrap(), [fill; 512], "{first}");
+            }
+        }
+    }
+}

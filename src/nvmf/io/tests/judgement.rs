@@ -95,7 +95,6 @@ fn wrong_commands_get_their_status() {
         ("a block more than MDTS", read(MEMORY, 0, 257), 0, Status::INVALID_FIELD),
         ("4 KiB more than MDTS", write(VOID, 0, 33), 0, Status::INVALID_FIELD),
         ("65,536 blocks of 4 KiB", read(VOID, 0, 1 << 16), 0, Status::INVALID_FIELD),
-        ("a page more than WZSL", zeroes(VOID, 0, 257), 0, Status::INVALID_FIELD),
         ("compare", on_blocks(NvmOpcode::COMPARE, BARE, 0, 1), 0, Status::INVALID_OPCODE),
         ("write zeroes", zeroes(BARE, 0, 1), 0, Status::INVALID_OPCODE),
         ("keyed SGL", sgl(read(MEMORY, 0, 1), keyed), 0, Status::SGL_TYPE_INVALID),
@@ -226,8 +225,6 @@ fn wrong_commands_without_data_of_the_host_get_their_status() {
         ("copy", copy(BARE, 1), 0, Status::INVALID_OPCODE),
         ("verify beyond", on_blocks(VERIFY, MEMORY, 2047, 2), 0, Status::LBA_OUT_OF_RANGE),
         ("uncorrectable beyond", on_blocks(UNCORRECTABLE, MEMORY, 2048, 1), 0, Status::LBA_OUT_OF_RANGE),
-        ("a page more than VSL", on_blocks(VERIFY, VOID, 0, 257), 0, Status::INVALID_FIELD),
-        ("a page more than WUSL", on_blocks(UNCORRECTABLE, LARGE, 0, 257), 0, Status::INVALID_FIELD),
         ("a range more than MSRC", copy(MEMORY, 17), 0, Status::COMMAND_SIZE_LIMIT_EXCEEDED),
         ("ranges of a format that is not there", copy_format(1), 0, Status::INVALID_FIELD),
         (
@@ -253,6 +250,24 @@ fn right_commands_without_data_of_the_host_become_requests() {
     let blocks = |first, count| Blocks { first, count };
     let rows = [
         (on_blocks(VERIFY, VOID, 7, 256), 0, Operation::Verify(blocks(7, 256)), Transfer::None),
+        // More than VSL, WZSL and WUSL, which only recommend.
+        (on_blocks(VERIFY, VOID, 7, 1 << 16), 0, Operation::Verify(blocks(7, 1 << 16)), Transfer::None),
+        (
+            zeroes(VOID, 7, 1 << 16),
+            0,
+            Operation::WriteZeroes {
+                blocks: blocks(7, 1 << 16),
+                deallocate: false,
+                force_unit_access: false,
+            },
+            Transfer::None,
+        ),
+        (
+            on_blocks(UNCORRECTABLE, LARGE, 0, 257),
+            0,
+            Operation::WriteUncorrectable(blocks(0, 257)),
+            Transfer::None,
+        ),
         (
             on_blocks(UNCORRECTABLE, MEMORY, 1, 2047),
             0,
