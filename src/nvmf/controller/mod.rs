@@ -1,6 +1,7 @@
 //! One controller: an association with a host, from the Connect of its admin queue until all its queues are
 //! closed.
 
+mod deadlines;
 mod events;
 mod flushing;
 mod keep_alive;
@@ -22,7 +23,6 @@ use std::collections::VecDeque;
 use std::mem::offset_of;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use corelane_reactors::clock::Time;
 
@@ -45,10 +45,6 @@ use crate::spec::opcode::{AdminOpcode, FabricsType};
 use crate::spec::register::{Cc, Csts, Property, Shutdown};
 use crate::spec::sqe::Sqe;
 use crate::spec::status::Status;
-
-/// How long an association outlives a controller that is not enabled: no less than two minutes (NVMe base 2.1, section
-/// 3.3.2.1).
-const ASSOCIATION: Duration = Duration::from_secs(120);
 
 /// Abort commands that are under way at once, 0-based (ACL).
 pub const ACL_Z: u8 = 3;
@@ -299,47 +295,6 @@ impl Controller {
     /// Whether nothing of the association is left.
     pub(super) fn is_gone(&self) -> bool {
         self.admin_queue == AdminQueue::Closed && self.queues.is_empty()
-    }
-
-    /// When something must be done although nothing comes.
-    pub(super) fn deadline(&self) -> Option<Time> {
-        let given_up = self.given_up().map(|(at, _)| at);
-        given_up.into_iter().chain(self.lifecycle.deadline()).min()
-    }
-
-    /// When the association is given up if nothing comes, and why.
-    fn given_up(&self) -> Option<(Time, &'static str)> {
-        if self.admin_queue != AdminQueue::Open {
-            return None;
-        }
-        // Only who is ready can be kept alive (section 3.9.2); the other states have limits of their own.
-        let timer = self.keep_alive.deadline().filter(|_| self.lifecycle.is_ready());
-        let silent = timer.map(|at| (at, "the keep alive timer expired"));
-        let idle = self.idle_since.map(|since| (since + ASSOCIATION, "the controller is not enabled"));
-        silent.into_iter().chain(idle).min()
-    }
-
-    /// Acts on the deadlines that have passed. Returns why the association is given up, if it is.
-    pub(super) fn tick(&mut self, now: Time, actions: &mut VecDeque<Action>) -> Option<&'static str> {
-        if self.lifecycle.deadline().is_some_and(|deadline| deadline <= now) {
-            if matches!(self.lifecycle, Lifecycle::Flushing { .. }) {
-                let (host, cntlid) = (&self.host.nqn, self.cntlid);
-                tracing::error!(%host, cntlid, "what devices have cached is not durable in time: a shutdown fails");
-            }
-            self.happen(now, Event::Overdue, actions);
-        }
-        let (_, why) = self.given_up().filter(|(at, _)| *at <= now)?;
-        self.expel(now, actions);
-        Some(why)
-    }
-
-    /// Ends the association, whatever the host does.
-    pub(super) fn expel(&mut self, now: Time, actions: &mut VecDeque<Action>) {
-        if self.admin_queue == AdminQueue::Open {
-            self.admin_queue = AdminQueue::Closing;
-            self.happen(now, Event::AssociationLost, actions);
-            actions.push_back(Action::CloseAdmin { controller: self.id });
-        }
     }
 
     /// An Asynchronous Event Request.
