@@ -40,8 +40,7 @@ impl IoQueue {
         };
         command.stage = executing(Some(buffer), None);
         let tag = tag(link.socket, slot);
-        let Request { namespace, operation, .. } = &mut command.request;
-        match services.channels.submit(tag, namespace, operation, from, into) {
+        match services.channels.submit(tag, &mut command.request, from, into) {
             None => self.executing += 1,
             Some(status) => {
                 let Some(Command { stage: Stage::Executing { buffer, .. }, request, .. }) =
@@ -114,8 +113,7 @@ impl IoQueue {
             return self.reserve(link, services, command.mark, command.request, from, None);
         }
         let tag = tag(link.socket, slot);
-        let Request { namespace, operation, .. } = &mut command.request;
-        match services.channels.submit(tag, namespace, operation, from, SegmentMut::empty()) {
+        match services.channels.submit(tag, &mut command.request, from, SegmentMut::empty()) {
             Some(status) => self.answer(link, services, command.mark, &command.request, None, status),
             None => {
                 self.slots.insert(command);

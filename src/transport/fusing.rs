@@ -327,8 +327,7 @@ impl IoQueue {
         };
         command.stage = executing(buffer, lease);
         let tag = tag(link.socket, slot);
-        let Request { namespace, operation, .. } = &mut request;
-        services.channels.submit(tag, namespace, operation, from, SegmentMut::empty())
+        services.channels.submit(tag, &mut request, from, SegmentMut::empty())
     }
 
     /// The Compare is done: writes, if it is to.

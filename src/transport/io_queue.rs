@@ -364,6 +364,7 @@ impl IoQueue {
         if let Operation::Read(blocks) = request.operation
             && !link.connection.has_data_digest()
             && !services.is_barred(&request)
+            && !request.commits_first
             && let Some(lent) = services.channels.lend(&request.namespace, blocks)
         {
             self.tally(services, mark, &request, lent.len() as u64, Status::SUCCESS);

@@ -8,6 +8,7 @@ mod commands;
 mod copies;
 mod counting;
 mod drain;
+mod durable;
 mod endings;
 mod engines;
 mod escalation;

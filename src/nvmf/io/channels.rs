@@ -7,6 +7,7 @@ use corelane_reactors::poller::Wake;
 use crate::bdev::{Access, Bdev, BdevError, Blocks, Channel, Command, Home, OpenError, Submitted, Tag};
 use crate::mem::{Segment, SegmentMut};
 use crate::nvmf::io::blocks::{copy_ranges, dataset_ranges};
+use crate::nvmf::io::committing::Committing;
 use crate::nvmf::io::{Attached, COPY_RANGES_MAX, DATASET_RANGES_MAX, Operation, Place, Request};
 use crate::nvmf::namespace::Namespace;
 use crate::spec::status::Status;
@@ -28,6 +29,7 @@ pub struct Channels {
     open: Vec<Open>,
     /// Copies that failed on the way, the newest first, and how many ranges they had copied: until they are asked for.
     copied: Vec<(u64, u8)>,
+    pub(super) committing: Committing,
 }
 
 impl std::fmt::Debug for Channels {
@@ -89,11 +91,28 @@ impl Channels {
     pub fn submit(
         &mut self,
         tag: u64,
-        namespace: &Attached,
-        operation: &mut Operation,
+        request: &mut Request,
         from: Segment,
         into: SegmentMut,
     ) -> Option<Status> {
+        if request.commits_first {
+            self.commit_first(tag, request, from, into)
+        } else {
+            self.begin(tag, request, from, into)
+        }
+    }
+
+    /// As [`Channels::submit`], of what needs nothing before.
+    #[inline]
+    pub(super) fn begin(
+        &mut self,
+        tag: u64,
+        request: &mut Request,
+        from: Segment,
+        into: SegmentMut,
+    ) -> Option<Status> {
+        let Request { namespace, operation, .. } = request;
+        let namespace = &*namespace;
         let open = &mut self.open[namespace.channel];
         let mut ranges = [Blocks { first: 0, count: 0 }; DATASET_RANGES_MAX];
         let mut sources = [Blocks { first: 0, count: 0 }; COPY_RANGES_MAX];
@@ -147,6 +166,11 @@ impl Channels {
             return Some(Status::SUCCESS);
         }
         let Ok(index) = self.open(bdev) else { return Some(Status::INTERNAL_ERROR) };
+        self.flush_channel(tag, index)
+    }
+
+    /// Has the bdev of a channel make durable what it has cached.
+    pub(super) fn flush_channel(&mut self, tag: u64, index: usize) -> Option<Status> {
         let open = &mut self.open[index];
         match open.channel.submit(Tag(tag), &Command::Flush) {
             Submitted::Done(result) => Some(status_of(result)),
@@ -173,10 +197,13 @@ impl Channels {
     /// Completes what is ready, one batch a channel; returns how many commands that were.
     pub fn poll(&mut self, mut done: impl FnMut(u64, Status)) -> usize {
         let mut completed = 0;
-        let Self { open, copied, .. } = self;
+        let Self { open, copied, committing, .. } = self;
         for open in open {
             if open.channel.outstanding() > 0 {
                 completed += open.channel.poll(&mut |tag, result| {
+                    if committing.is_flushed(tag.0, result.is_ok()) {
+                        return;
+                    }
                     if let Err(BdevError::Copied { ranges, .. }) = result {
                         // A device may say so of what is no copy: then nobody asks.
                         copied.truncate(COPIED_MAX - 1);
@@ -186,6 +213,7 @@ impl Channels {
                 });
             }
         }
+        self.go_on(done);
         completed
     }
 

@@ -8,6 +8,7 @@
 mod attached;
 mod blocks;
 mod channels;
+mod committing;
 mod counts;
 mod place;
 mod request;

@@ -170,6 +170,8 @@ pub struct Request {
     pub operation: Operation,
     /// With which data.
     pub transfer: Transfer,
+    /// What it reads is to be on the medium before (FUA of Read, Compare and Verify), and the device has a volatile cache.
+    pub commits_first: bool,
 }
 
 impl Request {
@@ -242,7 +244,9 @@ pub fn decode(
         Operation::Read(_) => to_host(sqe, bytes)?,
         _ => from_host(sqe, bytes, in_capsule)?,
     };
-    Ok(Request { namespace, operation, transfer })
+    let reads = matches!(operation, Operation::Read(_) | Operation::Compare(_) | Operation::Verify(_));
+    let commits_first = namespace.geometry.volatile_write_cache && sqe.force_unit_access() && reads;
+    Ok(Request { namespace, operation, transfer, commits_first })
 }
 
 /// Transfers over fabrics are described by SGLs.
@@ -277,7 +281,7 @@ fn reservation(
             to_host(sqe, bytes)?
         }
     };
-    Ok(Request { namespace, operation, transfer })
+    Ok(Request { namespace, operation, transfer, commits_first: false })
 }
 
 /// The namespace of a command. None is for all namespaces at once, which is an invalid field (base 2.1, figure 92), but for

@@ -11,8 +11,8 @@ use super::{BARE, LARGE, LIMITS, MEMORY, VOID, memory, namespaces, on_blocks};
 use crate::bdev::{Access, Bdev, BdevError, Blocks, Delay, Delays, Home};
 use crate::mem::{self, Extent, Segment, SegmentMut};
 use crate::nvmf::io::{
-    Attached, Channels, Counts, DATASET_RANGE_BYTES_MAX, Namespaces, Operation, decode, fault_of, kind_of,
-    kind_of_refused, status_of,
+    Attached, Channels, Counts, DATASET_RANGE_BYTES_MAX, Namespaces, Operation, Request, Transfer, decode,
+    fault_of, kind_of, kind_of_refused, status_of,
 };
 use crate::nvmf::subsystem::{Counting, IoCounts};
 use crate::spec::nvm::{CopyRange, DatasetRange};
@@ -41,8 +41,8 @@ impl Rig {
     }
 
     fn submit(&mut self, sqe: &Sqe, from: Segment, into: SegmentMut) -> Option<Status> {
-        let request = decode(sqe, from.len(), &self.namespaces, &LIMITS).unwrap();
-        self.channels.submit(1, &request.namespace, &mut { request.operation }, from, into)
+        let mut request = decode(sqe, from.len(), &self.namespaces, &LIMITS).unwrap();
+        self.channels.submit(1, &mut request, from, into)
     }
 
     /// The first bytes of a namespace.
@@ -249,7 +249,9 @@ fn a_pending_command_completes_under_its_tag() {
     assert_eq!((channels.outstanding(), channels.wake()), (0, Wake::Never));
     for tag in [70_000, 70_001] {
         let none = (Segment::empty(), SegmentMut::empty());
-        assert_eq!(channels.submit(tag, &attached, &mut Operation::Flush, none.0, none.1), None);
+        let (operation, transfer) = (Operation::Flush, Transfer::None);
+        let mut flush = Request { namespace: attached, operation, transfer, commits_first: false };
+        assert_eq!(channels.submit(tag, &mut flush, none.0, none.1), None);
     }
     assert_eq!(channels.outstanding(), 2);
     assert_eq!(channels.wake(), Wake::At(clock.now() + Duration::from_millis(5)));
