@@ -40,7 +40,7 @@ struct Slot {
 pub(super) struct Lane {
     space: Space,
     blocks: u32,
-    seed: u64,
+    run: u64,
     reads_percent: u8,
     slots: Box<[Slot]>,
     memory: Box<[SegmentMut]>,
@@ -60,11 +60,11 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    /// Lane `number` of all; its data lies at `range` of `extent`, a stretch of `stride` bytes for each slot.
+    /// Lane `number` of all, in the run of this number; its data lies at `range` of `extent`, a stretch of `stride` bytes for each slot.
     pub(super) fn new(
         plan: &Plan,
         space: &Space,
-        number: usize,
+        (run, number): (u64, usize),
         (extent, start, stride): (&Arc<Extent>, usize, usize),
         stats: Arc<LaneStats>,
     ) -> Self {
@@ -76,7 +76,7 @@ impl Lane {
         let mut lane = Self {
             space: *space,
             blocks: plan.blocks(space),
-            seed: plan.seed,
+            run,
             reads_percent: plan.reads_percent,
             slots: vec![slot; usize::from(plan.depth)].into(),
             memory: (0..plan.depth)
@@ -102,7 +102,7 @@ impl Lane {
         for segment in &self.memory {
             for range in pieces(segment.len(), self.scratch.len()) {
                 let stamp =
-                    Stamp { seed: self.seed, nsid: self.space.nsid, lba: self.random.next(), generation: 0 };
+                    Stamp { run: self.run, nsid: self.space.nsid, lba: self.random.next(), generation: 0 };
                 stamp.fill(&mut self.scratch);
                 mem::copy_in(&self.scratch, segment.slice(range));
             }
@@ -279,7 +279,7 @@ impl Lane {
     }
 
     fn stamp(&self, lba: u64, generation: u32) -> Stamp {
-        Stamp { seed: self.seed, nsid: self.space.nsid, lba, generation }
+        Stamp { run: self.run, nsid: self.space.nsid, lba, generation }
     }
 }
 

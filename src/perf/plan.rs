@@ -50,7 +50,7 @@ pub struct Plan {
     pub rate: Option<u64>,
     /// Write blocks that can be told apart, and check what is read.
     pub verify: bool,
-    /// What places and patterns are made from.
+    /// What places are made from: the same seed, the same places in the same order.
     pub seed: u64,
     /// Time limit of each command.
     pub timeout: Duration,

@@ -8,6 +8,7 @@ use corelane_reactors::clock::Clock;
 use corelane_reactors::group::{Group, JoinError, Layout, LayoutError};
 use corelane_reactors::idle::IdlePolicy;
 use corelane_reactors::poller::Phase as TurnPhase;
+use uuid::Uuid;
 
 use crate::mem::{Extent, ExtentError};
 use crate::perf::generator::Generator;
@@ -87,6 +88,8 @@ pub fn run<T: Target>(
     let group = Group::new(&layout, IdlePolicy::Spin, Clock::real())?;
     let shared = Arc::new(Shared::default());
     let target = Arc::new(target);
+    // From the kernel's source of chance: no two runs write the same blocks, whatever their seeds.
+    let (number_of_run, _) = Uuid::new_v4().as_u64_pair();
     let mut cores = Vec::new();
     for (index, &reactor) in group.io().iter().enumerate() {
         let lanes: Vec<usize> = plan.lanes(index).collect();
@@ -102,7 +105,7 @@ pub fn run<T: Target>(
             let port = target.port(reactor, lanes.len(), &memory)?;
             let made = lanes.iter().enumerate().map(|(index, &lane)| {
                 let place: (&Arc<Extent>, usize, usize) = (&memory, index * lane_bytes, stride);
-                Lane::new(&plan, &space, lane, place, Arc::clone(&core.lanes[index]))
+                Lane::new(&plan, &space, (number_of_run, lane), place, Arc::clone(&core.lanes[index]))
             });
             let made = made.collect();
             let generator = Generator::new(port, made, &plan, shared, core, clock);

@@ -1,10 +1,12 @@
-//! Blocks that say what they are: seed, namespace, address, generation and a CRC32C in front, and behind it bytes that
+//! Blocks that say what they are: run, namespace, address, generation and a CRC32C in front, and behind it bytes that
 //! follow from all of them. Does no I/O.
 //!
 //! ```text
 //!   0       8     16      20          24      28     32
-//!   | seed  | lba | nsid  | generation | magic | crc  | words ...
+//!   | run   | lba | nsid  | generation | magic | crc  | words ...
 //! ```
+//!
+//! The run is a number that no other run has: what an earlier one left is never taken for what this one wrote.
 //!
 //! A block is right when its head is right and its CRC, which covers all the rest, matches. Only a block that is wrong is
 //! made once more, to say where it differs.
@@ -24,7 +26,8 @@ const CANDIDATES_MAX: u32 = 8;
 /// What a block says it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
-    pub(super) seed: u64,
+    /// The number of the run that wrote it.
+    pub(super) run: u64,
     pub(super) nsid: u32,
     pub(super) lba: u64,
     /// The how-many-eth write of this block it is, from 1.
@@ -70,7 +73,9 @@ pub enum Meaning {
         /// Where it belongs.
         lba: u64,
     },
-    /// Nothing that this run has written.
+    /// An intact block of another run: old data, where this run has written.
+    OtherRun,
+    /// Nothing that any run has written.
     Foreign,
 }
 
@@ -97,6 +102,7 @@ impl fmt::Display for Meaning {
                 )
             }
             Self::Misplaced { lba } => write!(out, "the block of LBA {lba}"),
+            Self::OtherRun => out.write_str("an old block: another run wrote it"),
             Self::Foreign => out.write_str("not what this run wrote"),
         }
     }
@@ -111,13 +117,13 @@ impl Stamp {
         assert!(block.len() > HEAD_BYTES);
         assert!(block.len().is_multiple_of(8));
         let (head, words) = block.split_at_mut(HEAD_BYTES);
-        head[0..8].copy_from_slice(&self.seed.to_le_bytes());
+        head[0..8].copy_from_slice(&self.run.to_le_bytes());
         head[8..16].copy_from_slice(&self.lba.to_le_bytes());
         head[16..20].copy_from_slice(&self.nsid.to_le_bytes());
         head[20..24].copy_from_slice(&self.generation.to_le_bytes());
         head[24..28].copy_from_slice(&MAGIC.to_le_bytes());
         let start =
-            mix(self.seed ^ mix(self.lba) ^ mix(u64::from(self.generation) << 32 | u64::from(self.nsid)));
+            mix(self.run ^ mix(self.lba) ^ mix(u64::from(self.generation) << 32 | u64::from(self.nsid)));
         for (word, number) in words.as_chunks_mut::<8>().0.iter_mut().zip(0_u64..) {
             *word = mix(start.wrapping_add(number)).to_le_bytes();
         }
@@ -132,7 +138,7 @@ impl Stamp {
         if word(24)? != MAGIC || block.len() <= HEAD_BYTES || word(CRC_AT)? != checksum(block) {
             return None;
         }
-        Some(Self { seed: long(0)?, lba: long(8)?, nsid: word(16)?, generation: word(20)? })
+        Some(Self { run: long(0)?, lba: long(8)?, nsid: word(16)?, generation: word(20)? })
     }
 
     /// Whether nobody but a load generator wrote this block: it is one of these blocks, of any run, or all zeros.
@@ -167,7 +173,8 @@ impl Stamp {
             }
         }
         let Some(mut closest) = closest else { unreachable!("a range of generations is never empty") };
-        match read.filter(|read| read.seed == self.seed && read.nsid == self.nsid) {
+        match read.filter(|read| read.run != self.run || read.nsid == self.nsid) {
+            Some(read) if read.run != self.run => closest.meaning = Meaning::OtherRun,
             Some(read) if read.lba != self.lba => closest.meaning = Meaning::Misplaced { lba: read.lba },
             Some(read) if read.generation < *generations.start() => {
                 let acknowledged = *generations.start();

@@ -147,7 +147,7 @@ pub(in crate::cli) struct PerfArguments {
     /// For how long a lost connection is tried to be made again; 0s: not at all.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time)]
     pub(super) reconnect_for: Duration,
-    /// What places and patterns are made from.
+    /// What places are made from. What is written differs from run to run, whatever the seed.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub(super) seed: u64,
     /// Measure depths 1, 2, 4 and so on up to --depth, each for --duration.

@@ -47,6 +47,8 @@ pub(super) enum Misdeed {
 #[derive(Debug, Default)]
 pub(super) struct Disk {
     pub(super) misdeeds: BTreeMap<u64, Misdeed>,
+    /// What every other command meets.
+    pub(super) habit: Option<Misdeed>,
     pub(super) blocks: BTreeMap<u64, Vec<u8>>,
     pub(super) asked: u64,
     /// Commands under way, at most.
@@ -55,6 +57,13 @@ pub(super) struct Disk {
     under_way: VecDeque<(usize, u16, Io, Option<Misdeed>)>,
     back_at: Option<Time>,
     up: bool,
+}
+
+impl Disk {
+    /// One that holds these blocks, and has this habit.
+    pub(super) fn holding(blocks: BTreeMap<u64, Vec<u8>>, habit: Option<Misdeed>) -> Self {
+        Self { blocks, habit, ..Self::default() }
+    }
 }
 
 pub(super) struct Fake {
@@ -129,7 +138,7 @@ impl Port for Fake {
     fn submit(&mut self, lane: usize, tag: u16, io: &Io) -> Submission {
         let disk = &mut *self.disk.borrow_mut();
         assert!(disk.up, "no command goes to a lane that is down");
-        let misdeed = disk.misdeeds.get(&disk.asked).copied();
+        let misdeed = disk.misdeeds.get(&disk.asked).copied().or(disk.habit);
         disk.asked += 1;
         disk.under_way.push_back((lane, tag, *io, misdeed));
         disk.most = disk.most.max(disk.under_way.len());
@@ -175,10 +184,14 @@ pub(super) fn plan() -> Plan {
     }
 }
 
-/// Runs a plan on a disk with these misdeeds, in virtual time.
+/// Runs a plan on a new disk with these misdeeds, in virtual time.
 pub(super) fn run(plan: &Plan, misdeeds: &[(u64, Misdeed)]) -> (Report, Disk) {
+    run_on(plan, 1, Disk { misdeeds: misdeeds.iter().copied().collect(), ..Disk::default() })
+}
+
+/// Runs a plan on a disk, as the run of this number.
+pub(super) fn run_on(plan: &Plan, number: u64, disk: Disk) -> (Report, Disk) {
     plan.check(&SPACE).unwrap();
-    let disk = Disk { misdeeds: misdeeds.iter().copied().collect(), ..Disk::default() };
     let disk = Rc::new(RefCell::new(disk));
     let mut simulation = Simulation::new(1, plan.seed).unwrap();
     let clock = simulation.group().clock().clone();
@@ -189,7 +202,7 @@ pub(super) fn run(plan: &Plan, misdeeds: &[(u64, Misdeed)]) -> (Report, Disk) {
     let lanes = (0..plan.connections.into())
         .map(|lane| {
             let place = (&memory, lane * lane_bytes, stride);
-            Lane::new(plan, &SPACE, lane, place, Arc::clone(&core.lanes[lane]))
+            Lane::new(plan, &SPACE, (number, lane), place, Arc::clone(&core.lanes[lane]))
         })
         .collect();
     let fake = Fake { disk: Rc::clone(&disk), lanes: plan.connections.into() };

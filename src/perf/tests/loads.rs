@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::fake::{Misdeed, SPACE, plan, run};
+use super::fake::{Disk, Misdeed, SPACE, plan, run, run_on};
 use crate::perf::{Meaning, Pattern, Plan};
 use crate::spec::status::Status;
 
@@ -78,6 +78,28 @@ fn forgotten_and_misplaced_blocks_are_named() {
     let (report, _) = run(&plan, &[(20_000, Misdeed::WrongPlace)]);
     let first = report.verified.unwrap().first;
     assert_eq!(first[0].meaning, Meaning::Misplaced { lba: first[0].lba + 1 });
+}
+
+#[test]
+fn what_an_earlier_run_wrote_is_not_taken_for_what_this_one_did() {
+    let (first, disk) = run(&plan(), &[]);
+    assert!(first.is_clean());
+    // Half of the blocks are still those of the first run, and that is no mistake.
+    let short = Plan { duration: Duration::from_micros(100), warm_up: Duration::ZERO, ..plan() };
+    let (second, after) = run_on(&short, 2, Disk::holding(disk.blocks.clone(), None));
+    assert!(second.is_clean(), "{second:?}");
+    let kept = after.blocks.iter().filter(|(lba, block)| disk.blocks.get(lba) == Some(block)).count();
+    assert!(kept > disk.blocks.len() / 2 && kept < disk.blocks.len(), "{kept} of {}", disk.blocks.len());
+
+    // The same seed, the same places, the same generations: and each write is acknowledged and forgotten.
+    let forgetful = Disk::holding(disk.blocks, Some(Misdeed::ForgetWrite));
+    let (third, _) = run_on(&plan(), 3, forgetful);
+    let verified = third.verified.as_ref().unwrap();
+    assert!(!third.is_clean() && verified.wrong > 0);
+    assert_eq!(verified.wrong, verified.compared);
+    assert!(verified.first.iter().all(|wrong| wrong.meaning == Meaning::OtherRun), "{verified:?}");
+    let words = verified.first[0].to_string();
+    assert!(words.contains("(an old block: another run wrote it; "), "{words}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::perf::places::{Places, Random};
 use crate::perf::stamp::Stamp;
 use crate::perf::{Meaning, Pattern, Plan, PlanError, Space};
 
-const STAMP: Stamp = Stamp { seed: 5, nsid: 1, lba: 1234, generation: 3 };
+const STAMP: Stamp = Stamp { run: 5, nsid: 1, lba: 1234, generation: 3 };
 
 fn block(stamp: Stamp) -> Vec<u8> {
     let mut block = vec![0xee; 512];
@@ -52,8 +52,11 @@ fn blocks_of_others_are_told_apart() {
     assert!(Stamp::is_ours(&[0; 512]));
     assert!(!Stamp::is_ours(&[0xa5; 512]));
     assert!(!Stamp::is_ours(&[0x55; 8]), "a block shorter than a head");
-    for other in [vec![0xa5; 512], vec![0; 512], block(Stamp { seed: 6, ..STAMP })] {
+    for other in [vec![0xa5; 512], vec![0; 512], block(Stamp { nsid: 2, ..STAMP })] {
         assert_eq!(STAMP.check(&other, 3..=3).unwrap_err().meaning, Meaning::Foreign);
+    }
+    for other in [Stamp { run: 6, ..STAMP }, Stamp { run: 6, lba: 7, generation: 0, ..STAMP }] {
+        assert_eq!(STAMP.check(&block(other), 3..=3).unwrap_err().meaning, Meaning::OtherRun);
     }
 }
 
