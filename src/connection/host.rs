@@ -8,7 +8,10 @@
 //!
 //! Invariants: an outstanding command owns its CID, which is below `entries`; data of a read arrives in order and
 //! never beyond what was asked for; an R2T is answered from the command's own data and never beyond it, and those of one
-//! command in the order in which they came; `requests` holds at most `r2t_max` of each command.
+//! command in the order in which they came; `requests` holds at most `r2t_max` of each command. A command is told
+//! completed only when none of its data is left in the outbox: it succeeds when all of it was asked for and sent, and may
+//! fail at any time (TCP transport 1.0, section 3.5). Then what is not in the outbox yet is not sent, and the CID stays
+//! taken until the rest is.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -21,6 +24,10 @@ use crate::pdu::{PduError, capsule, data, digest, icreq, icresp, r2t, term_req};
 use crate::spec::cqe::Cqe;
 use crate::spec::sqe::Sqe;
 use crate::spec::tcp::{DIGEST_BYTES, PduType, digest as dgst};
+
+use slot::Slot;
+
+mod slot;
 
 const CAPSULE_BYTES_MAX: usize = HEADER_BYTES_MAX + DIGEST_BYTES;
 const DGST_OFFSET: u8 = 11;
@@ -101,23 +108,6 @@ pub enum Event<'b> {
     Terminated(term_req::Termination),
 }
 
-#[derive(Debug)]
-enum Slot<D> {
-    Idle,
-    Plain,
-    /// `next` is where the next R2T begins; `asked` are outstanding, `r2t_max` at most.
-    Write {
-        data: D,
-        next: u32,
-        asked: u16,
-    },
-    Read {
-        expected: u32,
-        received: u32,
-        intact: bool,
-    },
-}
-
 /// Part of a write that the controller is ready for.
 #[derive(Debug)]
 struct Request {
@@ -144,6 +134,8 @@ pub struct Connection<D> {
     slots: Box<[Slot<D>]>,
     requests: VecDeque<Request>,
     completed: Option<(Cqe, bool)>,
+    /// Commands that failed and have data in the outbox, with where that ends.
+    late: Vec<(u64, Cqe)>,
     /// The last C2HData PDU of this command is under way and carried SUCCESS.
     success: Option<u16>,
 }
@@ -172,6 +164,7 @@ impl<D: Payload + Clone> Connection<D> {
             slots: (0..entries).map(|_| Slot::Idle).collect(),
             requests: VecDeque::with_capacity(entries * usize::from(options.r2t_max)),
             completed: None,
+            late: Vec::with_capacity(entries),
             success: None,
         }
     }
@@ -217,17 +210,17 @@ impl<D: Payload + Clone> Connection<D> {
         *slot = match data {
             Data::None => {
                 capsule(&mut self.outbox, 0);
-                Slot::Plain
+                Slot::Plain { end: 0 }
             }
             Data::InCapsule(data) => {
                 let length = data.bytes();
                 capsule(&mut self.outbox, length);
                 push_data(&mut self.outbox, agreement, data, 0..length);
-                Slot::Plain
+                Slot::Plain { end: self.outbox.queued() }
             }
             Data::OnRequest(data) => {
                 capsule(&mut self.outbox, 0);
-                Slot::Write { data, next: 0, asked: 0 }
+                Slot::Write { data, next: 0, asked: 0, end: 0 }
             }
             Data::Read(expected) => {
                 assert!(expected > 0);
@@ -249,7 +242,21 @@ impl<D: Payload + Clone> Connection<D> {
         if self.state == State::Ended {
             return Ok((0, Event::Incomplete));
         }
+        if let Some(place) = self.late_place() {
+            let (_, cqe) = self.late.swap_remove(place);
+            self.slots[usize::from(cqe.cid.get())] = Slot::Idle;
+            return Ok((0, Event::Completed { cqe, intact: true }));
+        }
         self.step(bytes).inspect_err(|&error| self.terminate(error, bytes))
+    }
+
+    /// [`Connection::next`] has something to tell without more bytes, since something was sent: that a command failed.
+    pub fn is_late(&self) -> bool {
+        self.state != State::Ended && self.late_place().is_some()
+    }
+
+    fn late_place(&self) -> Option<usize> {
+        self.late.iter().position(|&(end, _)| end <= self.outbox.gone())
     }
 
     /// Where the next bytes of the stream belong, while a C2HData PDU is under way.
@@ -298,8 +305,10 @@ impl<D: Payload + Clone> Connection<D> {
             }
             (State::Ready, PduType::CAPSULE_RESP) => {
                 let cqe = *capsule::decode_response(bytes)?;
-                let intact = self.complete(cqe.cid.get())?;
-                Ok((layout.total, Event::Completed { cqe, intact }))
+                Ok(match self.complete(&cqe)? {
+                    Some(intact) => (layout.total, Event::Completed { cqe, intact }),
+                    None => (layout.total, Event::Taken),
+                })
             }
             (State::Ready, PduType::C2H_DATA) => {
                 if bytes.len() < layout.data_start {
@@ -347,46 +356,40 @@ impl<D: Payload + Clone> Connection<D> {
         Ok(())
     }
 
-    /// Frees the CID of a command that got its response; true if its data came whole and intact.
-    fn complete(&mut self, cid: u16) -> Result<bool, PduError> {
+    /// Frees the CID of a command that got its response: true if its data came whole and intact. `None` if it failed, and
+    /// data of it is still to be sent: then that is told later.
+    fn complete(&mut self, cqe: &Cqe) -> Result<Option<bool>, PduError> {
         let field = PduError::HeaderField { offset: data::CCCID_OFFSET };
+        let cid = cqe.cid.get();
         let slot = self.slots.get_mut(usize::from(cid)).ok_or(field)?;
-        let intact = match slot {
-            Slot::Idle => return Err(field),
-            Slot::Plain | Slot::Write { .. } => true,
-            Slot::Read { expected, received, intact } => *intact && expected == received,
+        let (all_queued, end, intact) = match slot {
+            Slot::Idle | Slot::Failed => return Err(field),
+            Slot::Plain { end } => (true, *end, true),
+            Slot::Write { data, next, asked, end } => {
+                (*next as usize == data.bytes() && *asked == 0, *end, true)
+            }
+            Slot::Read { expected, received, intact } => (true, 0, *intact && expected == received),
         };
-        *slot = Slot::Idle;
-        self.requests.retain(|request| request.cid != cid);
-        Ok(intact)
+        let queued_is_sent = end <= self.outbox.gone();
+        if cqe.status().is_success() && !(all_queued && queued_is_sent) {
+            return Err(PduError::EarlySuccess);
+        }
+        if !all_queued {
+            self.requests.retain(|request| request.cid != cid);
+        }
+        if queued_is_sent {
+            *slot = Slot::Idle;
+            Ok(Some(intact))
+        } else {
+            *slot = Slot::Failed;
+            self.late.push((end, *cqe));
+            Ok(None)
+        }
     }
 
     fn check_data(&self, chunk: &data::Chunk) -> Result<(), PduError> {
-        let field = |offset| PduError::HeaderField { offset };
-        match self.slots.get(usize::from(chunk.cid)) {
-            None | Some(Slot::Idle) => Err(field(data::CCCID_OFFSET)),
-            Some(Slot::Plain | Slot::Write { .. }) => Err(PduError::Sequence),
-            Some(&Slot::Read { expected, received, .. }) => {
-                let end = chunk.offset + chunk.bytes;
-                if received == expected {
-                    // LAST_PDU was there: nothing more may follow, wherever it belongs.
-                    return Err(PduError::Sequence);
-                }
-                if end > expected {
-                    return Err(PduError::OutOfRange);
-                }
-                if chunk.offset != received {
-                    return Err(PduError::Sequence);
-                }
-                // SUCCESS has no SQHD for a host that keeps SQ flow control (TCP transport 1.0, section 3.3.2.1).
-                let success = chunk.success && self.options.flow_control;
-                if chunk.last != (end == expected) || success {
-                    Err(field(data::FLAGS_OFFSET))
-                } else {
-                    Ok(())
-                }
-            }
-        }
+        let slot = self.slots.get(usize::from(chunk.cid));
+        slot.unwrap_or(&Slot::Idle).check_data(chunk, self.options.flow_control)
     }
 
     fn received(&mut self, cid: u16, bytes: u32, end: Option<bool>) {
@@ -407,8 +410,8 @@ impl<D: Payload + Clone> Connection<D> {
     fn take_request(&mut self, request: &r2t::Request) -> Result<(), PduError> {
         let field = PduError::HeaderField { offset: r2t::CCCID_OFFSET };
         let slot = self.slots.get_mut(usize::from(request.cid)).ok_or(field)?;
-        let Slot::Write { data, next, asked } = slot else {
-            return Err(if matches!(slot, Slot::Idle) { field } else { PduError::Sequence });
+        let Slot::Write { data, next, asked, .. } = slot else {
+            return Err(if matches!(slot, Slot::Idle | Slot::Failed) { field } else { PduError::Sequence });
         };
         if *asked == self.options.r2t_max {
             return Err(PduError::LimitExceeded);
@@ -433,7 +436,8 @@ impl<D: Payload + Clone> Connection<D> {
     fn serve_requests(&mut self) {
         while self.state == State::Ready && self.outbox.fits(2, CAPSULE_BYTES_MAX) {
             let Some(request) = self.requests.front_mut() else { return };
-            let Slot::Write { data, asked, .. } = &mut self.slots[usize::from(request.cid)] else {
+            let Slot::Write { data, asked, end: queued, .. } = &mut self.slots[usize::from(request.cid)]
+            else {
                 unreachable!("requests of completed commands are removed");
             };
             let (offset, end) = (request.remaining.start, request.remaining.end);
@@ -445,6 +449,7 @@ impl<D: Payload + Clone> Connection<D> {
             self.outbox.push(DATA_HEADER_BYTES_MAX, |out| data::encode(out, Role::Host, &chunk, agreement));
             let range = offset as usize..(offset + bytes) as usize;
             push_data(&mut self.outbox, agreement, data.clone(), range);
+            *queued = self.outbox.queued();
             request.remaining.start += bytes;
             if last {
                 *asked -= 1;

@@ -60,9 +60,6 @@ pub enum End {
     /// The controller broke the protocol.
     #[error("the controller broke the protocol: {0}")]
     Protocol(PduError),
-    /// The controller completed a command that sends data before it had the data.
-    #[error("the controller completed a command before it had the data")]
-    CompletedEarly,
 }
 
 impl From<Closed> for End {

@@ -15,8 +15,8 @@ use std::time::Duration;
 use corelane_reactors::buffer::{Gather, Segment, SegmentMut};
 use zerocopy::IntoBytes;
 
+use crate::connection::Payload;
 use crate::connection::host::{Connection, Data, Event, Options};
-use crate::connection::{Payload, Piece};
 use crate::initiator::identity::Identity;
 use crate::initiator::{CommandError, End, Refusal, command};
 use crate::mem;
@@ -121,21 +121,21 @@ pub enum NotSubmitted {
 /// What the outbox holds.
 #[derive(Clone, Debug)]
 enum Outgoing {
-    Memory { from: Segment, cid: u16 },
+    Memory(Segment),
     Connect(Rc<ConnectData>),
 }
 
 impl Payload for Outgoing {
     fn bytes(&self) -> usize {
         match self {
-            Self::Memory { from, .. } => from.len(),
+            Self::Memory(from) => from.len(),
             Self::Connect(data) => data.as_bytes().len(),
         }
     }
 
     fn crc32c(&self, range: Range<usize>) -> u32 {
         match self {
-            Self::Memory { from, .. } => mem::crc32c(from.slice(range), 0),
+            Self::Memory(from) => mem::crc32c(from.slice(range), 0),
             Self::Connect(data) => digest::append(0, &data.as_bytes()[range]),
         }
     }
@@ -147,8 +147,6 @@ struct Slot {
     tag: u64,
     /// Where the data goes that comes from the controller.
     into: SegmentMut,
-    /// Data goes to the controller.
-    sends: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,7 +192,7 @@ impl QueuePair {
             Kind::Admin { .. } => CNTLID_DYNAMIC,
             Kind::Io { cntlid, .. } => cntlid,
         };
-        let empty = Slot { tag: 0, into: SegmentMut::empty(), sends: false };
+        let empty = Slot { tag: 0, into: SegmentMut::empty() };
         Self {
             options: *options,
             state: State::Opening,
@@ -272,15 +270,14 @@ impl QueuePair {
         }
         let Some(cid) = self.free.pop() else { return Err(NotSubmitted::Full) };
         let slot = &mut self.slots[usize::from(cid)];
-        *slot = Slot { tag, into: SegmentMut::empty(), sends: false };
+        *slot = Slot { tag, into: SegmentMut::empty() };
         let mut sqe = *sqe;
         sqe.cid = cid.into();
         let data = match transfer {
             Transfer::None => Data::None,
             Transfer::ToController(from) => {
                 assert!(length > 0);
-                slot.sends = true;
-                let data = Outgoing::Memory { from, cid };
+                let data = Outgoing::Memory(from);
                 if length <= self.in_capsule_bytes_max() {
                     sqe.dptr = SglDescriptor::in_capsule(0, length);
                     Data::InCapsule(data)
@@ -315,7 +312,7 @@ impl QueuePair {
                 gather.bytes(bytes);
             }
             match data {
-                Some((Outgoing::Memory { from, .. }, range)) => gather.segment(from.slice(range)),
+                Some((Outgoing::Memory(from), range)) => gather.segment(from.slice(range)),
                 Some((Outgoing::Connect(data), range)) => gather.bytes(&data.as_bytes()[range]),
                 None => {}
             }
@@ -325,6 +322,11 @@ impl QueuePair {
     /// The first `bytes` of what was gathered were sent.
     pub(super) fn sent(&mut self, bytes: usize) {
         self.connection.sent(bytes);
+    }
+
+    /// A command that failed can be told, since the rest of its data was sent: [`QueuePair::received`] does, without bytes.
+    pub(super) fn is_late(&self) -> bool {
+        self.connection.is_late()
     }
 
     /// Takes what it can of the unconsumed bytes of the stream; returns how many that are.
@@ -439,10 +441,6 @@ impl QueuePair {
     fn completed(&mut self, cqe: Cqe, intact: bool, done: &mut impl FnMut(Completion)) {
         let cid = cqe.cid.get();
         let slot = self.slots[usize::from(cid)];
-        if slot.sends && self.is_unsent(cid) {
-            // Its memory is about to be the caller's again, and is still to be sent.
-            return self.ended(End::CompletedEarly);
-        }
         self.free.push(cid);
         let status = cqe.status();
         if self.state == State::Connecting {
@@ -470,11 +468,5 @@ impl QueuePair {
         };
         self.options.flow_control = cqe.sqhd.get() != NO_FLOW_CONTROL_SQHD;
         self.state = State::Ready { cntlid };
-    }
-
-    fn is_unsent(&self, cid: u16) -> bool {
-        let outbox = self.connection.outbox();
-        let is_its = |piece| matches!(piece, Piece::Data(&Outgoing::Memory { cid: of, .. }, _) if of == cid);
-        !outbox.is_empty() && outbox.pieces().any(is_its)
     }
 }

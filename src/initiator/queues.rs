@@ -1,7 +1,8 @@
 //! The queue pairs on the sockets of one poll group, of which they have all.
 //!
 //! Invariants: a queue pair stands at the index of its socket, from `open` to `close`. Whichever may have something to send, and a
-//! socket that takes it, is in `marked`, once: what nobody uses costs a flush nothing.
+//! socket that takes it, is in `marked`, once: what nobody uses costs a flush nothing. A queue that has a completion to tell
+//! since something was sent is in `late`, once, until the next poll.
 
 use std::net::TcpStream;
 
@@ -24,6 +25,8 @@ pub struct Queues {
     marked: Vec<SocketId>,
     /// Queues that ended, and whose commands were not told yet.
     ended: Vec<SocketId>,
+    /// Queues that have something to tell without having received anything.
+    late: Vec<SocketId>,
 }
 
 #[derive(Debug)]
@@ -48,6 +51,7 @@ impl Queues {
             list: GatherList::new(STRETCHES_MAX),
             marked: Vec::with_capacity(sockets_max * 2),
             ended: Vec::with_capacity(sockets_max),
+            late: Vec::with_capacity(sockets_max),
         }
     }
 
@@ -93,6 +97,10 @@ impl Queues {
         let Self { entries, marked, ended, .. } = self;
         let mut serving = Serving { entries, marked, ended, done: &mut done };
         let served = group.poll(&mut serving);
+        while let Some(socket) = self.late.pop() {
+            let Some(entry) = find(&mut self.entries, socket) else { continue };
+            entry.pair.received(&[], |completion| done(socket, completion));
+        }
         while let Some(socket) = self.ended.pop() {
             let Some(entry) = find(&mut self.entries, socket) else { continue };
             // A terminate request may be among it, behind what makes no difference any more.
@@ -121,12 +129,15 @@ impl Queues {
                     mark(entry, &mut self.marked);
                     more = true;
                 }
+                if entry.pair.is_late() && !self.late.contains(&entry.socket) {
+                    self.late.push(entry.socket);
+                }
                 note_end(entry, &mut self.ended);
             }
         }
         self.marked.drain(..looked_at);
         group.flush();
-        more || !self.ended.is_empty()
+        more || !self.ended.is_empty() || !self.late.is_empty()
     }
 
     /// Closes a queue. Commands that are under way are forgotten: the memory of their data is free. A queue that is
@@ -135,6 +146,7 @@ impl Queues {
         if find(&mut self.entries, socket).is_some() {
             self.entries[socket.index()] = None;
             self.marked.retain(|&marked| marked != socket);
+            self.late.retain(|&late| late != socket);
             group.close(socket);
         }
     }
@@ -152,6 +164,7 @@ impl Queues {
     /// Closes all queues.
     pub fn close_all(&mut self, group: &mut PollGroup) {
         self.marked.clear();
+        self.late.clear();
         for place in &mut self.entries {
             if let Some(entry) = place.take() {
                 group.close(entry.socket);
@@ -207,10 +220,13 @@ impl<F: FnMut(SocketId, Completion)> Handler for Serving<'_, F> {
     }
 
     fn sent(&mut self, socket: SocketId, result: Result<usize, Errno>) {
-        self.with(socket, |entry, _| {
+        self.with(socket, |entry, done| {
             (entry.sending, entry.blocked) = (false, false);
             match result {
-                Ok(bytes) => entry.pair.sent(bytes),
+                Ok(bytes) => {
+                    entry.pair.sent(bytes);
+                    entry.pair.received(&[], |completion| done(socket, completion));
+                }
                 Err(errno) => entry.pair.ended(End::Broken(errno)),
             }
         });

@@ -25,6 +25,9 @@ pub enum PduError {
     /// Data outside of the range that was asked for.
     #[error("data transfer out of range")]
     OutOfRange,
+    /// The controller says that a command succeeded whose data it has not asked for, or not been sent yet.
+    #[error("success of a command before its data was sent")]
+    EarlySuccess,
     /// More data in a PDU, or more R2Ts, than was agreed on.
     #[error("transfer limit exceeded")]
     LimitExceeded,
@@ -41,7 +44,7 @@ impl PduError {
     pub fn wire(self) -> (FatalStatus, u32) {
         match self {
             Self::HeaderField { offset } => (FatalStatus::INVALID_HEADER_FIELD, u32::from(offset)),
-            Self::Sequence => (FatalStatus::SEQUENCE, 0),
+            Self::Sequence | Self::EarlySuccess => (FatalStatus::SEQUENCE, 0),
             Self::HeaderDigest { received } => (FatalStatus::HEADER_DIGEST, received),
             Self::OutOfRange => (FatalStatus::OUT_OF_RANGE, 0),
             Self::LimitExceeded => (FatalStatus::LIMIT_EXCEEDED, 0),

@@ -169,6 +169,11 @@ fn lies_about_writes_and_completions_are_told_and_nothing_is_lost() {
         (Lie::Oversized, PduType::R2T, OUT_OF_RANGE),
         (Lie::OutOfOrder, PduType::R2T, OUT_OF_RANGE),
         (Lie::Twice, PduType::R2T, "the controller broke the protocol: PDU out of sequence"),
+        (
+            Lie::NoData,
+            PduType::R2T,
+            "the controller broke the protocol: success of a command before its data was sent",
+        ),
         (Lie::Stall, PduType::R2T, "I/O queue 1: a command is not answered after 500ms"),
         (Lie::WrongCid, PduType::CAPSULE_RESP, UNKNOWN_CID),
         (Lie::Twice, PduType::CAPSULE_RESP, UNKNOWN_CID),

@@ -4,10 +4,13 @@ use super::pair::{Blob, cqe, pattern, queued, sqe};
 use super::wire;
 use crate::connection::host::{Connection, Data, Event, Options};
 use crate::pdu::PduError;
+use crate::spec::cqe::Cqe;
+use crate::spec::status::Status;
 
 const SEQUENCE: PduError = PduError::Sequence;
 const RANGE: PduError = PduError::OutOfRange;
 const LIMIT: PduError = PduError::LimitExceeded;
+const EARLY: PduError = PduError::EarlySuccess;
 
 /// Outstanding: a read of 8 KiB, a write of 8 KiB, a write with its data in the capsule, a flush. 0 is idle.
 const READ: u16 = 1;
@@ -188,6 +191,7 @@ fn requests_and_responses_that_belong_nowhere() {
     let all = r2t(WRITE, 0, 8192);
     let half = r2t(WRITE, 0, 4096);
     let completion = wire::response(&cqe(WRITE), false);
+    let failure = wire::response(&Cqe::of(WRITE, Status::INTERNAL_ERROR), false);
     let rows: &[Row<'_>] = &[
         ("R2T for a CID beyond the queue", &[], r2t(6, 0, 512), at(8)),
         ("R2T for an idle CID", &[], r2t(0, 0, 512), at(8)),
@@ -200,12 +204,23 @@ fn requests_and_responses_that_belong_nowhere() {
         ("R2T with a gap", &[], r2t(WRITE, 4096, 4096), SEQUENCE),
         ("R2T for the same again", &[&all], all.clone(), SEQUENCE),
         ("R2T for a part again", &[&half], half.clone(), SEQUENCE),
-        ("R2T after the response", &[&completion], all.clone(), at(8)),
+        ("success instead of an R2T", &[], completion.clone(), EARLY),
+        ("success after an R2T for half", &[&half], completion.clone(), EARLY),
+        ("success before the data was sent", &[&all], completion.clone(), EARLY),
+        ("R2T after the response", &[&failure], all.clone(), at(8)),
+        ("R2T after the response, with data on its way", &[&half, &failure], all.clone(), at(8)),
         ("R2T for nothing", &[], patched(all.clone(), 16, &[0, 0]), at(16)),
         ("R2T with data", &[], patched(all.clone(), 4, &[28]), at(4)),
         ("response for a CID beyond the queue", &[], wire::response(&cqe(6), false), at(8)),
         ("response for an idle CID", &[], wire::response(&cqe(0), false), at(8)),
-        ("response twice", &[&completion], completion.clone(), at(8)),
+        ("response twice", &[&failure], completion.clone(), at(8)),
+        ("response twice, with data on its way", &[&all, &failure], completion.clone(), at(8)),
+        (
+            "data on its way for a command that failed",
+            &[&all, &failure],
+            data(WRITE, 0, 512, true, false),
+            at(8),
+        ),
         ("reserved type", &[], raw(0x0a, 0, 24, 0, 24, &[0; 16]), at(0)),
         ("capsule from a target", &[], wire::capsule(&sqe(0, 0, 0, false), &[], false, false), at(0)),
         ("H2CTermReq from a target", &[], raw(2, 0, 24, 0, 24, &[0; 16]), at(0)),
@@ -253,16 +268,51 @@ fn a_response_before_all_data_came_is_not_intact() {
 }
 
 #[test]
-fn a_response_ends_the_sending_of_its_data() {
+fn success_needs_all_of_the_data() {
+    for sent in [0, 4096, 8192] {
+        let mut connection = opened(false);
+        if sent > 0 {
+            show(&mut connection, &r2t(WRITE, 0, sent)).unwrap();
+            connection.sent(queued(connection.outbox()).len());
+        }
+        let completion = wire::response(&cqe(WRITE), false);
+        let outcome = connection.next(&completion).map(|(_, event)| matches!(event, Event::Completed { .. }));
+        assert_eq!(outcome, if sent == 8192 { Ok(true) } else { Err(EARLY) }, "{sent} bytes were sent");
+    }
+    // Data that goes with the capsule, and is still here.
+    let mut connection = opened(false);
+    connection.submit(&sqe(1, 5, 512, false), Data::InCapsule(pattern(5, 512)));
+    assert_eq!(connection.next(&wire::response(&cqe(5), false)).unwrap_err(), EARLY);
+}
+
+#[test]
+fn a_failure_ends_the_sending_of_its_data_and_is_told_when_nothing_of_it_is_left() {
+    let status = Status::TRANSIENT_TRANSPORT_ERROR;
+    let failure = wire::response(&Cqe::of(WRITE, status), false);
+    let is_told =
+        |event: &Event<'_>| matches!(event, Event::Completed { cqe, intact: true } if cqe.status() == status);
+    // Before the data was asked for: at once.
+    let mut connection = opened(false);
+    assert!(is_told(&connection.next(&failure).unwrap().1));
+
     let mut connection = fresh();
     show(&mut connection, &wire::icresp(false, false, 4, 4096)).unwrap();
     connection.submit(&sqe(1, WRITE, 0, false), Data::OnRequest(pattern(WRITE, 400_000)));
     show(&mut connection, &r2t(WRITE, 0, 400_000)).unwrap();
     let queued_before = queued(connection.outbox()).len();
     assert!(queued_before < 400_000);
-    show(&mut connection, &wire::response(&cqe(WRITE), false)).unwrap();
-    connection.sent(queued_before);
-    assert!(connection.outbox().is_empty());
+    assert!(matches!(connection.next(&failure), Ok((24, Event::Taken))));
+    // What follows is taken, and is not in its way.
+    connection.submit(&sqe(0, FLUSH, 0, false), Data::None);
+    connection.sent(queued_before - 1);
+    assert!(!connection.is_late() && matches!(connection.next(&[]), Ok((0, Event::Incomplete))));
+    connection.sent(1);
+    assert!(connection.is_late() && is_told(&connection.next(&[]).unwrap().1));
+    assert!(!connection.is_late() && matches!(connection.next(&[]), Ok((0, Event::Incomplete))));
+    // Nothing more of the data is sent, and its CID is free.
+    assert_eq!(queued(connection.outbox()).len(), 72);
+    connection.sent(72);
+    connection.submit(&sqe(0, WRITE, 0, false), Data::None);
     assert!(connection.has_room() && !connection.is_ended());
 }
 

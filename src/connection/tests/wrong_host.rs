@@ -67,7 +67,7 @@ fn patched(mut bytes: Vec<u8>, place: usize, with: &[u8]) -> Vec<u8> {
 fn term_req(error: PduError, header: &[u8]) -> Vec<u8> {
     let (fes, fei): (u8, u32) = match error {
         PduError::HeaderField { offset } => (1, offset.into()),
-        PduError::Sequence => (2, 0),
+        PduError::Sequence | PduError::EarlySuccess => (2, 0),
         PduError::HeaderDigest { received } => (3, received),
         PduError::OutOfRange => (4, 0),
         PduError::LimitExceeded => (5, 0),

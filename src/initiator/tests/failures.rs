@@ -8,6 +8,7 @@ use super::commands::{connect, options};
 use super::target::{BLOCK_BYTES, Misdeed, NSID, Script, Target};
 use crate::initiator::End;
 use crate::initiator::blocking::{Host, HostError, HostOptions, QueueName};
+use crate::pdu::PduError;
 use crate::spec::fabrics::{Connect, ConnectData, ConnectRefused};
 use crate::spec::status::Status;
 use crate::spec::tcp::FatalStatus;
@@ -113,7 +114,34 @@ fn write_completed_before_its_data_was_sent_ends_the_queue() {
     let target = Target::start(Script { misdeed: Misdeed::CompleteWritesEarly, ..Script::default() });
     let mut host = connect(&target);
     let error = host.write(NSID, 0, &[1; 32 * BLOCK_BYTES]).unwrap_err();
-    assert!(matches!(error, HostError::Ended { end: End::CompletedEarly, .. }), "{error:?}");
+    let early = End::Protocol(PduError::EarlySuccess);
+    assert!(matches!(error, HostError::Ended { end, .. } if end == early), "{error:?}");
+}
+
+#[test]
+fn write_that_succeeds_without_its_data_ends_the_queue() {
+    let target = Target::start(Script { misdeed: Misdeed::PretendWrites, ..Script::default() });
+    let error = connect(&target).write(NSID, 0, &[1; 32 * BLOCK_BYTES]).unwrap_err();
+    let words =
+        "I/O queue 1: the controller broke the protocol: success of a command before its data was sent";
+    assert_eq!(error.to_string(), words);
+}
+
+#[test]
+fn write_that_fails_before_its_data_was_sent_tells_its_status_and_the_queue_goes_on() {
+    let status = Status::TRANSIENT_TRANSPORT_ERROR;
+    for misdeed in [Misdeed::FailWritesEarly, Misdeed::FailWritesUnasked] {
+        let target = Target::start(Script { misdeed, ..Script::default() });
+        let mut host = connect(&target);
+        for _ in 0..3 {
+            let error = host.write(NSID, 0, &[1; 32 * BLOCK_BYTES]).unwrap_err();
+            assert_eq!(error.status(), Some(status), "{misdeed:?}: {error:?}");
+            host.flush(NSID).unwrap();
+        }
+        target.change(|script| script.misdeed = Misdeed::None);
+        host.write(NSID, 0, &[2; 32 * BLOCK_BYTES]).unwrap();
+        assert_eq!(host.read(NSID, 0, 32).unwrap(), [2; 32 * BLOCK_BYTES]);
+    }
 }
 
 #[test]

@@ -46,7 +46,7 @@ pub(super) fn waits(shared: &Shared, sqe: &Sqe) -> bool {
 
 pub(super) fn execute(shared: &mut Shared, sqe: &Sqe) -> Answer {
     match sqe.admin_opcode() {
-        AdminOpcode::IDENTIFY => identify(&shared.script, Cns(sqe.identify().cns())),
+        AdminOpcode::IDENTIFY => identify(&mut shared.script, Cns(sqe.identify().cns())),
         AdminOpcode::SET_FEATURES if sqe.set_features().fid() == FeatureId::ASYNC_EVENT_CONFIGURATION.0 => {
             DONE
         }
@@ -66,7 +66,11 @@ pub(super) fn execute(shared: &mut Shared, sqe: &Sqe) -> Answer {
     }
 }
 
-fn identify(script: &Script, cns: Cns) -> Answer {
+fn identify(script: &mut Script, cns: Cns) -> Answer {
+    if let Some((_, status, times)) = script.fail_identify.take_if(|(which, ..)| *which == cns) {
+        script.fail_identify = (times > 1).then(|| (cns, status, times - 1));
+        return Answer::Complete(status, 0, 0);
+    }
     let mut list = vec![0; IDENTIFY_BYTES];
     match cns {
         Cns::CONTROLLER => {

@@ -42,6 +42,7 @@ impl Queue {
         let connect = sqe.as_connect();
         self.flow_control = shared.script.keep_flow_control || !connect.attributes().flow_control_disabled();
         match shared.script.refuse {
+            _ if self.qid > 0 && shared.script.misdeed == Misdeed::IgnoreConnect => Answer::Nothing,
             _ if self.qid > 0 && shared.script.misdeed == Misdeed::CloseOnConnect => Answer::Close,
             Some((qid, status, dw0)) if qid == self.qid => Answer::Complete(status, dw0, 0),
             _ => Answer::Complete(Status::SUCCESS, CNTLID.into(), 0),

@@ -17,6 +17,7 @@ use crate::pdu::term_req::Termination;
 use crate::spec::ana::AnaState;
 use crate::spec::cqe::Cqe;
 use crate::spec::event::AsyncEvent;
+use crate::spec::identify::Cns;
 use crate::spec::opcode::{FabricsType, NvmOpcode};
 use crate::spec::register::Cc;
 use crate::spec::sqe::Sqe;
@@ -46,8 +47,16 @@ pub(crate) enum Misdeed {
     ReadNothing,
     /// Asks for the data of a write and completes it at once.
     CompleteWritesEarly,
+    /// Completes a write without asking for its data.
+    PretendWrites,
+    /// Asks for the data of a write and fails it at once.
+    FailWritesEarly,
+    /// Fails a write without asking for its data.
+    FailWritesUnasked,
     /// Closes the connection when a Connect comes on an I/O queue.
     CloseOnConnect,
+    /// Never answers a Connect on an I/O queue.
+    IgnoreConnect,
     /// Answers a read with bytes that are no PDU.
     SendGarbage,
 }
@@ -80,6 +89,8 @@ pub(crate) struct Script {
     pub(crate) events: bool,
     /// Answers I/O commands with this, as often as it says.
     pub(crate) fail: Option<(Status, u32)>,
+    /// Answers this Identify with this, as often as it says.
+    pub(crate) fail_identify: Option<(Cns, Status, u32)>,
 }
 
 impl Default for Script {
@@ -98,6 +109,7 @@ impl Default for Script {
             closed: false,
             events: true,
             fail: None,
+            fail_identify: None,
         }
     }
 }
@@ -251,7 +263,8 @@ struct Queue {
     qid: u16,
     flow_control: bool,
     sqhd: u16,
-    transfers: BTreeMap<u16, (Sqe, Vec<u8>)>,
+    /// By TTAG: the command, its data so far, and whether it was answered before that came.
+    transfers: BTreeMap<u16, (Sqe, Vec<u8>, bool)>,
     damage: bool,
     /// CIDs of Asynchronous Event Requests.
     requests: Vec<u16>,
@@ -307,15 +320,17 @@ impl Queue {
                         self.command(&{ *sqe }, data)
                     }
                     Event::Data { ttag, offset, bytes } => {
-                        let (_, data) = self.transfers.get_mut(&ttag).unwrap();
+                        let (_, data, _) = self.transfers.get_mut(&ttag).unwrap();
                         data[offset as usize..][..bytes.len()].copy_from_slice(bytes);
                         true
                     }
                     Event::Transferred { ttag, intact } => {
                         assert!(intact);
-                        let (sqe, data) = self.transfers.remove(&ttag).unwrap();
-                        let answer = self.execute(&sqe, &data);
-                        self.answer(&sqe, answer)
+                        let (sqe, data, is_answered) = self.transfers.remove(&ttag).unwrap();
+                        is_answered || {
+                            let answer = self.execute(&sqe, &data);
+                            self.answer(&sqe, answer)
+                        }
                     }
                     Event::Terminated(termination) => {
                         self.shared.lock().unwrap().seen.terminations.push(termination);
@@ -387,10 +402,19 @@ impl Queue {
         if to_controller && sqe.dptr.is_transport() && sqe.dptr.length.get() > 0 {
             self.shared.lock().unwrap().seen.requested_writes += 1;
             let (ttag, bytes) = (sqe.cid.get(), sqe.dptr.length.get());
-            self.connection.request_data(ttag, ttag, bytes);
-            self.transfers.insert(ttag, (*sqe, vec![0; bytes as usize]));
-            if misdeed == Misdeed::CompleteWritesEarly {
-                self.connection.respond(&Cqe::of(sqe.cid.get(), Status::SUCCESS));
+            let (asks, status) = match misdeed {
+                Misdeed::CompleteWritesEarly => (true, Some(Status::SUCCESS)),
+                Misdeed::PretendWrites => (false, Some(Status::SUCCESS)),
+                Misdeed::FailWritesEarly => (true, Some(Status::TRANSIENT_TRANSPORT_ERROR)),
+                Misdeed::FailWritesUnasked => (false, Some(Status::TRANSIENT_TRANSPORT_ERROR)),
+                _ => (true, None),
+            };
+            if asks {
+                self.connection.request_data(ttag, ttag, bytes);
+                self.transfers.insert(ttag, (*sqe, vec![0; bytes as usize], status.is_some()));
+            }
+            if let Some(status) = status {
+                self.connection.respond(&Cqe::of(sqe.cid.get(), status));
             }
             return true;
         }
