@@ -23,6 +23,8 @@ impl From<Cause> for Failed {
 pub(super) enum Remedy {
     /// Tell it.
     Tell(Cause),
+    /// Its data came damaged: send it again, but not for ever. In the end, tell it.
+    Damaged(Cause),
     /// Try another path, and look at this one.
     OtherPath,
     /// The namespace is not what it was: look at the path, and try again.
@@ -36,6 +38,9 @@ pub(super) fn remedy(status: Status) -> Remedy {
         Remedy::OtherPath
     } else if status.is(Status::INVALID_NAMESPACE) {
         Remedy::Look
+    } else if status.is(Status::TRANSIENT_TRANSPORT_ERROR) && !status.dnr() {
+        // The controller has found a data digest that does not match (TCP transport 1.0, section 3.5).
+        Remedy::Damaged(Cause::of(status))
     } else {
         Remedy::Tell(Cause::of(status))
     }

@@ -323,6 +323,8 @@ fn statuses_are_told_as_what_they_are_and_those_of_the_path_are_not_told() {
         (Status::INTERNAL_PATH_ERROR, Ok(())),
         (Status::ANA_TRANSITION, Ok(())),
         (Status::ANA_INACCESSIBLE, Ok(())),
+        (Status::TRANSIENT_TRANSPORT_ERROR, Ok(())),
+        (Status::TRANSIENT_TRANSPORT_ERROR.with_dnr(), Err(Cause::Device { again: false })),
         (Status::INVALID_NAMESPACE, Ok(())),
         (Status::ABORTED_SQ_DELETION, Ok(())),
     ];
@@ -333,6 +335,11 @@ fn statuses_are_told_as_what_they_are_and_those_of_the_path_are_not_told() {
 }
 
 #[test]
+    // What comes damaged again and again is not sent for ever.
+    for (times, outcome) in [(3, Ok(())), (4, Err(Cause::Device { again: true }))] {
+        target.change(|script| script.fail = Some((Status::TRANSIENT_TRANSPORT_ERROR, times)));
+        assert_eq!(rig.write(0, 1), outcome, "{times} times");
+    }
 fn a_namespace_that_is_not_the_same_any_more_is_not_touched() {
     let changes: [fn(&mut Script); 3] =
         [|script| script.blocks = 0, |script| script.blocks = BLOCKS / 2, |script| script.uuid = 2];

@@ -378,6 +378,7 @@ impl Table {
             self.waiting.push_back(number);
         }
     }
+                Remedy::Damaged(cause) => self.again(number, DAMAGED_MAX, cause),
 
     /// What was out on a way waits again.
     fn take_back(&mut self, way: usize) {
