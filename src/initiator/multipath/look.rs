@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::initiator::blocking::{Exchange, Host, HostError, HostOptions};
 use crate::initiator::command;
-use crate::initiator::multipath::{FormatError, Identifiers, Options, Space};
+use crate::initiator::multipath::{FormatError, Identifiers, Options, Space, lacks_descriptors};
 use crate::spec::feature::NumberOfQueues;
 use crate::spec::identify::controller::{Oncs, Vwc};
 use crate::spec::identify::{Cns, IDENTIFY_BYTES};
@@ -145,11 +145,14 @@ fn look_at(address: SocketAddr, options: &Options, nsid: Option<u32>) -> Result<
     let page = page_of(&page).ok_or(failed(HostError::Nonsense("the namespace")))?;
     let space = Space::of(page).map_err(refused)?;
     let mut identifiers = Identifiers::of(page);
-    // Controllers of revision 1.2 and before have no descriptors.
-    if let Ok(list) = host.identify(Cns::NAMESPACE_DESCRIPTORS, nsid)
-        && let Some(list) = page_of(&list)
-    {
-        identifiers.add(list).map_err(refused)?;
+    match host.identify(Cns::NAMESPACE_DESCRIPTORS, nsid) {
+        Ok(list) => {
+            let list = page_of(&list).ok_or(failed(HostError::Nonsense("the namespace")))?;
+            identifiers.add(list).map_err(refused)?;
+        }
+        Err(error) if error.status().is_some_and(lacks_descriptors) => {}
+        // Without what it says the namespace would be taken for another one, by every later look.
+        Err(error) => return Err(failed(error)),
     }
     let given = host.admin(&command::number_of_queues(options.lanes), Exchange::None).map_err(failed)?;
     let given = NumberOfQueues::from_bits(given.cqe.dw0.get());

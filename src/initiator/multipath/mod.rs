@@ -43,7 +43,7 @@ pub(super) use fuzz::fuzz;
 pub use keeper::{Keeper, KeeperPoller, SharedKeeper};
 pub use lane::{COMMANDS_MAX, Full, Lane, Request};
 pub use look::{Found, LookError, look};
-pub use namespace::{Copies, FormatError, Identifiers, Space};
+pub use namespace::{Copies, FormatError, Identifiers, Space, lacks_descriptors};
 
 pub use board::Access;
 

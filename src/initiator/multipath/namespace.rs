@@ -5,6 +5,7 @@ use zerocopy::FromBytes;
 use crate::spec::identify::descriptor::{DescriptorHead, IdentifierType};
 use crate::spec::identify::namespace::{Dlfeat, Dps, Flbas, IdentifyNamespace, NSATTR_WRITE_PROTECTED};
 use crate::spec::identify::{Csi, IDENTIFY_BYTES};
+use crate::spec::status::Status;
 
 /// Blocks of 512 bytes to 64 KiB.
 const SHIFTS: std::ops::RangeInclusive<u8> = 9..=16;
@@ -104,6 +105,11 @@ impl Space {
             },
         })
     }
+}
+
+/// The controller has no Namespace Identification Descriptors: so do those of revision 1.2 and before answer.
+pub fn lacks_descriptors(status: Status) -> bool {
+    status.is(Status::INVALID_FIELD) || status.is(Status::INVALID_OPCODE)
 }
 
 /// What tells a namespace from all others. Zeros where it has none of a kind.

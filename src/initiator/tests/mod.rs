@@ -7,3 +7,4 @@ mod failures;
 pub(crate) mod multipath;
 mod queues;
 pub(crate) mod target;
+mod waiting;

@@ -16,7 +16,7 @@ use crate::spec::event::AsyncEvent;
 use crate::spec::status::Status;
 
 /// From any step to the next.
-const STEP_MAX: Duration = Duration::from_secs(20);
+pub(super) const STEP_MAX: Duration = Duration::from_secs(20);
 const BUFFERS: u32 = 16;
 
 pub(crate) fn options(targets: &[&Target]) -> Options {
@@ -40,17 +40,17 @@ pub(crate) fn options(targets: &[&Target]) -> Options {
 }
 
 /// A lane with its keeper, driven by hand.
-struct Rig {
-    paths: Paths,
+pub(super) struct Rig {
+    pub(super) paths: Paths,
     keeper: Keeper,
     lane: Lane,
-    clock: Clock,
+    pub(super) clock: Clock,
     pool: Pool,
     tag: u64,
 }
 
 impl Rig {
-    fn new(options: Options) -> Self {
+    pub(super) fn new(options: Options) -> Self {
         let found = look(&options, None, Duration::ZERO).unwrap();
         let paths = Paths::new(options, found);
         let keeper = Keeper::new(paths.clone()).unwrap();
@@ -79,7 +79,17 @@ impl Rig {
         ended
     }
 
-    fn until_access(&mut self, access: &[Access]) {
+    /// Turns the keeper alone: nobody polls a lane that has nothing to do.
+    pub(super) fn keep_until(&mut self, access: Access) {
+        let end = self.clock.now() + STEP_MAX;
+        while self.paths.access() != [access] {
+            assert!(self.clock.now() < end, "it does not become {access:?}");
+            let _ = self.keeper.poll(self.clock.now());
+            std::thread::yield_now();
+        }
+    }
+
+    pub(super) fn until_access(&mut self, access: &[Access]) {
         let _ = self.until(|rig, _| rig.paths.access() == access);
     }
 
@@ -96,14 +106,14 @@ impl Rig {
         ended[0].1
     }
 
-    fn write(&mut self, lba: u64, fill: u8) -> Result<(), Cause> {
+    pub(super) fn write(&mut self, lba: u64, fill: u8) -> Result<(), Cause> {
         let buffer = self.buffer();
         let bytes = buffer.segment_mut(0..BLOCK_BYTES);
         mem::copy_in(&[fill; BLOCK_BYTES], bytes);
         self.run(Request::Write { lba, from: bytes.read_only(), force_unit_access: false })
     }
 
-    fn read(&mut self, lba: u64) -> Result<Vec<u8>, Cause> {
+    pub(super) fn read(&mut self, lba: u64) -> Result<Vec<u8>, Cause> {
         let buffer = self.buffer();
         let bytes = buffer.segment_mut(0..BLOCK_BYTES);
         self.run(Request::Read { lba, into: bytes })?;
@@ -123,7 +133,7 @@ fn two(one: Option<AnaState>, other: Option<AnaState>) -> (Target, Target) {
     (first, second)
 }
 
-const OPTIMIZED: Option<AnaState> = Some(AnaState::OPTIMIZED);
+pub(super) const OPTIMIZED: Option<AnaState> = Some(AnaState::OPTIMIZED);
 const NON_OPTIMIZED: Option<AnaState> = Some(AnaState::NON_OPTIMIZED);
 
 #[test]

@@ -1,14 +1,15 @@
 //! What is done on an association that is up: events are asked for, the namespace and the state of its group are looked
 //! at, in the beginning and whenever they may have changed.
 //!
-//! Invariant: at most one task is under way, and one Asynchronous Event Request beside it.
+//! Invariants: at most one task is under way, and one Asynchronous Event Request beside it; a namespace is gone, or another
+//! one, only where the controller says so: a look that failed says nothing, and is taken again.
 
 use std::time::Duration;
 
 use corelane_reactors::clock::Time;
 
 use crate::initiator::multipath::ana::{self, LOG_BYTES};
-use crate::initiator::multipath::{Access, FormatError, Found, Identifiers, Space};
+use crate::initiator::multipath::{Access, FormatError, Found, Identifiers, Space, lacks_descriptors};
 use crate::initiator::{CommandError, Controller, End, Fault, QueueName, QueuePair, Transfer, command};
 use crate::mem::{self, Buffer, ExtentError, Pool};
 use crate::spec::ana::AnaState;
@@ -19,6 +20,7 @@ use crate::spec::identify::controller::{Cmic, Oaes};
 use crate::spec::identify::{Cns, IDENTIFY_BYTES};
 use crate::spec::log_page::LogPageId;
 use crate::spec::sqe::Sqe;
+use crate::spec::status::Status;
 
 /// How often a path is looked at that cannot be used: an event may have been missed, or there are none.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -97,6 +99,8 @@ pub(super) struct Upkeep {
     identifiers: Identifiers,
     space: Option<Space>,
     fit: Result<(), Misfit>,
+    /// The last look at the namespace failed.
+    is_unsure: bool,
     ana: Option<AnaState>,
     access: Access,
     again: Time,
@@ -134,6 +138,7 @@ impl Upkeep {
             identifiers: Identifiers::default(),
             space: None,
             fit: Ok(()),
+            is_unsure: false,
             ana: None,
             access: Access::Down,
             again: Time::MAX,
@@ -241,18 +246,21 @@ impl Upkeep {
 
     fn learn(&mut self, task: Task, answer: Result<Cqe, CommandError>, found: &Found) -> Result<(), Fault> {
         // What came damaged is asked for once more: it is looked at again, as everything that is of no use.
-        let is_good = match answer {
-            Ok(_) => true,
-            Err(CommandError::Status { .. } | CommandError::Damaged) => false,
+        let status = match answer {
+            Ok(_) => Some(Status::SUCCESS),
+            Err(CommandError::Status { status, .. }) => Some(status),
+            Err(CommandError::Damaged) => None,
             Err(CommandError::Disconnected) => {
                 return Err(Fault::Ended { queue: QueueName(0), end: End::ClosedByPeer });
             }
         };
+        let is_good = status == Some(Status::SUCCESS);
         let mut page = [0; IDENTIFY_BYTES];
         mem::copy_out(self.buffer.segment(0..IDENTIFY_BYTES), &mut page);
         match task {
             Task::Configure | Task::ReadChanges => {}
             Task::Identify if is_good => {
+                self.is_unsure = false;
                 self.identifiers = Identifiers::of(&page);
                 let space = Space::of(&page);
                 self.fit = match space {
@@ -277,18 +285,21 @@ impl Upkeep {
                 }
                 self.space = space.ok();
             }
-            Task::Identify => (self.fit, self.space) = (Err(Misfit::Gone), None),
-            Task::Describe => {
-                if is_good
-                    && self.fit.is_ok()
-                    && let Err(error) = self.identifiers.add(&page)
-                {
-                    self.fit = Err(Misfit::Format(error));
-                }
-                if self.fit.is_ok() && self.identifiers != found.identifiers {
-                    self.fit = Err(Misfit::Other);
-                }
+            // No NSID of this controller: it says so.
+            Task::Identify if status.is_some_and(|status| status.is(Status::INVALID_NAMESPACE)) => {
+                (self.fit, self.space, self.is_unsure) = (Err(Misfit::Gone), None, false);
             }
+            Task::Identify => self.is_unsure = true,
+            Task::Describe if self.is_unsure || self.fit.is_err() => {}
+            Task::Describe if is_good || status.is_some_and(lacks_descriptors) => {
+                let added = if is_good { self.identifiers.add(&page) } else { Ok(()) };
+                self.fit = match added {
+                    Err(error) => Err(Misfit::Format(error)),
+                    Ok(()) if self.identifiers != found.identifiers => Err(Misfit::Other),
+                    Ok(()) => Ok(()),
+                };
+            }
+            Task::Describe => self.is_unsure = true,
             Task::ReadAna => {
                 let group = self.space.map_or(0, |space| space.group);
                 self.ana = if is_good { ana::state_of(group, &page[..LOG_BYTES]) } else { None };
@@ -301,6 +312,7 @@ impl Upkeep {
     fn judge(&mut self, now: Time) -> Option<Access> {
         let access = match self.fit {
             Err(_) => Access::Lost,
+            Ok(()) if self.is_unsure => Access::Blocked,
             Ok(()) if self.has_groups => ana::access_of(self.ana),
             Ok(()) => Access::Optimized,
         };
@@ -313,6 +325,8 @@ impl Upkeep {
         self.access = access;
         if let Err(misfit) = self.fit {
             tracing::error!(place = self.place, %misfit, "a path cannot be used");
+        } else if self.is_unsure {
+            tracing::warn!(place = self.place, "a look at the namespace failed; it is taken again");
         }
         Some(access)
     }
