@@ -61,6 +61,8 @@ pub(super) struct Path {
     /// The last generation of which a lane lost a queue. Stored by lanes, looked at by the keeper. Relaxed: it is a hint,
     /// and says nothing about other memory.
     complaint: AtomicU32,
+    /// Counts how often it became one that commands go to. Stored by the keeper. Relaxed, as `complaint`.
+    openings: AtomicU32,
     /// A command came back because of the state of the path: it is to be looked at. As `complaint`.
     suspected: AtomicBool,
 }
@@ -72,6 +74,7 @@ impl Path {
             queue: AtomicU64::new(0),
             transfer: AtomicU32::new(0),
             complaint: AtomicU32::new(0),
+            openings: AtomicU32::new(0),
             suspected: AtomicBool::new(false),
         }
     }
@@ -87,6 +90,9 @@ impl Path {
     }
 
     pub(super) fn set_standing(&self, standing: Standing) {
+        if standing.access.is_open() && !self.standing().access.is_open() {
+            self.openings.fetch_add(1, Ordering::Relaxed);
+        }
         let [a, b, c, d] = standing.generation.to_le_bytes();
         let [e, f] = standing.cntlid.to_le_bytes();
         let word = u64::from_le_bytes([a, b, c, d, e, f, standing.access as u8, 0]);
@@ -147,6 +153,11 @@ impl Board {
 
     pub(super) fn paths(&self) -> &[Path] {
         &self.paths
+    }
+
+    /// How often paths became ones that commands go to, of all paths together; wraps around.
+    pub(super) fn openings(&self) -> u32 {
+        self.paths.iter().map(|path| path.openings.load(Ordering::Relaxed)).fold(0, u32::wrapping_add)
     }
 
     /// A QID for a lane, the lowest that is free.

@@ -284,15 +284,8 @@ fn commands_that_find_no_path_in_time_fail_and_so_do_those_that_follow_at_once()
     assert_eq!(rig.until(|_, count| count > 0), [(tag, Err(Cause::Aborted))]);
     target.change(|script| script.closed = false);
     rig.until_access(&[Access::Optimized]);
-    // The path is there, and the lane's own queue may need longer than the limit.
-    let end = rig.clock.now() + STEP_MAX;
-    let read = loop {
-        match rig.read(5) {
-            Err(Cause::NoPath) if rig.clock.now() < end => {}
-            read => break read,
-        }
-    };
-    assert_eq!(read, Ok(vec![5; BLOCK_BYTES]));
+    // The path is there, and the lane's own queue takes as long as it takes.
+    assert_eq!(rig.read(5), Ok(vec![5; BLOCK_BYTES]));
 }
 
 #[test]
@@ -330,11 +323,11 @@ fn statuses_are_told_as_what_they_are_and_those_of_the_path_are_not_told() {
         (Status::ABORT_REQUESTED, Err(Cause::Aborted)),
         (Status::INTERNAL_ERROR, Err(Cause::Device { again: true })),
         (Status::INTERNAL_ERROR.with_dnr(), Err(Cause::Device { again: false })),
+        (Status::TRANSIENT_TRANSPORT_ERROR, Ok(())),
+        (Status::TRANSIENT_TRANSPORT_ERROR.with_dnr(), Err(Cause::Device { again: false })),
         (Status::INTERNAL_PATH_ERROR, Ok(())),
         (Status::ANA_TRANSITION, Ok(())),
         (Status::ANA_INACCESSIBLE, Ok(())),
-        (Status::TRANSIENT_TRANSPORT_ERROR, Ok(())),
-        (Status::TRANSIENT_TRANSPORT_ERROR.with_dnr(), Err(Cause::Device { again: false })),
         (Status::INVALID_NAMESPACE, Ok(())),
         (Status::ABORTED_SQ_DELETION, Ok(())),
     ];
@@ -342,14 +335,14 @@ fn statuses_are_told_as_what_they_are_and_those_of_the_path_are_not_told() {
         target.change(|script| script.fail = Some((status, 1)));
         assert_eq!(rig.write(0, 1), outcome, "{status:?}");
     }
-}
-
-#[test]
     // What comes damaged again and again is not sent for ever.
     for (times, outcome) in [(3, Ok(())), (4, Err(Cause::Device { again: true }))] {
         target.change(|script| script.fail = Some((Status::TRANSIENT_TRANSPORT_ERROR, times)));
         assert_eq!(rig.write(0, 1), outcome, "{times} times");
     }
+}
+
+#[test]
 fn a_namespace_that_is_not_the_same_any_more_is_not_touched() {
     let changes: [fn(&mut Script); 3] =
         [|script| script.blocks = 0, |script| script.blocks = BLOCKS / 2, |script| script.uuid = 2];

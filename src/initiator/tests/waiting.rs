@@ -2,12 +2,62 @@
 
 use std::time::Duration;
 
-use super::multipath::{Rig, STEP_MAX, options};
-use super::target::{BLOCK_BYTES, Script, Target};
-use crate::initiator::multipath::{Access, look};
+use super::multipath::{OPTIMIZED, Rig, STEP_MAX, options};
+use super::target::{BLOCK_BYTES, Misdeed, Script, Target};
+use crate::initiator::multipath::{Access, Cause, Options, look};
+use crate::spec::ana::AnaState;
 use crate::spec::event::AsyncEvent;
 use crate::spec::identify::Cns;
 use crate::spec::status::Status;
+
+#[test]
+fn a_path_that_works_is_waited_for_until_its_queue_is_connected() {
+    let target = Target::start(Script::default());
+    let mut rig = Rig::new(Options { no_path_timeout: Duration::ZERO, ..options(&[&target]) });
+    rig.keep_until(Access::Optimized);
+    assert_eq!(rig.write(1, 1), Ok(()));
+    // A new connection of the path, of which the lane knows nothing.
+    target.cut();
+    rig.keep_until(Access::Down);
+    rig.keep_until(Access::Optimized);
+    assert_eq!(rig.read(1), Ok(vec![1; BLOCK_BYTES]));
+    // A path that does not work is not waited for.
+    target.change(|script| script.closed = true);
+    rig.keep_until(Access::Down);
+    assert_eq!(rig.read(1), Err(Cause::NoPath));
+}
+
+#[test]
+fn a_queue_that_is_never_connected_is_not_waited_for_for_ever() {
+    let target = Target::start(Script { misdeed: Misdeed::IgnoreConnect, ..Script::default() });
+    let limits = (Duration::from_millis(50), Duration::from_millis(200));
+    let (no_path_timeout, timeout) = limits;
+    let mut rig = Rig::new(Options { no_path_timeout, timeout, ..options(&[&target]) });
+    rig.until_access(&[Access::Optimized]);
+    let since = rig.clock.now();
+    assert_eq!(rig.read(1), Err(Cause::NoPath));
+    assert!(rig.clock.now().since(since) >= no_path_timeout);
+}
+
+#[test]
+fn a_time_without_a_path_counts_from_when_it_began() {
+    let target = Target::start(Script { ana: OPTIMIZED, ..Script::default() });
+    let limit = Duration::from_millis(100);
+    let mut rig = Rig::new(Options { no_path_timeout: limit, ..options(&[&target]) });
+    rig.write(5, 5).unwrap();
+    for _ in 0..2 {
+        target.change(|script| script.ana = Some(AnaState::INACCESSIBLE));
+        target.report(AsyncEvent::ANA_CHANGED);
+        rig.keep_until(Access::Blocked);
+        let since = rig.clock.now();
+        assert_eq!(rig.read(5), Err(Cause::NoPath));
+        assert!(rig.clock.now().since(since) >= limit, "a good path was there meanwhile");
+        target.change(|script| script.ana = OPTIMIZED);
+        target.report(AsyncEvent::ANA_CHANGED);
+        // Nobody has a command while the path is good.
+        rig.keep_until(Access::Optimized);
+    }
+}
 
 #[test]
 fn a_look_that_fails_says_nothing_about_the_namespace() {

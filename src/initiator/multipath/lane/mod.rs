@@ -61,13 +61,20 @@ pub struct Lane {
     table: Table,
     /// The way that the next command takes, if it is as good as any.
     next: usize,
-    /// Since when there is no way that works.
-    dark_since: Option<Time>,
-    /// That was for so long that commands were given up.
-    given_up: bool,
+    /// There is no way that works.
+    dark: Option<Dark>,
     look: Time,
     watch: Time,
     now: Time,
+}
+
+/// A time without a way that works.
+struct Dark {
+    since: Time,
+    /// How often paths had been opened before.
+    openings: u32,
+    /// It was for so long that commands were given up.
+    given_up: bool,
 }
 
 /// The commands.
@@ -104,8 +111,7 @@ impl Paths {
             ways: (0..sockets_max).map(Way::new).collect(),
             table: Table::new(COMMANDS_MAX),
             next: 0,
-            dark_since: None,
-            given_up: false,
+            dark: None,
             look: Time::ORIGIN,
             watch: Time::ORIGIN,
             now: Time::ORIGIN,
@@ -125,6 +131,7 @@ impl Lane {
             // Nobody polls an idle lane: what its connections went through is learnt now.
             self.look = now;
             self.turn();
+            self.forget_the_dark();
         }
         let Some(slot) = self.table.free.pop() else { return Err(Full) };
         self.table.slots[usize::from(slot)] = Slot::new(tag, request);
@@ -290,7 +297,7 @@ impl Lane {
             }
         }
         if works {
-            (self.dark_since, self.given_up) = (None, false);
+            self.dark = None;
         }
         match best {
             Some(number) => Choice::Way(number),
@@ -299,17 +306,27 @@ impl Lane {
         }
     }
 
+    /// No command waits: if a path was open meanwhile, the next time without one begins when it is met.
+    fn forget_the_dark(&mut self) {
+        let openings = self.paths.0.board.openings();
+        self.dark.take_if(|dark| dark.openings != openings);
+    }
+
     fn wait_in_the_dark(&mut self) {
-        let board = self.paths.0.board.paths();
-        let mut accesses = board.iter().map(|path| path.standing().access);
-        let is_gone = accesses.clone().all(|access| access == Access::Lost);
-        if self.given_up && accesses.any(Access::is_open) {
-            // A path is back, and the queue on it is about to be.
-            (self.dark_since, self.given_up) = (Some(self.now), false);
+        if self.dark.as_ref().is_some_and(|dark| dark.given_up) {
+            self.forget_the_dark();
         }
-        let since = *self.dark_since.get_or_insert(self.now);
-        self.given_up |= self.now.since(since) >= self.paths.0.options.no_path_timeout;
-        if is_gone || self.given_up {
+        let (paths, options) = (self.paths.0.board.paths(), &self.paths.0.options);
+        let is_gone = paths.iter().all(|path| path.standing().access == Access::Lost);
+        let openings = self.paths.0.board.openings();
+        let now = self.now;
+        let dark = self.dark.get_or_insert(Dark { since: now, openings, given_up: false });
+        // A path that works is none the worse for having no queue yet: that takes as long as it may take.
+        let is_dawning = self.ways.iter().any(|way| way.is_coming(&self.paths));
+        let patience =
+            if is_dawning { options.no_path_timeout.max(options.timeout) } else { options.no_path_timeout };
+        dark.given_up |= now.since(dark.since) >= patience;
+        if is_gone || dark.given_up {
             let cause = if is_gone { Cause::Gone } else { Cause::NoPath };
             while let Some(slot) = self.table.waiting.pop_front() {
                 self.table.end(slot, Err(cause.into()));
@@ -361,6 +378,7 @@ impl Table {
                     let dw0 = if slot.is_copy() { dw0 } else { 0 };
                     self.end(number, Err(Failed { cause, dw0 }));
                 }
+                Remedy::Damaged(cause) => self.again(number, DAMAGED_MAX, cause),
                 Remedy::OtherPath | Remedy::Look => {
                     ways[way].avoid(now + AVOID);
                     paths.0.board.paths()[way].suspect();
@@ -378,7 +396,6 @@ impl Table {
             self.waiting.push_back(number);
         }
     }
-                Remedy::Damaged(cause) => self.again(number, DAMAGED_MAX, cause),
 
     /// What was out on a way waits again.
     fn take_back(&mut self, way: usize) {

@@ -54,6 +54,14 @@ impl Way {
         }
     }
 
+    /// Its queue is about to be connected, on a path that works; bounded by the time limit of connecting.
+    pub(super) fn is_coming(&self, paths: &Paths) -> bool {
+        let standing = self.standing(paths);
+        matches!(self.state, State::Dialing { .. } | State::Opening { .. })
+            && standing.access.is_open()
+            && self.generation() == Some(standing.generation)
+    }
+
     /// Nothing is to be sent before this time.
     pub(super) fn avoid(&mut self, until: Time) {
         self.avoid_until = until;
@@ -95,7 +103,8 @@ impl Way {
     /// Closes the queue, and says so where its controller still stands.
     pub(super) fn close(&mut self, now: Time, paths: &Paths, group: &mut PollGroup, queues: &mut Queues) {
         let standing = self.standing(paths);
-        if standing.access != Access::Down && self.generation() == Some(standing.generation) {
+        let is_lost = standing.access != Access::Down && self.generation() == Some(standing.generation);
+        if is_lost {
             self.complain(paths);
         }
         if let State::Opening { socket, .. } | State::Ready { socket, .. } = self.state {
@@ -103,7 +112,8 @@ impl Way {
             tracing::debug!(path = self.path, ?end, "an I/O queue is closed");
             queues.close(group, socket);
         }
-        self.state = State::Down { again: now + AGAIN };
+        // To another controller at once: nothing is known against it.
+        self.state = State::Down { again: if is_lost { now + AGAIN } else { now } };
     }
 
     /// Connects, step by step. Called now and then.
