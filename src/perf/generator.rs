@@ -28,6 +28,8 @@ use crate::perf::{Failure, Outage, Plan, Port, Sink, Submission};
 const WATCH_EVERY: Duration = Duration::from_millis(50);
 /// Beyond the time limit of a command, how long those under way may take when the run ends.
 const DRAIN_GRACE: Duration = Duration::from_secs(2);
+/// The same for a port that minds the time itself; whoever cannot wait asks for the end twice.
+const DRAIN_MAX: Duration = Duration::from_secs(120);
 /// How long reading back may take.
 const READ_BACK_MAX: Duration = Duration::from_secs(60);
 /// How long an orderly end may take.
@@ -157,13 +159,22 @@ impl<P: Port> Generator<P> {
         }
         match self.stage {
             Stage::Connecting | Stage::Loading if phase >= Phase::Ending => {
-                self.stage = Stage::Draining { until: now + self.timeout + DRAIN_GRACE };
+                self.stage = self.draining(now);
             }
             Stage::ReadingBack { .. } if phase == Phase::Abandoning => {
                 self.stage = Stage::ReadingBack { until: now }
             }
+            Stage::Draining { until } if phase == Phase::Abandoning => {
+                self.stage = Stage::Draining { until: until.min(now + self.timeout + DRAIN_GRACE) }
+            }
             _ => {}
         }
+    }
+
+    fn draining(&self, now: Time) -> Stage {
+        let can_wait = self.port.minds_time() && self.phase != Phase::Abandoning;
+        let limit = if can_wait { DRAIN_MAX } else { self.timeout + DRAIN_GRACE };
+        Stage::Draining { until: now + limit }
     }
 
     fn measured(&mut self, now: Time) {
@@ -200,7 +211,7 @@ impl<P: Port> Generator<P> {
             Stage::ReadingBack { until } => {
                 let is_over = self.outcome.gave_up.is_some() || self.lanes.iter().all(Lane::has_read_back);
                 if now >= until || is_over {
-                    self.stage = Stage::Draining { until: now + self.timeout + DRAIN_GRACE };
+                    self.stage = self.draining(now);
                 }
             }
             Stage::Leaving { until } => {
@@ -300,7 +311,7 @@ impl<P: Port> Generator<P> {
 
     /// Looks for commands that take too long.
     fn watch(&mut self, now: Time) {
-        if now < self.watch {
+        if now < self.watch || self.port.minds_time() {
             return;
         }
         self.watch = now + WATCH_EVERY;
@@ -412,7 +423,7 @@ impl<P: Port> Poller for Generator<P> {
         let (port, mut sink) = split!(&mut *self);
         let mut busy = port.poll(now, &mut sink);
         if self.outcome.gave_up.is_some() && matches!(self.stage, Stage::Connecting | Stage::Loading) {
-            self.stage = Stage::Draining { until: now + self.timeout + DRAIN_GRACE };
+            self.stage = self.draining(now);
         }
         busy |= self.feed(self.clock.now());
         busy |= self.port.flush();

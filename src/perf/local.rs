@@ -16,7 +16,7 @@ use corelane_reactors::ring::{self, Ring};
 
 use crate::bdev::{Bdev, BdevError, Blocks, Channel, Command, Home, Submitted, Tag};
 use crate::mem::{Extent, ExtentError};
-use crate::perf::{Failure, Io, Outage, Port, Sink, Submission, Target};
+use crate::perf::{Failure, Io, Port, Sink, Submission, Target};
 
 /// A block device.
 #[derive(Clone)]
@@ -136,9 +136,12 @@ impl Port for BdevPort {
         !self.ready.is_empty()
     }
 
-    fn unanswered(&mut self, _now: Time, _lane: usize, after: Duration, sink: &mut impl Sink) {
-        self.state = State::Over;
-        sink.down(self.lanes(), Outage::Unanswered { after }, true);
+    fn minds_time(&self) -> bool {
+        true
+    }
+
+    fn unanswered(&mut self, _now: Time, _lane: usize, _after: Duration, _sink: &mut impl Sink) {
+        unreachable!("block devices mind the time themselves")
     }
 
     fn leave(&mut self, _now: Time) {

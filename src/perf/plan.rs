@@ -52,7 +52,7 @@ pub struct Plan {
     pub verify: bool,
     /// What places are made from: the same seed, the same places in the same order.
     pub seed: u64,
-    /// Time limit of each command.
+    /// Time limit of each command, on a port that does not mind the time itself.
     pub timeout: Duration,
 }
 

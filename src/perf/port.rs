@@ -45,6 +45,11 @@ pub trait Port {
     /// Sends what was submitted. True if more can be sent at once.
     fn flush(&mut self) -> bool;
 
+    /// It has time limits of its own: [`Port::unanswered`] is not called.
+    fn minds_time(&self) -> bool {
+        false
+    }
+
     /// A command of this lane is not answered in time: do what there is to do, so that its memory is free.
     fn unanswered(&mut self, now: Time, lane: usize, after: Duration, sink: &mut impl Sink);
 
@@ -129,12 +134,6 @@ pub enum Outage {
     /// The association ended.
     #[error(transparent)]
     Association(Fault),
-    /// A block device does not answer.
-    #[error("a command is not answered after {after:?}")]
-    Unanswered {
-        /// The time limit.
-        after: Duration,
-    },
     /// A block device gives no channel.
     #[error(transparent)]
     Open(OpenError),

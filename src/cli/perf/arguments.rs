@@ -141,7 +141,7 @@ pub(in crate::cli) struct PerfArguments {
     /// The namespace. Default: the first one; of pcie://ADDRESS the only one.
     #[arg(long, value_name = "NSID", value_parser = clap::value_parser!(u32).range(1..=0xffff_fffe))]
     pub(super) nsid: Option<u32>,
-    /// Time limit of each command, and of connecting.
+    /// Time limit of each command, and of connecting: of tcp:// targets; the others have limits of their own.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_positive)]
     pub(super) timeout: Duration,
     /// For how long a lost connection is tried to be made again; 0s: not at all.

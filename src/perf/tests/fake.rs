@@ -41,6 +41,10 @@ pub(super) enum Misdeed {
     End,
     /// It is never answered.
     Silence,
+    /// It is answered so long after it came.
+    Late(Duration),
+    /// It is answered then.
+    LateUntil(Time),
 }
 
 /// What a fake does, and what it was asked.
@@ -54,6 +58,8 @@ pub(super) struct Disk {
     /// Commands under way, at most.
     pub(super) most: usize,
     pub(super) left: bool,
+    /// It has time limits of its own.
+    pub(super) minds_time: bool,
     under_way: VecDeque<(usize, u16, Io, Option<Misdeed>)>,
     back_at: Option<Time>,
     up: bool,
@@ -63,6 +69,11 @@ impl Disk {
     /// One that holds these blocks, and has this habit.
     pub(super) fn holding(blocks: BTreeMap<u64, Vec<u8>>, habit: Option<Misdeed>) -> Self {
         Self { blocks, habit, ..Self::default() }
+    }
+
+    /// One that answers command number `at` late, and minds the time itself.
+    pub(super) fn slow(at: u64, after: Duration) -> Self {
+        Self { misdeeds: BTreeMap::from([(at, Misdeed::Late(after))]), minds_time: true, ..Self::default() }
     }
 }
 
@@ -128,6 +139,12 @@ impl Port for Fake {
                     sink.down(lanes.clone(), CUT, over);
                     return true;
                 }
+                Some(Misdeed::Late(after)) => {
+                    disk.under_way.push_front((lane, tag, io, Some(Misdeed::LateUntil(now + after))));
+                }
+                Some(Misdeed::LateUntil(at)) if now < at => {
+                    disk.under_way.push_front((lane, tag, io, misdeed))
+                }
                 Some(Misdeed::Silence) => disk.under_way.push_front((lane, tag, io, misdeed)),
                 _ => sink.done(lane, tag, Self::finish(disk, &io, misdeed)),
             }
@@ -147,6 +164,10 @@ impl Port for Fake {
 
     fn flush(&mut self) -> bool {
         false
+    }
+
+    fn minds_time(&self) -> bool {
+        self.disk.borrow().minds_time
     }
 
     fn unanswered(&mut self, now: Time, _lane: usize, after: Duration, sink: &mut impl Sink) {

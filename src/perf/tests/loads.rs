@@ -135,6 +135,17 @@ fn a_silent_target_is_an_error_and_goes_on() {
 }
 
 #[test]
+fn a_target_that_minds_the_time_itself_is_waited_for() {
+    // Three times what a command may take where nobody else minds it, and beyond the end of the run.
+    let after = 3 * plan().timeout;
+    let (report, disk) = run_on(&plan(), 1, Disk::slow(2_000, after));
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!((report.outages, report.verified.unwrap().unread, disk.left), (0, 0, true));
+    let (report, _) = run(&plan(), &[(2_000, Misdeed::Late(after))]);
+    assert_eq!(report.errors, [("I/O queue 1: a command is not answered after 100ms".to_owned(), 1)]);
+}
+
+#[test]
 fn a_target_that_is_given_up_ends_the_load() {
     // Behind the warm-up.
     let (report, _) = run(&plan(), &[(20_000, Misdeed::End)]);
