@@ -16,6 +16,8 @@ use corelane_reactors::poller::{Poll, Wake};
 use crate::initiator::multipath::board::{Limits, Standing};
 use crate::initiator::multipath::{Access, Paths};
 use crate::initiator::{Association, AssociationOptions, Backoff, Change, Fault, Queues};
+use crate::mem::Pool;
+use crate::spec::identify::IDENTIFY_BYTES;
 
 use upkeep::{Tags, Upkeep};
 
@@ -43,6 +45,8 @@ struct Keeping {
     number: usize,
     options: AssociationOptions,
     association: Association,
+    /// One buffer, for `upkeep`: a path that comes up needs no memory that it has not.
+    pool: Pool,
     /// What is done on the association, while it is up.
     upkeep: Option<Upkeep>,
     generation: u32,
@@ -140,10 +144,12 @@ impl Keeping {
         let path = &paths.0.board.paths()[number];
         let generation = path.standing().generation;
         path.set_standing(Standing { generation, cntlid: 0, access: Access::Down });
+        let pool = Pool::new(1, IDENTIFY_BYTES).map_err(io::Error::other)?;
         Ok(Self {
             number,
             options,
             association,
+            pool,
             upkeep: None,
             generation,
             anew: None,
@@ -209,13 +215,13 @@ impl Keeping {
                     unreachable!("an association that is up has a controller")
                 };
                 let name = &self.options.identity.subsystem;
-                match Upkeep::new(controller, self.options.timeout, format!("{address} ({name})")) {
-                    Ok(upkeep) => self.upkeep = Some(upkeep),
-                    Err(error) => {
-                        tracing::warn!(%address, %error, "a path is not looked at");
-                        return;
-                    }
-                }
+                let place = format!("{address} ({name})");
+                // What was done on the last association has its buffer no more.
+                self.upkeep = None;
+                let Some(buffer) = self.pool.take(IDENTIFY_BYTES) else {
+                    unreachable!("the pool has a buffer for one at a time")
+                };
+                self.upkeep = Some(Upkeep::new(controller, self.options.timeout, place, buffer));
                 self.generation = self.generation.wrapping_add(1).max(1);
                 // The next end is a first one: this one was connected.
                 self.association.worked();

@@ -11,7 +11,7 @@ use corelane_reactors::clock::Time;
 use crate::initiator::multipath::ana::{self, LOG_BYTES};
 use crate::initiator::multipath::{Access, FormatError, Found, Identifiers, Space, lacks_descriptors};
 use crate::initiator::{CommandError, Controller, End, Fault, QueueName, QueuePair, Transfer, command};
-use crate::mem::{self, Buffer, ExtentError, Pool};
+use crate::mem::{self, Buffer};
 use crate::spec::ana::AnaState;
 use crate::spec::cqe::Cqe;
 use crate::spec::event::AsyncEvent;
@@ -109,19 +109,12 @@ pub(super) struct Upkeep {
 }
 
 impl Upkeep {
-    pub(super) fn new(
-        controller: &Controller,
-        timeout: Duration,
-        place: String,
-    ) -> Result<Self, ExtentError> {
-        // The buffer keeps the memory of its pool.
-        let Some(buffer) = Pool::new(1, IDENTIFY_BYTES)?.take(IDENTIFY_BYTES) else {
-            unreachable!("the pool has one buffer")
-        };
+    /// For an association that is up; `buffer` has room for an Identify page.
+    pub(super) fn new(controller: &Controller, timeout: Duration, place: String, buffer: Buffer) -> Self {
         let oaes = Oaes::from_bits(controller.identify.oaes.get());
         let events = oaes.namespace_attributes() || oaes.ana();
         let has_groups = Cmic::from_bits(controller.identify.cmic).anars();
-        Ok(Self {
+        Self {
             todo: TASKS.map(|task| match task {
                 Task::Configure => events,
                 Task::ReadChanges => false,
@@ -143,7 +136,7 @@ impl Upkeep {
             access: Access::Down,
             again: Time::MAX,
             place,
-        })
+        }
     }
 
     pub(super) fn completed(&mut self, kind: Tags, outcome: Result<Cqe, CommandError>) {
