@@ -44,7 +44,7 @@ pub(super) fn run(arguments: &DiscoverArguments, output: &mut dyn Write) -> Resu
     let ask = |address: SocketAddr| {
         let mut host = Host::connect(address, &options)?;
         let entries = host.discovery_log()?;
-        host.disconnect()?;
+        host.leave();
         Ok::<_, HostError>(entries)
     };
     let target = &arguments.target;

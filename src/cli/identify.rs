@@ -12,10 +12,11 @@ use zerocopy::FromBytes;
 use crate::config::ByteSize;
 use crate::initiator::Controller;
 use crate::initiator::blocking::{Host, HostError, HostOptions};
+use crate::initiator::multipath::lacks_descriptors;
 use crate::spec::identify::Cns;
 use crate::spec::identify::controller::ControllerType;
 use crate::spec::identify::descriptor::{DescriptorHead, IdentifierType};
-use crate::spec::identify::namespace::IdentifyNamespace;
+use crate::spec::identify::namespace::{Flbas, IdentifyNamespace};
 use crate::spec::text::nul_terminated;
 
 use super::Failure;
@@ -28,6 +29,9 @@ pub(super) const ABOUT: &str = "\
 Connect to a subsystem over NVMe/TCP, and print what its controller and its namespaces are like.
 
 Nothing is changed: an admin queue is connected, and no I/O queue. With --json, one object.";
+
+/// LBADS that are possible.
+const BLOCK_SHIFTS: std::ops::Range<u8> = 9..32;
 
 /// Options of `identify`.
 #[derive(Args, Debug)]
@@ -74,7 +78,7 @@ pub(super) fn run(arguments: &IdentifyArguments, output: &mut dyn Write) -> Resu
         let namespaces =
             active.into_iter().map(|nsid| namespace(&mut host, nsid)).collect::<Result<_, _>>()?;
         let (cntlid, controller) = (host.cntlid(), host.controller().clone());
-        host.disconnect()?;
+        host.leave();
         Ok::<_, HostError>(Found { cntlid, controller, namespaces })
     };
     let (_, found) =
@@ -87,16 +91,23 @@ pub(super) fn run(arguments: &IdentifyArguments, output: &mut dyn Write) -> Resu
 }
 
 fn namespace(host: &mut Host, nsid: u32) -> Result<Namespace, HostError> {
-    let geometry = host.geometry(nsid)?;
     let nonsense = HostError::Nonsense("the namespace");
     let data = host.identify(Cns::NAMESPACE, nsid)?;
     let Ok(identify) = IdentifyNamespace::read_from_bytes(&data) else { return Err(nonsense) };
-    let descriptors = host.identify(Cns::NAMESPACE_DESCRIPTORS, nsid)?;
+    // 0 to 63, and there are 64 formats.
+    let format = identify.lbaf[Flbas::from_bits(identify.flbas).format(identify.nlbaf_z.saturating_add(1))];
+    if !BLOCK_SHIFTS.contains(&format.lbads) {
+        return Err(nonsense);
+    }
+    let descriptors = match host.identify(Cns::NAMESPACE_DESCRIPTORS, nsid) {
+        Err(error) if error.status().is_some_and(lacks_descriptors) => Vec::new(),
+        answered => answered?,
+    };
     Ok(Namespace {
         nsid,
-        blocks: geometry.blocks,
-        block_size: geometry.block_size,
-        metadata_bytes: identify.lbaf[usize::from(identify.flbas & 0xf)].ms.get(),
+        blocks: identify.nsze.get(),
+        block_size: 1 << format.lbads,
+        metadata_bytes: format.ms.get(),
         uuid: uuid(&descriptors),
         nguid: hexadecimal(&identify.nguid),
         eui64: hexadecimal(&identify.eui64),

@@ -9,6 +9,7 @@ use clap::CommandFactory;
 use super::*;
 use crate::config::{BdevKind, ByteSize};
 
+mod far;
 mod perf;
 mod quota;
 mod reservation;

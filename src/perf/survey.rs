@@ -79,7 +79,7 @@ pub fn survey(
         queues_max,
         depth_max: controller.depth_max(),
     };
-    host.disconnect()?;
+    host.leave();
     Ok(survey)
 }
 
@@ -104,11 +104,11 @@ pub fn find_data(
         let data = host.read(space.nsid, first, count)?;
         let foreign = (first..).zip(data.chunks_exact(block_size)).find(|(_, block)| !Stamp::is_ours(block));
         if let Some((lba, _)) = foreign {
-            host.disconnect()?;
+            host.leave();
             return Ok(Some(lba));
         }
     }
-    host.disconnect()?;
+    host.leave();
     Ok(None)
 }
 

@@ -87,6 +87,13 @@ impl Host {
         }
     }
 
+    /// As [`Host::disconnect`], where everything is done already: if it fails, that is logged (debug) and no more.
+    pub fn leave(self) {
+        if let Err(error) = self.disconnect() {
+            tracing::debug!(%error, "taking leave of a controller failed");
+        }
+    }
+
     /// Sends a Keep Alive command when half of its time is over.
     pub(super) fn keep_alive_in_time(&mut self) -> Result<(), HostError> {
         let (interval, now) = (self.options.keep_alive / 2, self.drive.clock.now());

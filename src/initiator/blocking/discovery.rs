@@ -38,7 +38,7 @@ impl Host {
     pub fn discover(address: SocketAddr) -> Result<Vec<Discovered>, HostError> {
         let mut host = Self::connect(address, &HostOptions::discovery())?;
         let entries = host.discovery_log()?;
-        host.disconnect()?;
+        host.leave();
         Ok(entries)
     }
 

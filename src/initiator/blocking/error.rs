@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::initiator::multipath::FormatError;
 use crate::initiator::{CommandError, EnableError, End, NotSubmitted, QueueName, Task};
 use crate::mem::ExtentError;
 use crate::spec::status::Status;
@@ -75,6 +76,14 @@ pub enum HostError {
         bytes: usize,
         /// The size of a block in bytes.
         block_size: u32,
+    },
+    /// A namespace that cannot be used.
+    #[error("namespace {nsid}: {error}")]
+    Format {
+        /// Which.
+        nsid: u32,
+        /// Why.
+        error: FormatError,
     },
     /// Identify Namespace or a log page holds something impossible.
     #[error("the controller describes {0} in a way that makes no sense")]

@@ -1,27 +1,24 @@
 //! Commands of a connected host, one at a time.
 
-use zerocopy::{FromBytes, FromZeros, IntoBytes};
+use zerocopy::{FromZeros, IntoBytes};
 
 use crate::initiator::CommandError;
 use crate::initiator::blocking::drive::{Answer, Exchange};
 use crate::initiator::blocking::{Host, HostError};
 use crate::initiator::command::{self, BLOCKS_MAX};
+use crate::initiator::multipath::Space;
 use crate::spec::cqe::Cqe;
-use crate::spec::identify::namespace::IdentifyNamespace;
 use crate::spec::identify::{Cns, IDENTIFY_BYTES};
 use crate::spec::nvm::DatasetRange;
 use crate::spec::sqe::Sqe;
 use crate::spec::status::Status;
 
-/// FLBAS bits 3:0: the format in use.
-const FORMAT_INDEX: u8 = 0xf;
-
 /// The size of a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
-    /// Bytes of a block: a power of two, from 512.
+    /// Bytes of a block: a power of two from 512 to 65,536.
     pub block_size: u32,
-    /// Number of blocks.
+    /// Number of blocks, at least 1.
     pub blocks: u64,
 }
 
@@ -75,19 +72,15 @@ impl Host {
     /// The size of a namespace; asked for once.
     ///
     /// # Errors
-    /// As [`Host::admin`]; [`HostError::Nonsense`] where the block size is impossible.
+    /// As [`Host::admin`]; [`HostError::Format`] where there are no blocks, or such that carry more than data.
     pub fn geometry(&mut self, nsid: u32) -> Result<Geometry, HostError> {
         if let Some(known) = self.geometries.get(&nsid) {
             return Ok(*known);
         }
-        let nonsense = HostError::Nonsense("the namespace");
         let data = self.identify(Cns::NAMESPACE, nsid)?;
-        let Ok(identify) = IdentifyNamespace::read_from_bytes(&data) else { return Err(nonsense) };
-        let shift = identify.lbaf[usize::from(identify.flbas & FORMAT_INDEX)].lbads;
-        if !(9..32).contains(&shift) {
-            return Err(nonsense);
-        }
-        let geometry = Geometry { block_size: 1 << shift, blocks: identify.nsze.get() };
+        let page = data.first_chunk().ok_or(HostError::Nonsense("the namespace"))?;
+        let space = Space::of(page).map_err(|error| HostError::Format { nsid, error })?;
+        let geometry = Geometry { block_size: space.block_size, blocks: space.blocks };
         self.geometries.insert(nsid, geometry);
         Ok(geometry)
     }

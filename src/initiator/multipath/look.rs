@@ -174,7 +174,7 @@ fn look_at(address: SocketAddr, options: &Options, nsid: Option<u32>) -> Result<
         write_uncorrectable: oncs.write_uncorrectable(),
         copy: oncs.copy(),
     };
-    host.disconnect().map_err(failed)?;
+    host.leave();
     Ok(found)
 }
 

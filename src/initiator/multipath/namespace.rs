@@ -72,7 +72,7 @@ pub enum FormatError {
 
 impl Space {
     /// Reads Identify Namespace, CNS 00h.
-    pub(super) fn of(bytes: &[u8; IDENTIFY_BYTES]) -> Result<Self, FormatError> {
+    pub(in crate::initiator) fn of(bytes: &[u8; IDENTIFY_BYTES]) -> Result<Self, FormatError> {
         let (page, _) = IdentifyNamespace::ref_from_prefix(bytes).expect("the structure has this size");
         let blocks = page.nsze.get();
         if blocks == 0 {

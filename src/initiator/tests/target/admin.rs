@@ -8,7 +8,7 @@ use crate::spec::discovery::{DiscoveryEntry, DiscoveryHeader};
 use crate::spec::feature::{FeatureId, NumberOfQueues};
 use crate::spec::identify::controller::{Cmic, IdentifyController, Oaes, Oncs, Vwc};
 use crate::spec::identify::descriptor::{DescriptorHead, IdentifierType};
-use crate::spec::identify::namespace::IdentifyNamespace;
+use crate::spec::identify::namespace::{Flbas, IdentifyNamespace};
 use crate::spec::identify::{Cns, IDENTIFY_BYTES};
 use crate::spec::log_page::LogPageId;
 use crate::spec::opcode::AdminOpcode;
@@ -97,8 +97,14 @@ fn identify(script: &mut Script, cns: Cns) -> Answer {
             page.nsze = script.blocks.into();
             page.anagrpid = GROUP.into();
             (page.mssrl, page.mcl, page.msrc_z) = (16.into(), 24.into(), 3);
-            page.flbas = 1;
-            page.lbaf[1].lbads = 9;
+            let (format, metadata) = script.format;
+            page.nlbaf_z = format;
+            let flbas = Flbas::new().with_format_low(format & 0xf).with_format_high(format >> 4);
+            page.flbas = flbas.into_bits();
+            // The format that whoever looks at half of its number finds.
+            page.lbaf[usize::from(format & 0xf)].lbads = 12;
+            let format = &mut page.lbaf[usize::from(format)];
+            (format.lbads, format.ms) = (9, metadata.into());
             list.copy_from_slice(page.as_bytes());
         }
         Cns::NAMESPACE_DESCRIPTORS => {

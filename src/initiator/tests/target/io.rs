@@ -9,7 +9,7 @@ use super::{Answer, BLOCK_BYTES, CNTLID, DONE, Misdeed, Queue, Shared, admin};
 use crate::spec::ana::AnaState;
 use crate::spec::nvm::{CopyRange, DatasetRange};
 use crate::spec::opcode::{FabricsType, NvmOpcode};
-use crate::spec::register::{Cc, Property};
+use crate::spec::register::{Cc, Property, Shutdown};
 use crate::spec::sqe::Sqe;
 use crate::spec::status::Status;
 
@@ -26,6 +26,10 @@ impl Queue {
                 let set = sqe.as_property_set();
                 assert_eq!(set.ofst.get(), Property::CC.0);
                 shared.cc = Cc::from_bits(u32::try_from(set.value.get()).unwrap());
+                let is_shutdown = shared.cc.shn() == Shutdown::NORMAL;
+                if is_shutdown && shared.script.misdeed == Misdeed::CloseOnShutdown {
+                    return Answer::Close;
+                }
                 DONE
             }
             Some(_) => Answer::Complete(Status::INVALID_OPCODE, 0, 0),

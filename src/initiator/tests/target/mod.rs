@@ -57,6 +57,8 @@ pub(crate) enum Misdeed {
     CloseOnConnect,
     /// Never answers a Connect on an I/O queue.
     IgnoreConnect,
+    /// Closes the connection when it is to shut down.
+    CloseOnShutdown,
     /// Answers a read with bytes that are no PDU.
     SendGarbage,
 }
@@ -81,6 +83,8 @@ pub(crate) struct Script {
     pub(crate) ana: Option<AnaState>,
     /// NSZE.
     pub(crate) blocks: u64,
+    /// The LBA format in use, 1 to 63, and its bytes of metadata.
+    pub(crate) format: (u8, u16),
     /// The first byte of the namespace's UUID.
     pub(crate) uuid: u8,
     /// Connections are closed as soon as they are made.
@@ -105,6 +109,7 @@ impl Default for Script {
             log_changes: 0,
             ana: None,
             blocks: BLOCKS,
+            format: (1, 0),
             uuid: 1,
             closed: false,
             events: true,
