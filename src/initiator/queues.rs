@@ -225,7 +225,9 @@ impl<F: FnMut(SocketId, Completion)> Handler for Serving<'_, F> {
             match result {
                 Ok(bytes) => {
                     entry.pair.sent(bytes);
-                    entry.pair.received(&[], |completion| done(socket, completion));
+                    if entry.pair.is_late() {
+                        entry.pair.received(&[], |completion| done(socket, completion));
+                    }
                 }
                 Err(errno) => entry.pair.ended(End::Broken(errno)),
             }
