@@ -10,7 +10,7 @@ use corelane_reactors::clock::Time;
 use uuid::Uuid;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
-use crate::bdev::Null;
+use crate::bdev::{Bdev, Channel, Geometry, Home, Null, OpenError};
 use crate::nvmf::admin::Reply;
 use crate::nvmf::controller::{AERL_Z, ControllerId};
 use crate::nvmf::fence::NamespaceKey;
@@ -53,6 +53,23 @@ struct Nothing;
 impl Counting for Nothing {
     fn counts(&self) -> IoCounts {
         IoCounts::default()
+    }
+}
+
+/// A device that says that it has a volatile cache, so that shutdowns wait for it.
+struct Cached(Null, Geometry);
+
+impl Bdev for Cached {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn geometry(&self) -> &Geometry {
+        &self.1
+    }
+
+    fn open(&self, home: &Home) -> Result<Box<dyn Channel>, OpenError> {
+        self.0.open(home)
     }
 }
 
@@ -110,7 +127,9 @@ impl Peer {
     fn new() -> Option<Self> {
         let mut target = Target::new(Options { controllers_max: 8, ..Options::default() });
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 4420));
-        let bdev = Arc::new(Null::new("null", 1 << 30, 512).ok()?);
+        let null = Null::new("null", 1 << 30, 512).ok()?;
+        let geometry = Geometry { volatile_write_cache: true, ..*null.geometry() };
+        let bdev = Arc::new(Cached(null, geometry));
         let subsystem = Subsystem {
             nqn: Nqn::lenient(NQN).ok()?,
             serial: "CL0001".to_owned(),
