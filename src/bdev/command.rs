@@ -137,7 +137,7 @@ impl Command<'_> {
                 Blocks { first: to, count }.bytes(geometry)?;
                 let Some(limits) = geometry.features.copy else { return Ok(()) };
                 let short = ranges.iter().all(|blocks| blocks.count <= limits.range_blocks);
-                let few = ranges.len() <= limits.ranges && count <= limits.blocks;
+                let few = ranges.len() <= usize::from(limits.ranges) && count <= limits.blocks;
                 return if short && few { Ok(()) } else { Err(BdevError::Length) };
             }
             Self::Read { blocks, into } => (blocks, mem::length_mut(into)),

@@ -140,12 +140,12 @@ pub struct CopyLimits {
     /// Blocks of all source ranges together, at least 1.
     pub blocks: u32,
     /// Source ranges, at least 1.
-    pub ranges: usize,
+    pub ranges: u16,
 }
 
 impl CopyLimits {
     /// As much as a command can say.
-    pub const NONE: Self = Self { range_blocks: u32::MAX, blocks: u32::MAX, ranges: usize::MAX };
+    pub const NONE: Self = Self { range_blocks: u32::MAX, blocks: u32::MAX, ranges: u16::MAX };
 }
 
 impl Features {

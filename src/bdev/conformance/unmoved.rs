@@ -113,7 +113,8 @@ fn a_copy_puts_its_ranges_behind_each_other(rig: &mut Rig<'_>) {
     {
         let total: u32 = ranges.iter().map(|blocks| blocks.count).sum();
         let longest = ranges.iter().map(|blocks| blocks.count).max().unwrap_or(0);
-        if longest > limits.range_blocks || total > limits.blocks || ranges.len() > limits.ranges {
+        if longest > limits.range_blocks || total > limits.blocks || ranges.len() > usize::from(limits.ranges)
+        {
             continue;
         }
         rig.write(0, &bytes);
@@ -139,7 +140,7 @@ fn a_copy_that_is_too_long_changes_nothing(rig: &mut Rig<'_>) {
     rig.write(0, &bytes);
     let end = rig.geometry.blocks;
     let one = [range(0, 1)];
-    let many = vec![range(0, 0); limits.ranges.saturating_add(1).min(1 << 10)];
+    let many = vec![range(0, 0); usize::from(limits.ranges.saturating_add(1).min(1 << 10))];
     let rows: [(&[Blocks], u64, BdevError); 7] = [
         (&[range(end, 1)], 8, BdevError::OutOfRange),
         (&[range(0, 1), range(end - 1, 2)], 8, BdevError::OutOfRange),
@@ -150,7 +151,7 @@ fn a_copy_that_is_too_long_changes_nothing(rig: &mut Rig<'_>) {
         (&many, 8, BdevError::Length),
     ];
     for (ranges, to, expected) in rows {
-        if expected == BdevError::Length && many.len() <= limits.ranges {
+        if expected == BdevError::Length && many.len() <= usize::from(limits.ranges) {
             continue;
         }
         let copy = Command::Copy { ranges, to, force_unit_access: false };

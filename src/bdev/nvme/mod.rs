@@ -42,7 +42,7 @@ const ALIGNMENT: usize = 4;
 const RANGES_MAX: usize = 256;
 
 /// Source ranges of one Copy, as many as its format leaves room for.
-const COPY_RANGES_MAX: usize = 128;
+const COPY_RANGES_MAX: u16 = 128;
 
 /// The queue pairs of one controller that no channel has. Clones share them.
 pub struct Queues<D: Device>(Arc<Mutex<Vec<QueuePair<D>>>>);
@@ -141,7 +141,7 @@ fn geometry<D: Device>(controller: &Controller<D>, info: &NamespaceInfo) -> Geom
         copy: info.copy.filter(|_| identity.oncs.copy()).map(|limits| CopyLimits {
             range_blocks: limits.range_blocks.into(),
             blocks: limits.blocks,
-            ranges: usize::from(limits.ranges).min(COPY_RANGES_MAX),
+            ranges: limits.ranges.min(COPY_RANGES_MAX),
         }),
     };
     Geometry {

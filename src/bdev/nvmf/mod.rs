@@ -39,8 +39,8 @@ const GATHERED_MAX: u32 = 32;
 /// The longest of those.
 const GATHERED_BYTES: usize = 128 << 10;
 /// Source ranges of one Copy, as many as its format leaves room for.
-const COPY_RANGES_MAX: usize = 128;
-const _: () = assert!(GATHERED_BYTES >= COPY_RANGES_MAX * COPY_RANGE_BYTES);
+const COPY_RANGES_MAX: u16 = 128;
+const _: () = assert!(GATHERED_BYTES >= COPY_RANGES_MAX as usize * COPY_RANGE_BYTES);
 const _: () = assert!(GATHERED_BYTES >= RANGES_MAX * DATASET_RANGE_BYTES);
 /// Pieces of one of those; a longer list has its place grow, once.
 const PIECES: usize = 64;
@@ -85,11 +85,8 @@ impl Nvmf {
 /// What one Copy may ask for; nothing where the controller has none, or says that none succeeds.
 fn copies(found: &Found) -> Option<CopyLimits> {
     let Copies { range_blocks, blocks, ranges } = found.space.copy;
-    let limits = CopyLimits {
-        range_blocks: range_blocks.into(),
-        blocks,
-        ranges: usize::from(ranges).min(COPY_RANGES_MAX),
-    };
+    let limits =
+        CopyLimits { range_blocks: range_blocks.into(), blocks, ranges: ranges.min(COPY_RANGES_MAX) };
     (found.copy && range_blocks > 0 && blocks > 0).then_some(limits)
 }
 

@@ -26,8 +26,8 @@ pub fn copy_limits(geometry: &Geometry) -> Option<CopyLimits> {
     let device = geometry.features.copy?;
     let blocks = u32::try_from(COPY_BYTES_MAX / u64::from(geometry.block_size)).unwrap_or(u32::MAX);
     let range_blocks = blocks.min(device.range_blocks).min(u16::MAX.into());
-    let (blocks, ranges) = (blocks.min(device.blocks), COPY_RANGES_MAX.min(device.ranges));
-    Some(CopyLimits { range_blocks, blocks, ranges })
+    let ranges = u16::try_from(COPY_RANGES_MAX).unwrap_or(u16::MAX).min(device.ranges);
+    Some(CopyLimits { range_blocks, blocks: blocks.min(device.blocks), ranges })
 }
 
 /// The ranges of a Dataset Management command, from the host's data, which lists `count`. Of what is beyond a limit it is

@@ -114,8 +114,8 @@ impl Channels {
         let Request { namespace, operation, .. } = request;
         let namespace = &*namespace;
         let open = &mut self.open[namespace.channel];
-        let mut ranges = [Blocks { first: 0, count: 0 }; DATASET_RANGES_MAX];
-        let mut sources = [Blocks { first: 0, count: 0 }; COPY_RANGES_MAX];
+        // Filled where they are needed: other commands do not pay for them.
+        let (mut ranges, mut sources);
         let command = match *operation {
             Operation::Read(blocks) => Command::Read { blocks, into: &[into] },
             Operation::Write { blocks, force_unit_access } => {
@@ -128,16 +128,20 @@ impl Channels {
             Operation::Flush => Command::Flush,
             Operation::Hint => return Some(Status::SUCCESS),
             Operation::Reservation { .. } => unreachable!("reservation commands are not for bdevs"),
-            Operation::Deallocate(count) => match dataset_ranges(from, count, namespace, &mut ranges) {
-                Ok(count) if namespace.geometry.features.deallocate => {
-                    Command::Deallocate { ranges: &ranges[..count] }
+            Operation::Deallocate(count) => {
+                ranges = [Blocks { first: 0, count: 0 }; DATASET_RANGES_MAX];
+                match dataset_ranges(from, count, namespace, &mut ranges) {
+                    Ok(count) if namespace.geometry.features.deallocate => {
+                        Command::Deallocate { ranges: &ranges[..count] }
+                    }
+                    Ok(_) => return Some(Status::SUCCESS),
+                    Err(status) => return Some(status),
                 }
-                Ok(_) => return Some(Status::SUCCESS),
-                Err(status) => return Some(status),
-            },
+            }
             Operation::Verify(blocks) => Command::Verify { blocks },
             Operation::WriteUncorrectable(blocks) => Command::WriteUncorrectable { blocks },
             Operation::Copy { ranges, ref mut blocks, to, force_unit_access } => {
+                sources = [Blocks { first: 0, count: 0 }; COPY_RANGES_MAX];
                 match copy_ranges(from, (ranges, to), namespace, &mut sources) {
                     Ok(count) => {
                         *blocks = sources[..count].iter().map(|range| range.count).sum();

@@ -174,6 +174,9 @@ pub struct Request {
     pub commits_first: bool,
 }
 
+// What is larger is copied by a function that is called, several times for each command.
+const _: () = assert!(size_of::<Request>() <= 128);
+
 impl Request {
     /// Bytes that the command moves between host and device, or has the device read or copy.
     #[inline]
@@ -347,7 +350,7 @@ fn copy(sqe: &Sqe, namespace: &Attached) -> Result<(Operation, u32), Status> {
         return Err(Status::INVALID_FIELD.with_dnr());
     }
     let ranges = usize::from(dword.ranges_z()) + 1;
-    if ranges > limits.ranges {
+    if ranges > usize::from(limits.ranges) {
         return Err(Status::COMMAND_SIZE_LIMIT_EXCEEDED.with_dnr());
     }
     let bytes = u32::try_from(ranges * size_of::<CopyRange>()).expect("256 ranges of 32 bytes at most");
