@@ -60,7 +60,8 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    /// Lane `number` of all, in the run of this number; its data lies at `range` of `extent`, a stretch of `stride` bytes for each slot.
+    /// Lane `number` of all, in the run of this number; its data lies at `range` of `extent`, a stretch of `stride` bytes for
+    /// each slot.
     pub(super) fn new(
         plan: &Plan,
         space: &Space,

@@ -12,8 +12,8 @@
 //! since a write may have come through a queue that is gone. A host that shuts down has no queue left, and what it wrote has
 //! completed; other hosts go on writing, which nobody waits for. See [`shutting`](super::shutting).
 //!
-//! Invariants: a settling for protection begins when no reactor hands over what changes blocks any more, so that the writes of a reactor only
-//! become fewer, whatever hosts send; the tag of a flush is no tag of a command.
+//! Invariants: a settling for protection begins when no reactor hands over what changes blocks any more, so that the writes of
+//! a reactor only become fewer, whatever hosts send; the tag of a flush is no tag of a command.
 
 use std::collections::HashMap;
 
